@@ -1,0 +1,99 @@
+"""The columns of an example, derived from the spec: what ingest writes, Transform reads and the model takes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schema.spec import Feature, RankingSpec, Task
+
+# Stands for a categorical value that the log leaves empty, or whose user or item the tables don't have.
+# A missing number is NaN.
+MISSING = "__missing__"
+
+USER_ID, ITEM_ID, TIMESTAMP = "user_id", "item_id", "timestamp"
+
+
+@dataclass(frozen=True)
+class ExampleColumn:
+    """One column of an example.
+
+    `ragged` columns hold a list of any length (multi-valued features and behaviour sequences, newest last); the others
+    hold exactly one value. `side` says whose it is when one user's candidates are ranked.
+    """
+
+    name: str
+    role: Literal["id", "timestamp", "feature", "sequence", "label", "space"]
+    dtype: Literal["string", "float", "int"]
+    side: Literal["user", "item", "target"]
+    ragged: bool = False
+    # The vocabulary that a string column shares with every other column of that name.
+    vocabulary: str | None = None
+    # The feature that the values come from; for a sequence, the item feature at each position (None: id or age).
+    feature: Feature | None = None
+    # The behaviour that a sequence belongs to.
+    behaviour: str | None = None
+
+
+def label_name(task: Task) -> str:
+    return f"label_{task.name}"
+
+
+def space_name(task: Task) -> str:
+    """The 0/1 column that says whether an example is in the task's sample space (PLE, eq. 9)."""
+    return f"space_{task.name}"
+
+
+def sequence_features(spec: RankingSpec) -> tuple[Feature, ...]:
+    """The item features that go into behaviour sequences: all but the multi-valued ones."""
+    return tuple(feature for feature in spec.features_of("items") if feature.kind != "multi")
+
+
+def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
+    """Every column of an example, in the order in which it is written.
+
+    Raises:
+      ValueError: two parts of the spec would write the same column.
+    """
+    columns = [
+        ExampleColumn(USER_ID, "id", "string", "user", vocabulary=USER_ID),
+        ExampleColumn(ITEM_ID, "id", "string", "item", vocabulary=ITEM_ID),
+        ExampleColumn(TIMESTAMP, "timestamp", "int", "user"),
+    ]
+    columns += [_feature_column(feature) for feature in spec.features]
+    for behaviour in spec.behaviours:
+        name = behaviour.name
+
+        def sequence(suffix: str, dtype: Literal["string", "float"], behaviour: str = name, **more) -> ExampleColumn:
+            return ExampleColumn(
+                f"{behaviour}_{suffix}", "sequence", dtype, "user", ragged=True, behaviour=behaviour, **more
+            )
+
+        columns.append(sequence(ITEM_ID, "string", vocabulary=ITEM_ID))
+        columns.append(sequence("age_s", "float"))
+        for feature in sequence_features(spec):
+            dtype = "float" if feature.is_numeric else "string"
+            columns.append(sequence(feature.name, dtype, vocabulary=_vocabulary(feature), feature=feature))
+    for task in spec.tasks:
+        columns.append(ExampleColumn(label_name(task), "label", "float", "target"))
+        columns.append(ExampleColumn(space_name(task), "space", "float", "target"))
+    seen: set[str] = set()
+    for column in columns:
+        if column.name in seen:
+            raise ValueError(f"two parts of the spec write the example column {column.name!r}; rename one of them")
+        seen.add(column.name)
+    return tuple(columns)
+
+
+def _vocabulary(feature: Feature) -> str | None:
+    return None if feature.is_numeric else feature.vocabulary_name
+
+
+def _feature_column(feature: Feature) -> ExampleColumn:
+    return ExampleColumn(
+        feature.name,
+        "feature",
+        "float" if feature.is_numeric else "string",
+        "item" if feature.source == "items" else "user",
+        ragged=feature.kind == "multi",
+        vocabulary=_vocabulary(feature),
+        feature=feature,
+    )

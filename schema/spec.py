@@ -1,0 +1,334 @@
+"""The ranking spec: its types and its validation.
+
+One YAML file says what the logs mean: how rows become examples, which features, behaviour sequences and tasks there
+are, how the data is split and sliced, and what a model must reach to be blessed. Everything else is derived from it.
+
+`load_spec` reads and validates a file; every value is frozen afterwards.
+"""
+
+import re
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="a lower-case identifier")]
+Column = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+_DURATION = re.compile(r"^(\d+)([smhd])$")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> int:
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError("expected a duration such as 45s, 30m, 12h or 1d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _one_or_many(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+# Seconds, written with a unit.
+Duration = Annotated[int, BeforeValidator(_duration), PlainSerializer(lambda seconds: f"{seconds}s")]
+# Glob patterns relative to the folder of the logs; a single one may stand without a list.
+Files = Annotated[tuple[Column, ...], BeforeValidator(_one_or_many), Field(min_length=1, strict=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Timestamp(_Frozen):
+    """The column that says when; integers in `unit`, or ISO 8601 text (read as UTC milliseconds)."""
+
+    column: Column
+    unit: Literal["s", "ms", "us", "iso"] = "s"
+
+    @property
+    def ticks_per_second(self) -> int:
+        return {"s": 1, "ms": 1_000, "us": 1_000_000, "iso": 1_000}[self.unit]
+
+
+class Log(_Frozen):
+    """The interaction log. `events`: one event a row; `impressions`: one impression a row, its feedback in columns."""
+
+    layout: Literal["events", "impressions"]
+    files: Files
+    user: Column
+    item: Column
+    timestamp: Timestamp
+    event: Column | None = None
+    impression: str | None = None
+    attribution_window: Duration | None = None
+    # The share of unreadable rows above which a run stops.
+    max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    @model_validator(mode="after")
+    def _layout_has_its_keys(self) -> Self:
+        keys = {key: getattr(self, key) for key in ("event", "impression", "attribution_window")}
+        for key, value in keys.items():
+            if self.layout == "events" and value is None:
+                raise ValueError(f"layout `events` needs `{key}`")
+            if self.layout == "impressions" and value is not None:
+                raise ValueError(f"`{key}` belongs to layout `events`, not to `impressions`")
+        return self
+
+
+class Table(_Frozen):
+    """A table of users or items, one row a key. Later rows of the same key win."""
+
+    files: Files
+    key: Column
+
+
+class Feature(_Frozen):
+    """A value known when the impression happens, from its log row, the users table or the items table."""
+
+    name: Name
+    source: Literal["log", "users", "items"]
+    column: Column | None = None
+    kind: Literal["categorical", "numeric", "multi"] | None = None
+    derive: Literal["hour_of_day", "day_of_week"] | None = None
+    separator: Annotated[str, Field(min_length=1)] = "|"
+    # Categorical and multi: features that name the same vocabulary share its ids and its embedding table.
+    vocabulary: Name | None = None
+    # Numeric: `standardize` (z-score), `log` (z-score of log1p) or `buckets` (ids by quantile).
+    scale: Literal["standardize", "log", "buckets"] = "standardize"
+    buckets: Annotated[int, Field(ge=2, le=1000)] = 10
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.derive:
+            if self.source != "log":
+                raise ValueError("a derived feature comes from the timestamp: `source: log`")
+            if self.column or self.kind:
+                raise ValueError("a derived feature takes neither `column` nor `kind`")
+        elif self.kind is None:
+            raise ValueError("expected `kind` (categorical, numeric or multi) or `derive`")
+        if self.vocabulary and self.is_numeric:
+            raise ValueError("a numeric feature has no vocabulary")
+        return self
+
+    @property
+    def source_column(self) -> str:
+        return self.column or self.name
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.kind == "numeric"
+
+    @property
+    def vocabulary_name(self) -> str:
+        return self.vocabulary or self.name
+
+
+class Condition(_Frozen):
+    """Something that is true or false of a log row: an event, a 0/1 column, or a column compared with a value."""
+
+    event: str | None = None
+    column: Column | None = None
+    equals: str | int | float | bool | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    @property
+    def comparison(self) -> tuple[str, Any] | None:
+        """The comparison's name and value; None for an event or a plain 0/1 column."""
+        given = [(key, getattr(self, key)) for key in ("equals", "at_least", "at_most", "above", "below")]
+        return next(((key, value) for key, value in given if value is not None), None)
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        given = [key for key in ("equals", "at_least", "at_most", "above", "below") if getattr(self, key) is not None]
+        ratio = getattr(self, "ratio", None)
+        kinds = [key for key in ("event", "column") if getattr(self, key) is not None] + (["ratio"] if ratio else [])
+        expected = "`event`, `column` or `ratio`" if "ratio" in type(self).model_fields else "`event` or `column`"
+        if len(kinds) != 1:
+            raise ValueError(f"expected exactly one of {expected}, got {' and '.join(kinds) or 'none'}")
+        if given and self.column is None:
+            raise ValueError(f"`{given[0]}` compares a `column`")
+        if len(given) > 1:
+            raise ValueError(f"expected one comparison, got {' and '.join(given)}")
+        return self
+
+
+class Ratio(_Frozen):
+    """`numerator / denominator`, clipped to [0, 1]: a regression."""
+
+    numerator: Column
+    denominator: Column
+
+
+class Behaviour(Condition):
+    """A typed sequence: the user's last `max_length` rows that meet the condition, strictly before the impression."""
+
+    name: Name
+    max_length: Annotated[int, Field(ge=1, le=10_000)] = 50
+    # How long after its row's timestamp a behaviour is known (feedback columns are filled in after the impression).
+    delay: Duration = 0
+
+
+class Weight(_Frozen):
+    """The loss weight of a task, `initial * decay^t` (PLE, eq. 10); the paper says both epoch and step for t."""
+
+    initial: Annotated[float, Field(gt=0)] = 1.0
+    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    unit: Literal["epoch", "step"] = "epoch"
+
+
+class Task(Condition):
+    """What to predict: a condition (binary) or a ratio (regression), within the sample space where it means something."""
+
+    name: Name
+    ratio: Ratio | None = None
+    within: Condition | None = None
+    weight: Weight = Weight()
+
+    @property
+    def is_regression(self) -> bool:
+        return self.ratio is not None
+
+
+class Split(_Frozen):
+    """The last shares of the impressions, by time. Equal timestamps stay together."""
+
+    by: Literal["time"] = "time"
+    eval: Share = 0.1
+    test: Share = 0.1
+
+    @model_validator(mode="after")
+    def _leaves_a_train_split(self) -> Self:
+        if self.eval + self.test >= 1:
+            raise ValueError(f"eval + test must leave something to train on, got {self.eval} + {self.test}")
+        return self
+
+
+class Gate(_Frozen):
+    """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model."""
+
+    auc: Annotated[float, Field(ge=0, lt=1)] | None = None
+    mse: Annotated[float, Field(gt=0)] | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+
+
+class Model(_Frozen):
+    """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
+
+    routing: Name = "ple"
+    levels: Annotated[int, Field(ge=1, le=8)] = 2
+    task_experts: Annotated[int, Field(ge=1, le=64)] = 2
+    shared_experts: Annotated[int, Field(ge=1, le=64)] = 2
+    expert_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (64,)
+    tower_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (32,)
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
+    embed_ids: Annotated[tuple[Literal["user_id", "item_id"], ...], Field(strict=False)] = ("user_id", "item_id")
+    # Ids seen less often share the out-of-vocabulary buckets.
+    min_frequency: Annotated[int, Field(ge=1)] = 5
+    max_vocabulary: Annotated[int, Field(ge=1)] = 1_000_000
+    oov_buckets: Annotated[int, Field(ge=1)] = 8
+
+
+class Training(_Frozen):
+    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks."""
+
+    epochs: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    patience: Annotated[int, Field(ge=0)] = 1
+    seed: int = 1
+
+
+def _unique(kind: str, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{kind} must be unique, got {twice[0]!r} twice")
+
+
+def _nonempty(value: tuple) -> tuple:
+    if not value:
+        raise ValueError("expected at least one")
+    return value
+
+
+class RankingSpec(_Frozen):
+    """The whole declaration."""
+
+    name: Name
+    log: Log
+    users: Table | None = None
+    items: Table | None = None
+    features: Annotated[tuple[Feature, ...], Field(strict=False)] = ()
+    behaviours: Annotated[tuple[Behaviour, ...], Field(strict=False)] = ()
+    tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(_nonempty)]
+    split: Split = Split()
+    slices: Annotated[tuple[Annotated[tuple[Name, ...], Field(strict=False)], ...], Field(strict=False)] = ()
+    gates: dict[str, Gate] = {}
+    model: Model = Model()
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _names_are_consistent(self) -> Self:
+        tasks = [task.name for task in self.tasks]
+        _unique("task names", tasks)
+        _unique("behaviour names", [behaviour.name for behaviour in self.behaviours])
+        _unique("feature names", [feature.name for feature in self.features])
+        for a in tasks:
+            for b in tasks:
+                if a != b and b.startswith(a):
+                    raise ValueError(f"tasks: {a!r} is a prefix of {b!r}; logs and metrics would be ambiguous, rename one")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_exist(self) -> Self:
+        for i, feature in enumerate(self.features):
+            if feature.source != "log" and getattr(self, feature.source) is None:
+                raise ValueError(f"features[{i}] ({feature.name}): source `{feature.source}` needs a `{feature.source}` table")
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_fit_the_layout(self) -> Self:
+        named: list[tuple[str, Condition]] = []
+        for i, task in enumerate(self.tasks):
+            named.append((f"tasks[{i}] ({task.name})", task))
+            if task.within:
+                named.append((f"tasks[{i}] ({task.name}).within", task.within))
+        named += [(f"behaviours[{i}] ({behaviour.name})", behaviour) for i, behaviour in enumerate(self.behaviours)]
+        for where, condition in named:
+            if self.log.layout == "impressions" and condition.event:
+                raise ValueError(f"{where}: `event` needs layout `events`; in `impressions` feedback is a `column`")
+            if self.log.layout == "events" and not condition.event:
+                raise ValueError(f"{where}: in layout `events` feedback is an `event`")
+        return self
+
+    @model_validator(mode="after")
+    def _slices_and_gates_name_what_exists(self) -> Self:
+        categorical = [feature.name for feature in self.features if not feature.is_numeric]
+        for i, keys in enumerate(self.slices):
+            for key in keys:
+                if key not in categorical:
+                    raise ValueError(f"slices[{i}]: {key!r} is not a categorical feature, expected one of {categorical}")
+        tasks = {task.name: task for task in self.tasks}
+        for name, gate in self.gates.items():
+            if name not in tasks:
+                raise ValueError(f"gates: no task {name!r}, expected one of {list(tasks)}")
+            wrong = "auc" if tasks[name].is_regression else "mse"
+            if getattr(gate, wrong) is not None:
+                kind = "regression" if tasks[name].is_regression else "binary"
+                raise ValueError(f"gates.{name}: `{wrong}` does not apply to a {kind} task")
+        return self
+
+    def features_of(self, source: str) -> tuple[Feature, ...]:
+        return tuple(feature for feature in self.features if feature.source == source)
+
+    def to_json(self) -> str:
+        """The spec as one JSON line; `from_json` reads it back. It travels as a component's execution property."""
+        return self.model_dump_json(exclude_defaults=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls.model_validate_json(text)

@@ -1,0 +1,49 @@
+"""Fulcrum's distribution: its requirements as they are meant. `requirements.lock` holds what was tested."""
+
+from setuptools import find_packages, setup
+
+PACKAGES = ("schema", "components", "models", "pipeline")
+
+setup(
+    name="fulcrum-ranking",
+    version="0.1.0",
+    description="A TFX pipeline from raw interaction logs to a multi-task ranker that does not seesaw.",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
+    package_data={"schema": ["specs/*.yaml"]},
+    install_requires=[
+        "tfx>=1.21,<1.22",
+        "tensorflow>=2.21,<2.22",
+        "tf-keras>=2.21,<2.22",
+        "tensorflow-recommenders>=0.7.7,<0.8",
+        "tensorflow-transform>=1.21,<1.22",
+        "tensorflow-model-analysis>=0.52,<0.53",
+        "tensorflow-data-validation>=1.16,<1.22",
+        "ml-metadata>=1.17,<1.22",
+        "apache-beam[gcp]>=2.73,<2.74",
+        "pyarrow>=14",
+        "numpy",
+        "isal>=1.7",
+        "pydantic>=2.10,<3",
+        "pyyaml>=6",
+        "typer>=0.15",
+        "rich>=13",
+    ],
+    extras_require={
+        "kubeflow": ["kfp>=2.16,<3"],
+        "dev": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pandas-stubs",
+            "polars>=1.30",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            "scikit-learn",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["fulcrum=pipeline.cli:main"]},
+)

@@ -1,8 +1,22 @@
 """Fulcrum's distribution: its requirements as they are meant. `requirements.lock` holds what was tested."""
 
-from setuptools import find_packages, setup
+import os
+import sysconfig
 
-PACKAGES = ("schema", "components", "models", "pipeline")
+from setuptools import Distribution, find_packages, setup
+
+# Where a `.pth` file is read at every start of the interpreter: there `legacy_keras.pth` makes `tf.keras` Keras 2 in
+# each process of the environment (workers, containers and notebooks too), before anything can import TensorFlow.
+SITE_PACKAGES = os.path.relpath(sysconfig.get_path("purelib"), sysconfig.get_path("data"))
+
+
+class WithDataWhenEditable(Distribution):
+    """An editable install asks for `has_data`, which setuptools never defines, and so leaves `data_files` out."""
+
+    has_data = Distribution.has_data_files
+
+
+PACKAGES = ("schema", "components", "models", "pipeline", "serving")
 
 setup(
     name="fulcrum-ranking",
@@ -11,7 +25,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
-    package_data={"schema": ["specs/*.yaml"]},
+    package_data={"schema": ["specs/*.yaml"], "serving": ["tensorflow_serving/*"]},
+    distclass=WithDataWhenEditable,
+    data_files=[(SITE_PACKAGES, ["legacy_keras.pth"])],
     install_requires=[
         "tfx>=1.21,<1.22",
         "tensorflow>=2.21,<2.22",
@@ -21,14 +37,21 @@ setup(
         "tensorflow-model-analysis>=0.52,<0.53",
         "tensorflow-data-validation>=1.16,<1.22",
         "ml-metadata>=1.17,<1.22",
+        "tensorflow-serving-api>=2.19,<2.20",
         "apache-beam[gcp]>=2.73,<2.74",
         "pyarrow>=14",
         "numpy",
+        "google-crc32c>=1.5",
         "isal>=1.7",
+        "orjson>=3.10",
+        "aiohttp>=3.10",
+        "grpcio",
+        "prometheus-client>=0.21",
         "pydantic>=2.10,<3",
         "pyyaml>=6",
         "typer>=0.15",
         "rich>=13",
+        "scipy>=1.11",
     ],
     extras_require={
         "kubeflow": ["kfp>=2.16,<3"],

@@ -1,6 +1,8 @@
 """The columns of an example, derived from the spec: what ingest writes, Transform reads and the model takes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from schema.spec import Feature, RankingSpec, Task
@@ -60,40 +62,51 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
     ]
     columns += [_feature_column(feature) for feature in spec.features]
     for behaviour in spec.behaviours:
-        name = behaviour.name
-
-        def sequence(suffix: str, dtype: Literal["string", "float"], behaviour: str = name, **more) -> ExampleColumn:
-            return ExampleColumn(
-                f"{behaviour}_{suffix}", "sequence", dtype, "user", ragged=True, behaviour=behaviour, **more
-            )
-
-        columns.append(sequence(ITEM_ID, "string", vocabulary=ITEM_ID))
-        columns.append(sequence("age_s", "float"))
-        for feature in sequence_features(spec):
-            dtype = "float" if feature.is_numeric else "string"
-            columns.append(sequence(feature.name, dtype, vocabulary=_vocabulary(feature), feature=feature))
+        columns += _sequence_columns(behaviour.name, sequence_features(spec))
     for task in spec.tasks:
         columns.append(ExampleColumn(label_name(task), "label", "float", "target"))
         columns.append(ExampleColumn(space_name(task), "space", "float", "target"))
-    seen: set[str] = set()
+    seen: dict[str, ExampleColumn] = {}
     for column in columns:
         if column.name in seen:
-            raise ValueError(f"two parts of the spec write the example column {column.name!r}; rename one of them")
-        seen.add(column.name)
+            raise ValueError(
+                f"the example column {column.name!r} would be written twice, as {_shown(seen[column.name])} "
+                f"and as {_shown(column)}; rename one of them"
+            )
+        seen[column.name] = column
     return tuple(columns)
-
-
-def _vocabulary(feature: Feature) -> str | None:
-    return None if feature.is_numeric else feature.vocabulary_name
 
 
 def _feature_column(feature: Feature) -> ExampleColumn:
     return ExampleColumn(
         feature.name,
         "feature",
-        "float" if feature.is_numeric else "string",
+        _dtype(feature),
         "item" if feature.source == "items" else "user",
         ragged=feature.kind == "multi",
         vocabulary=_vocabulary(feature),
         feature=feature,
     )
+
+
+def _sequence_columns(behaviour: str, features: tuple[Feature, ...]) -> Iterator[ExampleColumn]:
+    column = partial(ExampleColumn, role="sequence", side="user", ragged=True, behaviour=behaviour)
+    yield column(f"{behaviour}_{ITEM_ID}", dtype="string", vocabulary=ITEM_ID)
+    yield column(f"{behaviour}_age_s", dtype="float")
+    for feature in features:
+        name = f"{behaviour}_{feature.name}"
+        yield column(name, dtype=_dtype(feature), vocabulary=_vocabulary(feature), feature=feature)
+
+
+def _dtype(feature: Feature) -> Literal["string", "float"]:
+    return "float" if feature.is_numeric else "string"
+
+
+def _vocabulary(feature: Feature) -> str | None:
+    return None if feature.is_numeric else feature.vocabulary_name
+
+
+def _shown(column: ExampleColumn) -> str:
+    if column.behaviour:
+        return f"the {column.role} of behaviour {column.behaviour!r}"
+    return f"the {column.role} {column.name!r}"

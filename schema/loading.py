@@ -1,11 +1,14 @@
-"""Reads a ranking spec from YAML, and says what is wrong with one: the path in the file, what was given, what was expected."""
+"""Reads a ranking spec from YAML and says what is wrong with one: where, what was given, what was expected."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from schema.columns import example_columns
 from schema.spec import RankingSpec
 
 
@@ -17,57 +20,83 @@ def load_spec(path: str | Path) -> RankingSpec:
     """The validated spec in the YAML file `path`.
 
     Raises:
-      SpecError: the file is absent, isn't YAML, or isn't a ranking spec; each problem is named with its path in the file.
+      SpecError: the file is absent, isn't YAML or isn't a ranking spec; each problem has its path in the file.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: can't be read: {error}") from None
     try:
-        declared = yaml.load(text, Loader=_UniqueKeyLoader)
+        declared = yaml.load(text, Loader=_SpecLoader)
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: is not valid YAML: {error}") from None
     if not isinstance(declared, dict):
         raise SpecError(f"{path}: expected a mapping with `name`, `log`, `features`, `tasks`, got {_shown(declared)}")
     try:
-        return RankingSpec.model_validate(declared)
+        spec = RankingSpec.model_validate(declared)
+        example_columns(spec)
     except ValidationError as error:
         raise SpecError("\n".join([f"{path}: not a valid ranking spec", *_problems(error)])) from None
+    except ValueError as error:
+        raise SpecError(f"{path}: not a valid ranking spec\n  {error}") from None
+    return spec
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML lets the last of two equal keys win in silence; a spec must not."""
+class _SpecLoader(yaml.SafeLoader):
+    """YAML, but of two equal keys the last doesn't win in silence, and 1e-3 is a number as it is in YAML 1.2."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
-            seen.add(key)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key_node.start_mark)
+            # A merge (`<<: *defaults`) is no key: what it brings may be overridden.
+            if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in seen:
+                message = f"duplicate key {key_node.value!r}"
+                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
+
+
+_SpecLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def _problems(error: ValidationError) -> list[str]:
     lines: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        # A union's branches each report under their own tag ("equals", "str"); one line for the value is enough.
-        location = tuple(part for part in problem["loc"] if part not in _UNION_TAGS)
-        where = _path(location) or "the spec"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            line = f"unknown key, got {_shown(problem['input'])}; {_expected_keys(location)}"
-        elif problem["type"] == "missing":
-            line = "is required and missing"
-        elif problem["type"] == "value_error" and isinstance(problem["input"], dict):
-            line = message
-        else:
-            line = f"{message}, got {_shown(problem['input'])}"
-        lines.setdefault(where, f"  {where}: {line}")
+        location = problem["loc"]
+        if not location:
+            # What concerns several parts already says where, a line each.
+            return [f"  {line}" for line in problem["msg"].removeprefix("Value error, ").splitlines()]
+        # A union reports each of its types under the type's name; one line for the value is enough.
+        where = _path(location[:-1] if location[-2:-1] == ("equals",) else location)
+        lines.setdefault(where, f"  {where}: {_message(problem)}")
     return list(lines.values())
 
 
-_UNION_TAGS = {"str", "int", "float", "bool"}
+# In the words of YAML, where pydantic speaks Python.
+_EXPECTED = {
+    "tuple_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "string_pattern_mismatch": "expected lower-case letters, digits and underscores, a letter first",
+}
+
+
+def _message(problem: ErrorDetails) -> str:
+    kind, location, given = problem["type"], problem["loc"], problem["input"]
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        return "is required and missing"
+    if kind == "extra_forbidden":
+        return f"unknown key, got {_shown(given)}; {_expected_keys(location)}"
+    if kind == "value_error" and isinstance(given, dict):
+        return message
+    if location[-2:-1] == ("equals",):
+        message = "expected text, a number, true or false"
+    return f"{_EXPECTED.get(kind, message)}, got {_shown(given)}"
 
 
 def _expected_keys(location: tuple) -> str:

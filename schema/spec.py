@@ -7,21 +7,23 @@ are, how the data is split and sliced, and what a model must reach to be blessed
 """
 
 import re
-from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from schema.consistency import inconsistencies
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="a lower-case identifier")]
 Column = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-_DURATION = re.compile(r"^(\d+)([smhd])$")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _duration(value: Any) -> int:
-    match = _DURATION.match(value) if isinstance(value, str) else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError("expected a duration such as 45s, 30m, 12h or 1d")
     return int(match[1]) * _SECONDS[match[2]]
@@ -38,7 +40,7 @@ Files = Annotated[tuple[Column, ...], BeforeValidator(_one_or_many), Field(min_l
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Timestamp(_Frozen):
@@ -62,7 +64,7 @@ class Log(_Frozen):
     timestamp: Timestamp
     event: Column | None = None
     impression: str | None = None
-    attribution_window: Duration | None = None
+    attribution_window: Annotated[Duration, Field(gt=0)] | None = None
     # The share of unreadable rows above which a run stops.
     max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.05
 
@@ -108,9 +110,25 @@ class Feature(_Frozen):
                 raise ValueError("a derived feature takes neither `column` nor `kind`")
         elif self.kind is None:
             raise ValueError("expected `kind` (categorical, numeric or multi) or `derive`")
-        if self.vocabulary and self.is_numeric:
-            raise ValueError("a numeric feature has no vocabulary")
         return self
+
+    @model_validator(mode="after")
+    def _options_fit_the_kind(self) -> Self:
+        for option, fits, wanted in (
+            ("vocabulary", not self.is_numeric, "a categorical, multi or derived feature"),
+            ("separator", self.kind == "multi", "`kind: multi`"),
+            ("scale", self.is_numeric, "`kind: numeric`"),
+            ("buckets", self.is_numeric and self.scale == "buckets", "`kind: numeric` with `scale: buckets`"),
+        ):
+            if option in self.model_fields_set and not fits:
+                raise ValueError(f"`{option}` belongs to {wanted}, got {self._shown_kind}")
+        return self
+
+    @property
+    def _shown_kind(self) -> str:
+        if self.derive:
+            return f"`derive: {self.derive}`"
+        return f"`kind: {self.kind}`" + (f" with `scale: {self.scale}`" if self.is_numeric else "")
 
     @property
     def source_column(self) -> str:
@@ -123,6 +141,9 @@ class Feature(_Frozen):
     @property
     def vocabulary_name(self) -> str:
         return self.vocabulary or self.name
+
+
+_COMPARISONS = ("equals", "at_least", "at_most", "above", "below")
 
 
 class Condition(_Frozen):
@@ -139,19 +160,17 @@ class Condition(_Frozen):
     @property
     def comparison(self) -> tuple[str, Any] | None:
         """The comparison's name and value; None for an event or a plain 0/1 column."""
-        given = [(key, getattr(self, key)) for key in ("equals", "at_least", "at_most", "above", "below")]
-        return next(((key, value) for key, value in given if value is not None), None)
+        return next(((key, getattr(self, key)) for key in _COMPARISONS if getattr(self, key) is not None), None)
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
-        given = [key for key in ("equals", "at_least", "at_most", "above", "below") if getattr(self, key) is not None]
-        ratio = getattr(self, "ratio", None)
-        kinds = [key for key in ("event", "column") if getattr(self, key) is not None] + (["ratio"] if ratio else [])
-        expected = "`event`, `column` or `ratio`" if "ratio" in type(self).model_fields else "`event` or `column`"
+        given = [key for key in _COMPARISONS if getattr(self, key) is not None]
+        possible = [key for key in ("event", "column", "ratio") if key in type(self).model_fields]
+        kinds = [key for key in possible if getattr(self, key) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"expected exactly one of {expected}, got {' and '.join(kinds) or 'none'}")
+            raise ValueError(f"expected exactly one of {_listed(possible)}, got {' and '.join(kinds) or 'none'}")
         if given and self.column is None:
-            raise ValueError(f"`{given[0]}` compares a `column`")
+            raise ValueError(f"`{given[0]}` compares a `column`, got `{kinds[0]}`")
         if len(given) > 1:
             raise ValueError(f"expected one comparison, got {' and '.join(given)}")
         return self
@@ -182,7 +201,7 @@ class Weight(_Frozen):
 
 
 class Task(Condition):
-    """What to predict: a condition (binary) or a ratio (regression), within the sample space where it means something."""
+    """What to predict, where it means something (`within`): a condition is binary, a ratio is a regression."""
 
     name: Name
     ratio: Ratio | None = None
@@ -243,16 +262,18 @@ class Training(_Frozen):
     seed: int = 1
 
 
-def _unique(kind: str, names: list[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{kind} must be unique, got {twice[0]!r} twice")
+def _listed(keys: Sequence[str]) -> str:
+    return " or ".join(f"`{key}`" for key in keys)
 
 
 def _nonempty(value: tuple) -> tuple:
     if not value:
         raise ValueError("expected at least one")
     return value
+
+
+# The features whose values, taken together, name a slice.
+Slice = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_nonempty)]
 
 
 class RankingSpec(_Frozen):
@@ -266,60 +287,16 @@ class RankingSpec(_Frozen):
     behaviours: Annotated[tuple[Behaviour, ...], Field(strict=False)] = ()
     tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(_nonempty)]
     split: Split = Split()
-    slices: Annotated[tuple[Annotated[tuple[Name, ...], Field(strict=False)], ...], Field(strict=False)] = ()
+    slices: Annotated[tuple[Slice, ...], Field(strict=False)] = ()
     gates: dict[str, Gate] = {}
     model: Model = Model()
     training: Training = Training()
 
     @model_validator(mode="after")
-    def _names_are_consistent(self) -> Self:
-        tasks = [task.name for task in self.tasks]
-        _unique("task names", tasks)
-        _unique("behaviour names", [behaviour.name for behaviour in self.behaviours])
-        _unique("feature names", [feature.name for feature in self.features])
-        for a in tasks:
-            for b in tasks:
-                if a != b and b.startswith(a):
-                    raise ValueError(f"tasks: {a!r} is a prefix of {b!r}; logs and metrics would be ambiguous, rename one")
-        return self
-
-    @model_validator(mode="after")
-    def _sources_exist(self) -> Self:
-        for i, feature in enumerate(self.features):
-            if feature.source != "log" and getattr(self, feature.source) is None:
-                raise ValueError(f"features[{i}] ({feature.name}): source `{feature.source}` needs a `{feature.source}` table")
-        return self
-
-    @model_validator(mode="after")
-    def _conditions_fit_the_layout(self) -> Self:
-        named: list[tuple[str, Condition]] = []
-        for i, task in enumerate(self.tasks):
-            named.append((f"tasks[{i}] ({task.name})", task))
-            if task.within:
-                named.append((f"tasks[{i}] ({task.name}).within", task.within))
-        named += [(f"behaviours[{i}] ({behaviour.name})", behaviour) for i, behaviour in enumerate(self.behaviours)]
-        for where, condition in named:
-            if self.log.layout == "impressions" and condition.event:
-                raise ValueError(f"{where}: `event` needs layout `events`; in `impressions` feedback is a `column`")
-            if self.log.layout == "events" and not condition.event:
-                raise ValueError(f"{where}: in layout `events` feedback is an `event`")
-        return self
-
-    @model_validator(mode="after")
-    def _slices_and_gates_name_what_exists(self) -> Self:
-        categorical = [feature.name for feature in self.features if not feature.is_numeric]
-        for i, keys in enumerate(self.slices):
-            for key in keys:
-                if key not in categorical:
-                    raise ValueError(f"slices[{i}]: {key!r} is not a categorical feature, expected one of {categorical}")
-        tasks = {task.name: task for task in self.tasks}
-        for name, gate in self.gates.items():
-            if name not in tasks:
-                raise ValueError(f"gates: no task {name!r}, expected one of {list(tasks)}")
-            wrong = "auc" if tasks[name].is_regression else "mse"
-            if getattr(gate, wrong) is not None:
-                kind = "regression" if tasks[name].is_regression else "binary"
-                raise ValueError(f"gates.{name}: `{wrong}` does not apply to a {kind} task")
+    def _parts_fit_together(self) -> Self:
+        problems = list(inconsistencies(self))
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
     def features_of(self, source: str) -> tuple[Feature, ...]:

@@ -1,0 +1,46 @@
+# Everything happens in .venv; `requirements.lock` says what is in it.
+PYTHON ?= python3.11
+BIN := .venv/bin
+RUN_DIR ?= runs/shortvideo
+IMPRESSIONS ?= 200000
+USERS ?= 5000
+BENCHMARKS := ingest training
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint bench lock clean
+
+help:  ## What there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: .venv/.installed  ## The environment, from the lock file
+
+.venv/.installed: requirements.lock setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip sync --quiet requirements.lock
+	$(BIN)/uv pip install --quiet uv ./third_party/tfx_bsl_sql_util
+	$(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+run: setup  ## The main job: simulate short-video logs, run the whole pipeline, print the summary
+	$(BIN)/fulcrum simulate --out $(RUN_DIR)/logs --users $(USERS) --impressions $(IMPRESSIONS) --seed 1
+	$(BIN)/fulcrum run schema/specs/shortvideo.yaml --logs $(RUN_DIR)/logs --output $(RUN_DIR)
+
+test: setup  ## The whole test suite
+	$(BIN)/python -m pytest
+
+lint: setup  ## Style, types, and which package may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## Every benchmark, against what is expected of it
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+lock: setup  ## Resolve the requirements anew
+	$(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra dev --override requirements.overrides.txt \
+		--python-version 3.11 --no-header --upgrade --output-file requirements.lock
+
+clean:  ## Remove what running made
+	rm -rf runs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,89 @@
+"""What the parts of a ranking spec must be to each other: names, tables, the log's layout, slices and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schema.spec import Condition, RankingSpec
+
+
+def inconsistencies(spec: RankingSpec) -> Iterator[str]:
+    """A line for each thing that doesn't fit: where in the spec, what was given, what was expected."""
+    yield from _name_problems(spec)
+    yield from _feature_problems(spec)
+    yield from _condition_problems(spec)
+    yield from _slice_problems(spec)
+    yield from _gate_problems(spec)
+
+
+def _name_problems(spec: RankingSpec) -> Iterator[str]:
+    for part in ("features", "behaviours", "tasks"):
+        first: dict[str, int] = {}
+        for i, named in enumerate(getattr(spec, part)):
+            if named.name in first:
+                yield f"{part}[{i}].name: got {named.name!r}, which is {part}[{first[named.name]}]'s already"
+            first.setdefault(named.name, i)
+    for i, task in enumerate(spec.tasks):
+        for other in spec.tasks:
+            if other.name != task.name and other.name.startswith(task.name):
+                yield (
+                    f"tasks[{i}].name: got {task.name!r}, a prefix of the task {other.name!r}; "
+                    "names of metrics and columns would be ambiguous, rename one"
+                )
+
+
+def _feature_problems(spec: RankingSpec) -> Iterator[str]:
+    predicted = {task.ratio.numerator if task.ratio else task.column: task.name for task in spec.tasks}
+    for i, feature in enumerate(spec.features):
+        where = f"features[{i}] ({feature.name})"
+        if feature.source != "log" and getattr(spec, feature.source) is None:
+            yield f"{where}: `source: {feature.source}` needs the table `{feature.source}`, which is not declared"
+        column = feature.source_column
+        if feature.source == "log" and not feature.derive and column in predicted:
+            yield (
+                f"{where}: got the column {column!r}, which task {predicted[column]!r} predicts; "
+                "expected one that is known when the impression happens"
+            )
+
+
+def _condition_problems(spec: RankingSpec) -> Iterator[str]:
+    conditions: list[tuple[str, Condition]] = []
+    for i, task in enumerate(spec.tasks):
+        conditions.append((f"tasks[{i}] ({task.name})", task))
+        if task.within:
+            conditions.append((f"tasks[{i}].within ({task.name})", task.within))
+    conditions += [(f"behaviours[{i}] ({behaviour.name})", behaviour) for i, behaviour in enumerate(spec.behaviours)]
+    for where, condition in conditions:
+        if spec.log.layout == "impressions" and condition.event:
+            yield f"{where}: got `event`, which needs layout `events`; in `impressions` feedback is a `column`"
+        if spec.log.layout == "events" and not condition.event:
+            given = "ratio" if condition.column is None else "column"
+            yield f"{where}: got `{given}`, which needs layout `impressions`; in `events` feedback is an `event`"
+    for i, task in enumerate(spec.tasks):
+        if task.event and task.event == spec.log.impression:
+            yield f"tasks[{i}].event: got {task.event!r}, the impression itself; every label would be 1"
+
+
+def _slice_problems(spec: RankingSpec) -> Iterator[str]:
+    sliceable = [feature.name for feature in spec.features if not feature.is_numeric]
+    for i, keys in enumerate(spec.slices):
+        for j, key in enumerate(keys):
+            if key not in sliceable:
+                yield f"slices[{i}][{j}]: got {key!r}, expected a feature, not numeric: {', '.join(sliceable)}"
+            if key in keys[:j]:
+                yield f"slices[{i}][{j}]: got {key!r} twice"
+
+
+def _gate_problems(spec: RankingSpec) -> Iterator[str]:
+    tasks = {task.name: task for task in spec.tasks}
+    for name, gate in spec.gates.items():
+        if name not in tasks:
+            yield f"gates.{name}: no such task, expected one of {', '.join(tasks)}"
+            continue
+        wrong, right, kind = (
+            ("auc", "mse", "regression") if tasks[name].is_regression else ("mse", "auc", "binary task")
+        )
+        if getattr(gate, wrong) is not None:
+            yield f"gates.{name}.{wrong}: {name} is a {kind}, expected `{right}` or `max_drop`"

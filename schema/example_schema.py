@@ -1,0 +1,42 @@
+"""The examples' schema, derived from the spec: what ExampleValidator and Transform hold the data against."""
+
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from schema.columns import ExampleColumn, example_columns
+from schema.spec import RankingSpec
+
+TRAINING, SERVING = "TRAINING", "SERVING"
+
+_TYPES = {"string": schema_pb2.BYTES, "float": schema_pb2.FLOAT, "int": schema_pb2.INT}
+
+
+def example_schema(spec: RankingSpec) -> schema_pb2.Schema:
+    """The `schema_pb2.Schema` of the examples that ingest writes for `spec`.
+
+    Single-valued columns are required and hold exactly one value; ragged ones may be empty. Strings are open
+    vocabularies, numbers may be NaN (missing), ages are not negative, labels and sample spaces lie in [0, 1]. Labels
+    and spaces belong to the TRAINING environment only: a request to the served model has none.
+    """
+    schema = schema_pb2.Schema(
+        default_environment=[TRAINING, SERVING],
+        # Ragged columns become RaggedTensors everywhere: in Transform, in the serving signature, in the Evaluator.
+        represent_variable_length_as_ragged=True,
+    )
+    for column in example_columns(spec):
+        _add_feature(schema, column)
+    return schema
+
+
+def _add_feature(schema: schema_pb2.Schema, column: ExampleColumn) -> None:
+    feature = schema.feature.add(name=column.name, type=_TYPES[column.dtype])
+    if column.ragged:
+        feature.value_count.min = 0
+    else:
+        feature.shape.SetInParent()
+        feature.presence.min_fraction = 1.0
+        feature.presence.min_count = 1
+    if column.side == "target":
+        feature.not_in_environment.append(SERVING)
+        feature.float_domain.CopyFrom(schema_pb2.FloatDomain(min=0.0, max=1.0, disallow_nan=True, disallow_inf=True))
+    elif column.role == "sequence" and column.feature is None and column.dtype == "float":
+        feature.float_domain.CopyFrom(schema_pb2.FloatDomain(min=0.0, disallow_nan=True, disallow_inf=True))

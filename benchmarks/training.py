@@ -1,0 +1,145 @@
+"""How fast a ranker trains from TFRecords on disk, and whether reading keeps up.
+
+`python -m benchmarks.training`: examples/s of reading alone and of whole epochs (disk to optimiser step), for each way of
+compiling, with small and with large embedding tables. Reading alone has to be at least 3 times as fast as the fastest
+training.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+import schema
+from models import reading
+from models.features import RAGGED_VALUES, model_columns, table_name, table_sizes
+from models.optimizer import LazyAdam, training_function
+from models.ranker import Compiled, Ranker
+from schema.columns import label_name, space_name
+from schema.loading import load_spec
+from schema.spec import RankingSpec
+
+READING_OVER_TRAINING = 3.0
+SPEC = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"
+FILES = 4
+REPEATS = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=65_536)
+    parser.add_argument("--users", type=int, default=1_000_000, help="rows of the large user table")
+    options = parser.parse_args()
+    spec = load_spec(SPEC)
+    small, large = vocabularies(spec, 5_000), vocabularies(spec, options.users)
+    with tempfile.TemporaryDirectory() as directory:
+        write_examples(spec, small, options.examples, Path(directory))
+        files = reading.example_files([f"{directory}/*"], "train")
+        figures = {"reading": best(lambda: epoch(files, spec, lambda batch: None), options.examples)}
+        print(f"{'reading alone':<44} {figures['reading']:>10,.0f} examples/s", flush=True)
+        cases: list[tuple[str, dict[str, int], Compiled]] = [
+            ("small tables, step compiled", small, "step"),
+            ("small tables, head compiled, lazy Adam", small, "head"),
+            ("small tables, nothing compiled", small, "nothing"),
+            ("large tables, step compiled", large, "step"),
+            ("large tables, head compiled, lazy Adam", large, "head"),
+        ]
+        for name, sizes, compiled in cases:
+            step, seconds = compiled_step(spec, sizes, compiled, files)
+            figures[name] = best(lambda step=step: epoch(files, spec, step), options.examples)
+            print(f"{name:<44} {figures[name]:>10,.0f} examples/s  (compiling: {seconds:.1f} s)", flush=True)
+    fastest = max(value for name, value in figures.items() if name != "reading")
+    ratio = figures["reading"] / fastest
+    print(
+        json.dumps(
+            {**{name: round(value) for name, value in figures.items()}, "reading_over_training": round(ratio, 2)}
+        )
+    )
+    if ratio < READING_OVER_TRAINING:
+        print(f"reading is {ratio:.2f} times as fast as training, expected {READING_OVER_TRAINING}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def vocabularies(spec: RankingSpec, users: int) -> dict[str, int]:
+    names = {column.vocabulary for column in model_columns(spec) if column.vocabulary}
+    return {name: {"user_id": users, "item_id": users // 2}.get(name, 100) for name in names}
+
+
+def write_examples(spec: RankingSpec, sizes: dict[str, int], count: int, directory: Path) -> None:
+    """Examples as Transform leaves them: sequences of half their longest on average, ids by a power law."""
+    random = np.random.default_rng(0)
+    lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
+    rows = table_sizes(spec, sizes)
+    counts = {name: random.integers(0, length + 1, count) for name, length in lengths.items()}
+    arrays: dict[str, pa.Array] = {}
+    for column in model_columns(spec):
+        size = np.ones(count, int)
+        if column.ragged:
+            size = counts[column.behaviour] if column.behaviour else random.integers(0, 5, count)
+        offsets = np.concatenate([[0], np.cumsum(size)]).astype(np.int32)
+        total, table = int(offsets[-1]), table_name(column)
+        values = random.exponential(0.5, total).astype(np.float32)
+        if table is not None:
+            values = (rows[table] * random.random(total) ** 3).astype(np.int64)
+        name = column.name + (RAGGED_VALUES if column.ragged else "")
+        arrays[name] = pa.ListArray.from_arrays(offsets, pa.array(values))
+    single = np.arange(count + 1, dtype=np.int32)
+    for task in spec.tasks:
+        space = (random.random(count) < (0.5 if task.within else 1.0)).astype(np.float32)
+        label = space * (random.random(count) if task.is_regression else random.random(count) < 0.1)
+        for name, values in ((label_name(task), label), (space_name(task), space)):
+            arrays[name] = pa.ListArray.from_arrays(single, pa.array(values.astype(np.float32)))
+    batch = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+    per_file = -(-count // FILES)
+    for i in range(FILES):
+        with tf.io.TFRecordWriter(str(directory / f"examples-{i}.gz"), "GZIP") as writer:
+            for record in RecordBatchToExamplesEncoder(None).encode(batch.slice(i * per_file, per_file)):
+                writer.write(record)
+
+
+def epoch(files: list[str], spec: RankingSpec, step: Callable) -> None:
+    """One epoch as the trainer does it, from the files on."""
+    records = reading.serialized_examples(files)
+    for batch in reading.batches(records, spec, spec.training.batch_size, shuffle_seed=1):
+        step(batch)
+
+
+def best(run: Callable[[], None], examples: int) -> float:
+    """Examples/s of the fastest of a few runs: what else the machine does only makes it slower."""
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return examples / min(seconds)
+
+
+def compiled_step(
+    spec: RankingSpec, sizes: dict[str, int], compiled: Compiled, files: list[str]
+) -> tuple[Callable, float]:
+    """The training step of a new ranker, and the seconds that its first run took."""
+    tf.keras.utils.set_random_seed(1)
+    model = Ranker(spec, table_sizes(spec, sizes), compiled=compiled)
+    model.compile(optimizer=LazyAdam(spec.training.learning_rate))
+    batch = next(iter(reading.batches(reading.serialized_examples(files), spec, spec.training.batch_size)))
+    model(batch)
+    step = training_function(model)
+    started = time.perf_counter()
+    step(batch)
+    return step, time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())

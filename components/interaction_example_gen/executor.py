@@ -1,0 +1,100 @@
+"""The executor of InteractionExampleGen: matches the files, runs the Beam graph, and says what stopped it."""
+
+from typing import Any
+
+import orjson
+from apache_beam.io.filesystems import FileSystems
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from components.interaction_example_gen.errors import IngestError
+from components.interaction_example_gen.files import match_files
+from components.interaction_example_gen.ingest import SCRATCH, SUMMARY, ingest
+from components.interaction_example_gen.time_split import SPLITS
+from schema.spec import RankingSpec
+
+
+class Executor(BaseBeamExecutor):
+    """Turns the logs in the folder `logs` into examples as `spec` declares."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs ingest.
+
+        Raises:
+          IngestError: the logs can't be used or the output can't be written. TFX then removes the outputs; the
+            rejected rows and the counts stay in the folder that the message names.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        spec = RankingSpec.from_json(exec_properties["spec"])
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        quarantine = artifact_utils.get_single_instance(output_dict["quarantine"])
+        files = match_files(spec, exec_properties["logs"])
+        try:
+            for artifact in (examples, quarantine):
+                _empty(artifact.uri)
+            with self._make_beam_pipeline() as pipeline:
+                ingest(pipeline, spec, files, examples.uri, quarantine.uri, exec_properties.get("shards"))
+        except OSError as error:
+            raise IngestError(
+                f"{error.filename or quarantine.uri}: can't be written: {error.strerror or error}"
+            ) from None
+        if not FileSystems.exists(FileSystems.join(quarantine.uri, SUMMARY)):
+            raise IngestError(f"{quarantine.uri}/{SUMMARY}: can't be written; is the disk full?")
+        told = read_summary(quarantine.uri)
+        if told["problems"]:
+            kept = _kept_after_failure(quarantine.uri)
+            where = f"\nthe rows left out and the counts are in {kept}" if kept else ""
+            raise IngestError("\n".join(told["problems"]) + where)
+        for artifact in (examples, quarantine):
+            _remove(FileSystems.join(artifact.uri, SCRATCH))
+        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        examples.span, examples.version = 0, 0
+        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)  # type: ignore[attr-defined]
+        examples_utils.set_file_format(examples, "tfrecords_gzip")
+        if exec_properties.get("fingerprint"):
+            examples.set_string_custom_property("input_fingerprint", exec_properties["fingerprint"])
+        quarantine.set_int_custom_property("rows_read", told["sources"]["log"]["rows"])
+        quarantine.set_int_custom_property("rows_quarantined", sum(told["sources"]["log"]["quarantined"].values()))
+        for split, counts in told["splits"].items():
+            quarantine.set_int_custom_property(f"{split}_examples", counts["examples"])
+
+
+def read_summary(quarantine: str) -> dict[str, Any]:
+    """What a run of ingest counted, from the folder of its `quarantine` artifact; see `findings.summary`."""
+    with FileSystems.open(FileSystems.join(quarantine, SUMMARY)) as stream:
+        return orjson.loads(stream.read())
+
+
+def _empty(uri: str) -> None:
+    """An empty folder: what an earlier attempt left half-written is no part of this one."""
+    _remove(uri)
+    FileSystems.mkdirs(uri)
+
+
+def _remove(uri: str) -> None:
+    # Of TFX and not of Beam, for which a folder of an object store doesn't exist.
+    if fileio.exists(uri):
+        fileio.rmtree(uri)
+
+
+def _kept_after_failure(uri: str) -> str | None:
+    """Copies the quarantine to where TFX doesn't remove it: beside the outputs, under `rejected`."""
+    parent, name = FileSystems.split(uri.rstrip("/"))
+    kept = FileSystems.join(FileSystems.split(parent)[0], "rejected", name)
+    try:
+        _empty(kept)
+        found = FileSystems.match([FileSystems.join(uri, "*")])[0].metadata_list
+        sources = [one.path for one in found]
+        FileSystems.copy(sources, [FileSystems.join(kept, FileSystems.split(path)[1]) for path in sources])
+    except OSError:
+        return None
+    return kept

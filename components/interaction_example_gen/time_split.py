@@ -1,0 +1,80 @@
+"""Where the splits are cut: exact shares of the impressions by time, from counts of times that merge in any order."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+
+from schema.spec import Split
+
+SPLITS = ("train", "eval", "test")
+
+
+@dataclass(frozen=True)
+class TimeCounts:
+    """How often each time occurs; times are `value << shift`, the bits below `shift` being dropped."""
+
+    values: np.ndarray  # int64, sorted
+    counts: np.ndarray  # int64
+    shift: int = 0
+
+    @classmethod
+    def of(cls, times: np.ndarray) -> "TimeCounts":
+        return cls(*np.unique(times, return_counts=True))
+
+
+def merged(parts: list[TimeCounts], most: int = 1 << 20) -> TimeCounts:
+    """The sum of the parts, coarse enough to hold at most `most` distinct values.
+
+    A part needs the coarseness that the whole needs at most, so that the result is the same for every order of merging.
+    """
+    shift = max((part.shift for part in parts), default=0)
+    values = [part.values >> (shift - part.shift) for part in parts]
+    distinct, inverse = np.unique(np.concatenate([*values, np.zeros(0, np.int64)]), return_inverse=True)
+    counts = np.zeros(len(distinct), np.int64)
+    np.add.at(counts, inverse, np.concatenate([*(part.counts for part in parts), np.zeros(0, np.int64)]))
+    result = TimeCounts(distinct, counts, shift)
+    while len(result.values) > most:
+        result = merged([TimeCounts(result.values >> 1, result.counts, result.shift + 1)], len(result.values))
+    return result
+
+
+class CountTimes(beam.CombineFn):
+    """Sums `TimeCounts`."""
+
+    def create_accumulator(self) -> TimeCounts:
+        return TimeCounts(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def add_input(self, accumulator: TimeCounts, element: TimeCounts) -> TimeCounts:
+        return merged([accumulator, element])
+
+    def merge_accumulators(self, accumulators: list[TimeCounts]) -> TimeCounts:
+        return merged(list(accumulators))
+
+    def extract_output(self, accumulator: TimeCounts) -> TimeCounts:
+        return accumulator
+
+
+def cut_times(split: Split, times: TimeCounts) -> tuple[tuple[int, int], dict[str, int]]:
+    """The times from which eval and test begin, and how many impressions each split holds.
+
+    Test is the last `split.test` of the impressions, eval the `split.eval` before them; equal times stay together, in
+    the later split.
+    """
+    upto = np.concatenate(([0], np.cumsum(times.counts)))
+    total = int(upto[-1])
+    cuts, before = [], []
+    for share in (split.eval + split.test, split.test):
+        # The impression at this place, counted from the earliest, is the first of its split.
+        place = total - round(total * share)
+        index = int(np.searchsorted(upto, place, side="right")) - 1
+        after_all = (int(times.values[-1]) + 1 if total else 0) << times.shift
+        cuts.append(int(times.values[index]) << times.shift if place < total else after_all)
+        before.append(int(upto[index]) if place < total else total)
+    counts = {"train": before[0], "eval": before[1] - before[0], "test": total - before[1]}
+    return (cuts[0], cuts[1]), counts
+
+
+def split_of(times: np.ndarray, cuts: tuple[int, int]) -> np.ndarray:
+    """Per impression the place of its split in `SPLITS`."""
+    return (times >= cuts[0]).astype(np.int8) + (times >= cuts[1])

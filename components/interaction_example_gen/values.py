@@ -1,0 +1,218 @@
+"""Columns as they were read -> typed values, whole columns at a time; a value that can't be used marks its row."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schema.spec import Timestamp
+
+# The longest id or categorical value, in bytes.
+MAX_TEXT = 64 << 10
+_NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)$"
+_EARLIEST, _LATEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1990, 2100))
+_SHOWN = 60
+
+
+class Rejects:
+    """Which rows of a batch are left out, and why; a row's first reason stands."""
+
+    def __init__(self, size: int):
+        self.mask = np.zeros(size, bool)
+        self.reasons: dict[int, tuple[str, str]] = {}
+
+    def add(self, bad: np.ndarray, kind: str, shown: Callable[[int], str] | None = None) -> None:
+        """Marks the rows of the boolean array `bad`; `kind` is the reason without the value that `shown` gives."""
+        for row in np.flatnonzero(bad & ~self.mask).tolist():
+            self.reasons[row] = (kind, f"{kind}, got {shown(row)}" if shown else kind)
+        self.mask |= bad
+
+
+def bools(array: pa.Array) -> np.ndarray:
+    return pc.fill_null(array, False).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: short, and without bytes that a terminal would obey."""
+    text = repr(value.decode(errors="replace") if isinstance(value, bytes) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text) - 2:,} characters)"
+
+
+class Column:
+    """One column of a batch, asked for as text, ids, numbers, 0/1 flags or times.
+
+    Each question marks the rows it can't answer in `rejects`; a missing value (null or empty) is an answer.
+    """
+
+    def __init__(self, name: str, array: pa.Array, rejects: Rejects):
+        self.name, self.array, self.rejects = name, array, rejects
+        self._texts: pa.Array | None = None
+
+    def _shown(self, row: int) -> str:
+        return shown(self.array[row].as_py())
+
+    def texts(self) -> pa.Array:
+        """Strings; null = missing. Rejects what isn't UTF-8, holds a NUL byte or is longer than `MAX_TEXT` bytes."""
+        if self._texts is None:
+            self._texts = self._as_texts()
+        return self._texts
+
+    def _as_texts(self) -> pa.Array:
+        kind = self.array.type
+        if pa.types.is_floating(kind):
+            return _integral_texts(self.array)
+        if not (pa.types.is_binary(kind) or pa.types.is_string(kind)):
+            return self.array.cast(pa.string())
+        array = self._decoded() if pa.types.is_binary(kind) else self.array
+        if len(array) == 0:
+            return array
+        data = array.buffers()[2]
+        if data is not None and (np.frombuffer(data, np.uint8) == 0).any():
+            array = self._without(array, bools(pc.match_substring(array, "\0")), "holds a NUL byte")
+        if (pc.max(pc.binary_length(array)).as_py() or 0) > MAX_TEXT:
+            long = bools(pc.greater(pc.binary_length(array), MAX_TEXT))
+            array = self._without(array, long, f"is longer than {MAX_TEXT:,} bytes")
+        empty = pc.equal(array, "")
+        return pc.if_else(empty, pa.scalar(None, pa.string()), array) if pc.any(empty).as_py() else array
+
+    def _decoded(self) -> pa.Array:
+        try:
+            return self.array.cast(pa.string())
+        except pa.ArrowInvalid:
+            pass
+        bad = np.zeros(len(self.array), bool)
+        for row, value in enumerate(self.array.to_pylist()):
+            try:
+                if value is not None:
+                    value.decode()
+            except UnicodeDecodeError:
+                bad[row] = True
+        return self._without(self.array, bad, "is not UTF-8").cast(pa.string())
+
+    def _without(self, array: pa.Array, bad: np.ndarray, reason: str) -> pa.Array:
+        self.rejects.add(bad, f"{self.name}: {reason}", self._shown)
+        return pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
+
+    def ids(self) -> pa.Array:
+        """Ids as text, `1.0` as `1` (pandas writes whole numbers so beside missing ones). Rejects missing ids."""
+        texts = self.texts()
+        if bools(pc.ends_with(texts, "0")).any():
+            texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
+        self.rejects.add(bools(pc.is_null(texts)), f"{self.name}: the id is missing")
+        return texts
+
+    def numbers(self) -> np.ndarray:
+        """float64; NaN = missing. Rejects text that isn't a number, and infinity."""
+        kind = self.array.type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            array = self.array.cast(pa.uint8()) if pa.types.is_boolean(kind) else self.array
+            values = array.cast(pa.float64(), safe=False)
+        else:
+            values = self._parsed_numbers(self.texts())
+        result = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+        # Examples hold float32.
+        huge = np.abs(result) > np.finfo(np.float32).max
+        self.rejects.add(huge, f"{self.name}: expected a finite number", self._shown)
+        return np.where(huge, np.nan, result)
+
+    def _parsed_numbers(self, texts: pa.Array) -> pa.Array:
+        try:
+            return texts.cast(pa.float64())
+        except pa.ArrowInvalid:
+            pass
+        texts = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
+        texts = pc.if_else(pc.equal(texts, "true"), "1", pc.if_else(pc.equal(texts, "false"), "0", texts))
+        texts = pc.if_else(pc.is_in(texts, pa.array(["", "nan"])), pa.scalar(None, pa.string()), texts)
+        wrong = pc.invert(pc.match_substring_regex(texts, _NUMBER))
+        self.rejects.add(bools(wrong), f"{self.name}: expected a number", self._shown)
+        return pc.if_else(pc.fill_null(wrong, True), pa.scalar(None, pa.string()), texts).cast(pa.float64())
+
+    def flags(self) -> np.ndarray:
+        """int8; 1, 0 or -1 = missing. Rejects what is neither 0, 1, true nor false."""
+        if pa.types.is_integer(self.array.type) or pa.types.is_floating(self.array.type):
+            numbers = self.numbers()
+            result = np.select([np.isnan(numbers), numbers == 0, numbers == 1], [-1, 0, 1], -2).astype(np.int8)
+        elif pa.types.is_boolean(self.array.type):
+            result = pc.fill_null(self.array.cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
+        else:
+            encoded = self.texts().dictionary_encode()
+            meaning = np.array([_flag(text) for text in encoded.dictionary.to_pylist()] + [-1], np.int8)
+            result = meaning[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
+        self.rejects.add(result == -2, f"{self.name}: expected 0, 1, true or false", self._shown)
+        return result
+
+    def times(self, timestamp: Timestamp) -> np.ndarray:
+        """int64 in ticks of the timestamp's unit (milliseconds of ISO text). Rejects what can't be a time of a log."""
+        unit = "ms" if timestamp.unit == "iso" else timestamp.unit
+        kind = self.array.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            ticks = self.array.cast(pa.timestamp(unit, getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        elif timestamp.unit == "iso":
+            ticks = _iso_milliseconds(self.texts())
+            self.rejects.add(bools(pc.is_null(ticks)), f"{self.name}: expected an ISO 8601 time", self._shown)
+        else:
+            ticks = self._whole_numbers()
+            expected = f"{self.name}: expected a whole number of {unit}"
+            self.rejects.add(bools(pc.is_null(ticks)), expected, self._shown)
+        result = pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False)
+        second = timestamp.ticks_per_second
+        outside = (result < _EARLIEST * second) | (result >= _LATEST * second)
+        expected = f"{self.name}: expected a time from 1990 to 2100 in {unit} (is the unit right?)"
+        self.rejects.add(outside, expected, self._shown)
+        return result
+
+    def _whole_numbers(self) -> pa.Array:
+        if pa.types.is_integer(self.array.type):
+            return self.array.cast(pa.int64(), safe=False)
+        if not pa.types.is_floating(self.array.type):
+            try:
+                return self.texts().cast(pa.int64())
+            except pa.ArrowInvalid:
+                pass
+        quiet = Column(self.name, self.array, Rejects(len(self.array)))
+        numbers = quiet.numbers()
+        whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)
+        result = pa.array(np.where(whole, numbers, 0).astype(np.int64), mask=~whole)
+        # Beyond 2^53 a float64 isn't exact: whole numbers in text are taken as they are.
+        if pa.types.is_floating(self.array.type):
+            return result
+        texts = self.texts()
+        plain = pc.match_substring_regex(texts, r"^-?\d{1,18}$")
+        return pc.if_else(plain, pc.if_else(plain, texts, "0").cast(pa.int64()), result)
+
+
+def _flag(text: str) -> int:
+    text = text.strip().lower()
+    if text in ("", "nan"):
+        return -1
+    return {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}.get(text, -2)
+
+
+def _integral_texts(array: pa.Array) -> pa.Array:
+    """Floats as text; whole ones without a fraction, NaN as missing."""
+    values = array.cast(pa.float64())
+    whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
+    integers = pc.if_else(whole, values, 0.0).cast(pa.int64(), safe=False).cast(pa.string())
+    missing = pc.or_(pc.is_null(values), pc.is_nan(values))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), pc.if_else(whole, integers, values.cast(pa.string())))
+
+
+def _iso_milliseconds(texts: pa.Array) -> pa.Array:
+    for zone in ("UTC", None):
+        try:
+            return texts.cast(pa.timestamp("ms", zone)).cast(pa.int64())
+        except pa.ArrowInvalid:
+            continue
+    return pa.array([_iso_millisecond(text) for text in texts.to_pylist()], pa.int64())
+
+
+def _iso_millisecond(text: str | None) -> int | None:
+    try:
+        moment = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000

@@ -1,0 +1,95 @@
+"""Every example of the Deskdrop log against labels and sequences computed on their own, with pandas and plain lists."""
+
+import zipfile
+from bisect import bisect_left
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import schema
+from schema.loading import load_spec
+
+LOGS = Path(__file__).parents[4] / "shared/data/deskdrop"
+SPEC = Path(schema.__file__).parent / "specs/deskdrop.yaml"
+TASKS = {"like": "LIKE", "bookmark": "BOOKMARK", "comment": "COMMENT CREATED", "follow": "FOLLOW"}
+BEHAVIOURS = {
+    "viewed": ("VIEW", 50),
+    "liked": ("LIKE", 20),
+    "bookmarked": ("BOOKMARK", 20),
+    "commented": ("COMMENT CREATED", 20),
+    "followed": ("FOLLOW", 20),
+}
+DAY = 86_400
+
+
+def _expected() -> tuple[dict[tuple, list[tuple]], pd.DataFrame]:
+    """`(user, item, time)` of each VIEW -> what its examples hold: features, labels, sequences."""
+    with zipfile.ZipFile(LOGS / "users_interactions.zip") as archive:
+        log = pd.read_csv(archive.open("users_interactions.csv"), dtype=str, keep_default_na=False)
+    log["timestamp"] = log.timestamp.astype(int)
+    views = log[log.eventType == "VIEW"]
+    by_pair = defaultdict(list)
+    for row, user, item, time in zip(views.index, views.personId, views.contentId, views.timestamp, strict=True):
+        by_pair[user, item].append((time, row))
+    labelled = defaultdict(set)
+    for task, event in TASKS.items():
+        feedback = log[log.eventType == event]
+        for user, item, time in zip(feedback.personId, feedback.contentId, feedback.timestamp, strict=True):
+            earlier = [view for view in by_pair[user, item] if time - DAY <= view[0] < time]
+            if earlier:
+                labelled[max(earlier)[1]].add(task)
+    did = {}
+    for name, (event, _) in BEHAVIOURS.items():
+        rows = log[log.eventType == event]
+        did[name] = defaultdict(list)
+        for user, item, time in zip(rows.personId, rows.contentId, rows.timestamp, strict=True):
+            did[name][user].append((time, item))
+        for events in did[name].values():
+            events.sort()
+    when = pd.to_datetime(views.timestamp, unit="s")
+    examples = defaultdict(list)
+    for row, hour, weekday in zip(views.itertuples(), when.dt.hour, when.dt.dayofweek, strict=True):
+        missing = "__missing__"
+        told = [row.userRegion or missing, row.userCountry or missing, str(hour), str(weekday)]
+        told += [float(task in labelled[row.Index]) for task in TASKS]
+        for name, (_, longest) in BEHAVIOURS.items():
+            events = did[name][row.personId]
+            seen = events[: bisect_left(events, (row.timestamp, ""))][-longest:]
+            told.append([item for _, item in seen])
+            told.append([float(np.float32(row.timestamp - time)) for time, _ in seen])
+        examples[row.personId, row.contentId, row.timestamp].append(tuple(told))
+    return examples, log
+
+
+@pytest.mark.skipif(not LOGS.exists(), reason=f"the Deskdrop log is not at {LOGS}: parity with it is NOT tested")
+def test_every_deskdrop_example_equals_an_independent_computation(ingest_logs):
+    expected, log = _expected()
+    result = ingest_logs(load_spec(SPEC), LOGS)
+
+    actual = defaultdict(list)
+    for row in result.rows:
+        told = [row[name][0] for name in ("region", "country", "hour", "weekday")]
+        told += [row[f"label_{task}"][0] for task in TASKS]
+        for name in BEHAVIOURS:
+            told += [row[f"{name}_item_id"], row[f"{name}_age_s"]]
+        actual[row["user_id"][0], row["item_id"][0], row["timestamp"][0]].append(tuple(told))
+        assert all(row[f"space_{task}"] == [1.0] for task in TASKS)
+    assert len(result.rows) == 61_086
+    assert actual.keys() == expected.keys()
+    different = [key for key in expected if sorted(actual[key]) != sorted(expected[key])]
+    assert different == []
+
+    assert result.summary["unused_events"] == {"DISLIKE": 1}
+    assert result.summary["sources"]["log"] == {"files": 1, "rows": len(log), "quarantined": {}}
+    times = np.sort(log[log.eventType == "VIEW"].timestamp.to_numpy())
+    cuts = times[len(times) - round(0.2 * len(times))], times[len(times) - round(0.1 * len(times))]
+    assert [len(split) for split in result.splits.values()] == [
+        int((times < cuts[0]).sum()),
+        int(((times >= cuts[0]) & (times < cuts[1])).sum()),
+        int((times >= cuts[1]).sum()),
+    ]
+    assert max(row["timestamp"][0] for row in result.splits["train"]) < cuts[0]
+    assert min(row["timestamp"][0] for row in result.splits["test"]) == cuts[1]

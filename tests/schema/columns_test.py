@@ -1,0 +1,113 @@
+import pytest
+
+from schema.columns import ExampleColumn, example_columns, label_name, sequence_features, space_name
+from schema.spec import RankingSpec
+
+DECLARED = {
+    "name": "clips",
+    "log": {"layout": "impressions", "files": "*.csv", "user": "u", "item": "i", "timestamp": {"column": "t"}},
+    "users": {"files": "users.csv", "key": "u"},
+    "items": {"files": "items.csv", "key": "i"},
+    "features": [
+        {"name": "tab", "source": "log", "kind": "categorical"},
+        {"name": "hour", "source": "log", "derive": "hour_of_day"},
+        {"name": "age", "source": "users", "kind": "numeric"},
+        {"name": "topic", "source": "items", "kind": "categorical", "vocabulary": "topics"},
+        {"name": "length", "source": "items", "kind": "numeric"},
+        {"name": "tags", "source": "items", "kind": "multi", "vocabulary": "topics"},
+    ],
+    "behaviours": [{"name": "liked", "column": "like"}],
+    "tasks": [{"name": "like", "column": "like"}],
+}
+
+
+def spec(**more) -> RankingSpec:
+    return RankingSpec.model_validate(DECLARED | more)
+
+
+@pytest.fixture
+def columns() -> dict[str, ExampleColumn]:
+    return {column.name: column for column in example_columns(spec())}
+
+
+def test_the_columns_come_in_a_fixed_order(columns):
+    assert list(columns) == [
+        "user_id",
+        "item_id",
+        "timestamp",
+        "tab",
+        "hour",
+        "age",
+        "topic",
+        "length",
+        "tags",
+        "liked_item_id",
+        "liked_age_s",
+        "liked_topic",
+        "liked_length",
+        "label_like",
+        "space_like",
+    ]
+
+
+def test_only_lists_and_sequences_are_ragged(columns):
+    assert {name for name, column in columns.items() if column.ragged} == {
+        "tags",
+        "liked_item_id",
+        "liked_age_s",
+        "liked_topic",
+        "liked_length",
+    }
+
+
+def test_numbers_are_floats_and_time_is_an_integer(columns):
+    floats = {"age", "length", "liked_age_s", "liked_length", "label_like", "space_like"}
+    assert {name for name, column in columns.items() if column.dtype == "float"} == floats
+    assert {name for name, column in columns.items() if column.dtype == "int"} == {"timestamp"}
+
+
+def test_an_item_has_one_vocabulary_wherever_it_stands(columns):
+    assert columns["item_id"].vocabulary == columns["liked_item_id"].vocabulary == "item_id"
+    assert {name for name, column in columns.items() if column.vocabulary == "topics"} == {
+        "topic",
+        "tags",
+        "liked_topic",
+    }
+
+
+def test_numbers_have_no_vocabulary(columns):
+    assert {column.vocabulary for column in columns.values() if column.dtype != "string"} == {None}
+
+
+def test_the_past_is_on_the_users_side(columns):
+    assert {name for name, column in columns.items() if column.side == "item"} == {"item_id", "topic", "length", "tags"}
+    assert {name for name, column in columns.items() if column.side == "target"} == {"label_like", "space_like"}
+
+
+def test_a_sequence_knows_its_behaviour_and_its_feature(columns):
+    assert columns["liked_topic"].behaviour == "liked"
+    assert columns["liked_topic"].feature == columns["topic"].feature
+    assert columns["liked_item_id"].feature is None
+
+
+def test_multi_valued_features_stay_out_of_sequences():
+    assert [feature.name for feature in sequence_features(spec())] == ["topic", "length"]
+
+
+def test_labels_and_spaces_are_named_after_the_task():
+    task = spec().tasks[0]
+    assert (label_name(task), space_name(task)) == ("label_like", "space_like")
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("user_id", "the id 'user_id'"),
+        ("label_like", "the feature 'label_like'"),
+        ("liked_topic", "the sequence of behaviour 'liked'"),
+    ],
+)
+def test_two_parts_never_write_the_same_column(name, other):
+    features = [*DECLARED["features"], {"name": name, "source": "users", "kind": "numeric"}]
+    with pytest.raises(ValueError, match=f"example column '{name}' would be written twice.*{other}"):
+        example_columns(spec(features=features))

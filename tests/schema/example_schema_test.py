@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+from tensorflow_transform.tf_metadata import schema_utils
+
+import schema
+from schema.columns import example_columns
+from schema.example_schema import SERVING, TRAINING, example_schema
+from schema.loading import load_spec
+
+SPECS = sorted((Path(schema.__file__).parent / "specs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return load_spec(next(path for path in SPECS if path.stem == "shortvideo"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_every_column_of_an_example_is_in_the_schema_and_nothing_else(path):
+    spec = load_spec(path)
+    names = [feature.name for feature in example_schema(spec).feature]
+    assert names == [column.name for column in example_columns(spec)]
+
+
+def test_ragged_columns_are_parsed_as_ragged_and_the_others_as_scalars(spec):
+    parsed = schema_utils.schema_as_feature_spec(example_schema(spec)).feature_spec
+    for column in example_columns(spec):
+        kind = tf.io.RaggedFeature if column.ragged else tf.io.FixedLenFeature
+        assert isinstance(parsed[column.name], kind), column.name
+        assert parsed[column.name].dtype == {"string": tf.string, "float": tf.float32, "int": tf.int64}[column.dtype]
+
+
+ROWS = 20
+
+
+def columns(spec) -> dict[str, list]:
+    """Good examples, a list per row."""
+    rows: dict[str, list] = {}
+    for column in example_columns(spec):
+        sizes = [row % 3 for row in range(ROWS)] if column.ragged else [1] * ROWS
+        value = {"string": lambda i: f"v{i}".encode(), "float": lambda i: float(i % 2), "int": lambda i: i}[
+            column.dtype
+        ]
+        rows[column.name] = [[value(i)] * size for i, size in enumerate(sizes)]
+    return rows
+
+
+def anomalies(spec, rows: dict[str, list]) -> dict[str, str]:
+    types = {"string": pa.binary(), "float": pa.float32(), "int": pa.int64()}
+    dtype = {column.name: types[column.dtype] for column in example_columns(spec)}
+    arrays = [pa.array(values, pa.list_(dtype.get(name, pa.binary()))) for name, values in rows.items()]
+    batch = pa.RecordBatch.from_arrays(arrays, names=list(rows))
+    from tensorflow_data_validation.api.validation_api import validate_statistics
+    from tensorflow_data_validation.statistics import stats_impl, stats_options
+
+    statistics = stats_impl.generate_statistics_in_memory(
+        batch, stats_options.StatsOptions(schema=example_schema(spec))
+    )
+    found = validate_statistics(statistics, example_schema(spec), environment=TRAINING)
+    return {name: info.short_description for name, info in found.anomaly_info.items()}
+
+
+def test_good_examples_have_no_anomaly(spec):
+    assert anomalies(spec, columns(spec)) == {}
+
+
+def test_missing_numbers_and_empty_sequences_are_no_anomaly(spec):
+    rows = columns(spec)
+    for column in example_columns(spec):
+        if column.ragged:
+            rows[column.name] = [[]] * ROWS
+        elif column.role == "feature" and column.dtype == "float":
+            rows[column.name][0] = [float("nan")]
+    assert anomalies(spec, rows) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("label_like", [[2.0]] * ROWS),
+        ("label_like", [[float("nan")]] * ROWS),
+        ("space_like", [[-1.0]] * ROWS),
+        ("watched_age_s", [[-5.0]] * ROWS),
+        ("tab", [[b"a", b"b"]] * ROWS),
+        ("tab", [[b"a"]] * (ROWS - 1) + [[]]),
+        ("user_id", [[]] * ROWS),
+    ],
+)
+def test_wrong_values_are_anomalies(spec, name, values):
+    assert list(anomalies(spec, {**columns(spec), name: values})) == [name]
+
+
+def test_an_absent_and_an_unknown_column_are_anomalies(spec):
+    rows = columns(spec)
+    rows["stray"] = rows.pop("country")
+    assert set(anomalies(spec, rows)) == {"country", "stray"}
+
+
+def test_serving_knows_no_labels(spec):
+    found = {feature.name for feature in example_schema(spec).feature if SERVING in feature.not_in_environment}
+    assert found == {column.name for column in example_columns(spec) if column.side == "target"}
+    assert np.isin(["label_like", "space_like"], list(found)).all()
+    assert tfdv.__version__

@@ -1,0 +1,251 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from schema.columns import example_columns
+from schema.loading import SpecError, load_spec
+from schema.spec import RankingSpec
+
+SPECS = sorted((Path(__file__).parents[2] / "schema" / "specs").glob("*.yaml"))
+SHORTVIDEO = next(path for path in SPECS if path.stem == "shortvideo")
+DESKDROP = next(path for path in SPECS if path.stem == "deskdrop")
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as error:
+        load_spec(path)
+    first, *lines = str(error.value).splitlines()
+    assert first == f"{path}: not a valid ranking spec"
+    return [line.strip() for line in lines]
+
+
+def edited(source: Path, where: list, value: object) -> str:
+    """The spec `source` with one value replaced; with `...`, left out."""
+    declared = yaml.safe_load(source.read_text())
+    inner = declared
+    for key in where[:-1]:
+        inner = inner[key]
+    if value is ...:
+        del inner[where[-1]]
+    else:
+        inner[where[-1]] = copy.deepcopy(value)
+    return yaml.safe_dump(declared, sort_keys=False)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_every_shipped_spec_loads_and_travels_as_json(path):
+    spec = load_spec(path)
+    assert spec.name == path.stem
+    assert RankingSpec.from_json(spec.to_json()) == spec
+    assert example_columns(spec)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "expected"),
+    [
+        # Unknown keys, at every depth.
+        (["featurs"], [], "featurs: unknown key, got [] (list); expected one of name, log, users, items, features"),
+        (["log", "userid"], "x", "log.userid: unknown key, got 'x' (str); expected one of layout, files, user"),
+        (
+            ["tasks", 0, "atleast"],
+            3,
+            "tasks[0].atleast: unknown key, got 3 (int); expected one of event, column, equals",
+        ),
+        (["tasks", 1, "ratio", "of"], "x", "tasks[1].ratio.of: unknown key, got 'x' (str); expected one of numerator"),
+        (["gates", "like", "acu"], 0.5, "gates.like.acu: unknown key, got 0.5 (float); expected one of auc, mse"),
+        # Wrong types.
+        (["name"], 3, "name: Input should be a valid string, got 3 (int)"),
+        (["log", "files"], 3, "log.files: expected a list, got 3 (int)"),
+        (["log", "files"], [], "log.files: Value should have at least 1 item"),
+        (
+            ["log", "timestamp", "unit"],
+            "min",
+            "log.timestamp.unit: Input should be 's', 'ms', 'us' or 'iso', got 'min'",
+        ),
+        (["behaviours"], "watched", "behaviours: expected a list, got 'watched' (str)"),
+        (
+            ["behaviours", 0, "max_length"],
+            "fifty",
+            "behaviours[0].max_length: Input should be a valid integer, got 'fifty'",
+        ),
+        (
+            ["behaviours", 0, "delay"],
+            300,
+            "behaviours[0].delay: expected a duration such as 45s, 30m, 12h or 1d, got 300",
+        ),
+        (["tasks", 0, "at_least"], float("nan"), "tasks[0].at_least: Input should be a finite number, got nan"),
+        (["tasks", 2, "equals"], [1], "tasks[2].equals: expected text, a number, true or false, got [1] (list)"),
+        (["tasks", 2, "within"], "clicked", "tasks[2].within: expected a mapping, got 'clicked' (str)"),
+        (["tasks", 0, "weight"], 0.5, "tasks[0].weight: expected a mapping, got 0.5 (float)"),
+        (
+            ["tasks", 0, "weight"],
+            {"decay": 1.2},
+            "tasks[0].weight.decay: Input should be less than or equal to 1, got 1.2",
+        ),
+        (["training", "epochs"], True, "training.epochs: Input should be a valid integer, got True (bool)"),
+        (["split", "eval"], 0, "split.eval: Input should be greater than 0, got 0 (int)"),
+        (["split"], {"eval": 0.5, "test": 0.5}, "split: eval + test must leave something to train on, got 0.5 + 0.5"),
+        # Left out.
+        (["log"], ..., "log: is required and missing"),
+        (["log", "user"], ..., "log.user: is required and missing"),
+        (["tasks"], ..., "tasks: is required and missing"),
+        (["tasks"], [], "tasks: expected at least one, got [] (list)"),
+        # Names.
+        (["tasks", 2, "name"], "Like it", "tasks[2].name: expected lower-case letters, digits and underscores"),
+        (["tasks", 2, "name"], "share", "tasks[3].name: got 'share', which is tasks[2]'s already"),
+        (["features", 3, "name"], "hour", "features[3].name: got 'hour', which is features[2]'s already"),
+        (["behaviours", 1, "name"], "watched", "behaviours[1].name: got 'watched', which is behaviours[0]'s already"),
+        (["tasks", 4, "name"], "com", "tasks[4].name: got 'com', a prefix of the task 'completion'"),
+        (
+            ["features", 1, "name"],
+            "item_id",
+            "the example column 'item_id' would be written twice, as the id 'item_id'",
+        ),
+        # Features.
+        (["items"], ..., "features[8] (author): `source: items` needs the table `items`, which is not declared"),
+        (["features", 0, "kind"], ..., "features[0]: expected `kind` (categorical, numeric or multi) or `derive`"),
+        (["features", 0, "derive"], "hour_of_day", "features[0]: a derived feature takes neither `column` nor `kind`"),
+        (["features", 2, "source"], "users", "features[2]: a derived feature comes from the timestamp: `source: log`"),
+        (["features", 0, "scale"], "log", "features[0]: `scale` belongs to `kind: numeric`, got `kind: categorical`"),
+        (["features", 7, "buckets"], 5, "features[7]: `buckets` belongs to `kind: numeric` with `scale: buckets`, got"),
+        (
+            ["features", 7, "vocabulary"],
+            "x",
+            "features[7]: `vocabulary` belongs to a categorical, multi or derived feature",
+        ),
+        (
+            ["features", 0, "separator"],
+            ";",
+            "features[0]: `separator` belongs to `kind: multi`, got `kind: categorical`",
+        ),
+        (
+            ["features", 0, "column"],
+            "like",
+            "features[0] (tab): got the column 'like', which task 'like' predicts; expected one that is known",
+        ),
+        # Conditions.
+        (["tasks", 0, "at_most"], 5, "tasks[0]: expected one comparison, got at_least and at_most"),
+        (
+            ["tasks", 1, "column"],
+            "x",
+            "tasks[1]: expected exactly one of `event` or `column` or `ratio`, got column and ratio",
+        ),
+        (["tasks", 1, "equals"], 1, "tasks[1]: `equals` compares a `column`, got `ratio`"),
+        (["tasks", 2, "column"], ..., "tasks[2]: expected exactly one of `event` or `column` or `ratio`, got none"),
+        (["behaviours", 0], {"name": "seen"}, "behaviours[0]: expected exactly one of `event` or `column`, got none"),
+        (["tasks", 2], {"name": "like", "event": "LIKE"}, "tasks[2] (like): got `event`, which needs layout `events`"),
+        (["tasks", 2, "within"], {"event": "X"}, "tasks[2].within (like): got `event`, which needs layout `events`"),
+        # Slices and gates.
+        (["slices"], [["tab"], ["nope"]], "slices[1][0]: got 'nope', expected a feature, not numeric: tab, network"),
+        (["slices"], [["duration_s"]], "slices[0][0]: got 'duration_s', expected a feature, not numeric: tab, network"),
+        (["slices"], [["tab", "tab"]], "slices[0][1]: got 'tab' twice"),
+        (["slices"], [[]], "slices[0]: expected at least one, got [] (list)"),
+        (["gates", "likes"], {"auc": 0.5}, "gates.likes: no such task, expected one of view_through, completion, like"),
+        (["gates", "like"], {"mse": 0.5}, "gates.like.mse: like is a binary task, expected `auc` or `max_drop`"),
+        (["gates", "completion"], {"auc": 0.5}, "gates.completion.auc: completion is a regression, expected `mse`"),
+        # The model's shape.
+        (["model"], {"task_experts": 0}, "model.task_experts: Input should be greater than or equal to 1, got 0 (int)"),
+        (["model"], {"levels": 0}, "model.levels: Input should be greater than or equal to 1, got 0 (int)"),
+        (
+            ["model"],
+            {"expert_units": [64, "x"]},
+            "model.expert_units[1]: Input should be a valid integer, got 'x' (str)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path(tmp_path, where, value, expected):
+    found = problems(tmp_path, edited(SHORTVIDEO, where, value))
+    assert any(line.startswith(expected) for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "expected"),
+    [
+        (["log", "event"], ..., "log: layout `events` needs `event`"),
+        (["log", "attribution_window"], "1 day", "log.attribution_window: expected a duration"),
+        (["log", "attribution_window"], "0d", "log.attribution_window: Input should be greater than 0, got '0d' (str)"),
+        (
+            ["tasks", 0],
+            {"name": "like", "column": "like"},
+            "tasks[0] (like): got `column`, which needs layout `impressions`",
+        ),
+        (["tasks", 0, "event"], "VIEW", "tasks[0].event: got 'VIEW', the impression itself; every label would be 1"),
+        # YAML 1.1 reads NO as false.
+        (["tasks", 0, "event"], False, "tasks[0].event: Input should be a valid string, got False (bool)"),
+    ],
+)
+def test_what_is_wrong_in_an_event_log_is_named_with_its_path(tmp_path, where, value, expected):
+    found = problems(tmp_path, edited(DESKDROP, where, value))
+    assert any(line.startswith(expected) for line in found), found
+
+
+def test_every_problem_is_told_at_once(tmp_path):
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    declared["log"]["user"] = 5
+    declared["training"]["epochs"] = "many"
+    declared["tasks"][0]["atleast"] = 1
+    where = [line.split(":")[0] for line in problems(tmp_path, yaml.safe_dump(declared))]
+    assert where == ["log.user", "tasks[0].atleast", "training.epochs"]
+
+
+def test_every_part_that_does_not_fit_is_told_at_once(tmp_path):
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    declared["slices"] = [["nope"]]
+    declared["gates"] = {"nobody": {}}
+    where = [line.split(":")[0] for line in problems(tmp_path, yaml.safe_dump(declared))]
+    assert where == ["slices[0][0]", "gates.nobody"]
+
+
+def test_a_long_value_is_cut_short_in_a_message(tmp_path):
+    (line,) = problems(tmp_path, edited(SHORTVIDEO, ["name"], ["x" * 1_000_000]))
+    assert len(line) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "expected a mapping with `name`, `log`, `features`, `tasks`, got None"),
+        ("- a\n- b\n", r"expected a mapping with `name`, `log`, `features`, `tasks`, got \['a', 'b'\] \(list\)"),
+        ("name: [unclosed\n", r"is not valid YAML"),
+        ("name: a\nname: b\n", r"duplicate key 'name'\n.*line 2, column 1"),
+        ("log: {user: a, user: b}\n", "duplicate key 'user'"),
+        ("? [a, b]\n: c\n", "expected a plain key"),
+        ("name: \x00\n", "is not valid YAML"),
+        ("x: &x [*x]\ny: *x\nname: *nowhere\n", "undefined alias 'nowhere'"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, expected):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=expected):
+        load_spec(path)
+
+
+def test_an_absent_or_unreadable_file_is_refused_by_name(tmp_path):
+    with pytest.raises(SpecError, match=r"absent\.yaml: can't be read: .*No such file"):
+        load_spec(tmp_path / "absent.yaml")
+    with pytest.raises(SpecError, match=r"can't be read: .*directory"):
+        load_spec(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(SpecError, match=r"can't be read: 'utf-8' codec"):
+        load_spec(tmp_path / "latin.yaml")
+
+
+def test_a_rate_may_be_written_in_scientific_notation(tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text(SHORTVIDEO.read_text().replace("training: {epochs: 5", "training: {learning_rate: 1e-3, epochs: 5"))
+    assert load_spec(path).training.learning_rate == 0.001
+
+
+def test_yaml_anchors_and_merges_work(tmp_path):
+    path = tmp_path / "spec.yaml"
+    text = SHORTVIDEO.read_text()
+    text = text.replace("  like: {auc: 0.65, max_drop: 0.01}", "  like: &gate {auc: 0.65, max_drop: 0.01}")
+    text = text.replace("  share: {auc: 0.65, max_drop: 0.015}", "  share: {<<: *gate, max_drop: 0.02}")
+    path.write_text(text)
+    gates = load_spec(path).gates
+    assert (gates["share"].auc, gates["share"].max_drop) == (0.65, 0.02)

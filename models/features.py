@@ -1,0 +1,100 @@
+"""Transformed examples: which columns the ranker reads, what they hold, and how ragged ones become dense."""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from schema.columns import ITEM_ID, USER_ID, ExampleColumn, example_columns, label_name, space_name
+from schema.spec import RankingSpec
+
+# What padded positions hold: no id and no age is negative.
+PADDING = -1
+# Transform writes the values of a ragged output under its name with this ending.
+RAGGED_VALUES = "$ragged_values"
+# Multi-valued features have no declared length; their widths are powers of two, so that XLA compiles few shapes.
+MIN_WIDTH = 4
+
+Features = Mapping[str, tf.Tensor]
+
+
+def model_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
+    """The example columns that the ranker reads: no targets, no timestamp, no ids that the spec doesn't embed."""
+    unread = {USER_ID, ITEM_ID} - set(spec.model.embed_ids)
+    return tuple(
+        column
+        for column in example_columns(spec)
+        if column.side != "target" and column.role != "timestamp" and column.vocabulary not in unread
+    )
+
+
+def table_name(column: ExampleColumn) -> str | None:
+    """The embedding table that a transformed column's ids select from; None for a number.
+
+    Columns of one vocabulary share a table; so do a bucketised feature and its sequences.
+    """
+    if column.vocabulary is not None:
+        return column.vocabulary
+    if column.feature is not None and column.feature.scale == "buckets":
+        return f"{column.feature.name}.buckets"
+    return None
+
+
+def table_sizes(spec: RankingSpec, vocabulary_sizes: Mapping[str, int]) -> dict[str, int]:
+    """Rows of each embedding table, given the sizes of the vocabularies (without out-of-vocabulary buckets)."""
+    sizes: dict[str, int] = {}
+    for column in model_columns(spec):
+        name = table_name(column)
+        if column.vocabulary is not None:
+            sizes[column.vocabulary] = vocabulary_sizes[column.vocabulary] + spec.model.oov_buckets
+        elif name is not None and column.feature is not None:
+            # Id 0 stands for a missing number.
+            sizes[name] = column.feature.buckets + 1
+    return sizes
+
+
+def transformed_feature_spec(spec: RankingSpec) -> dict[str, tf.io.RaggedFeature | tf.io.FixedLenFeature]:
+    """How to parse transformed examples; by its defaults, an empty string is an example outside every sample space."""
+    parsed = {}
+    for column in model_columns(spec):
+        dtype = tf.float32 if table_name(column) is None else tf.int64
+        if column.ragged:
+            parsed[column.name] = tf.io.RaggedFeature(
+                dtype, value_key=column.name + RAGGED_VALUES, row_splits_dtype=tf.int32
+            )
+        else:
+            parsed[column.name] = tf.io.FixedLenFeature([], dtype, default_value=dtype.as_numpy_dtype(0))
+    for task in spec.tasks:
+        for name in (label_name(task), space_name(task)):
+            parsed[name] = tf.io.FixedLenFeature([], tf.float32, default_value=0.0)
+    return parsed
+
+
+def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec) -> dict[str, tf.Tensor]:
+    """The ranker's input: every model column dense, ragged ones padded with `PADDING`; other columns as they are.
+
+    Sequences become `(batch, max_length)`; multi-valued features `(batch, width)`, the batch's longest rounded up to a
+    power of two. Ids become int32.
+    """
+    lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
+    result = dict(features)
+    for column in model_columns(spec):
+        values = features[column.name]
+        if isinstance(values, tf.RaggedTensor):
+            width = lengths[column.behaviour] if column.behaviour else _width(values)
+            values = _padded(values, width)
+        elif values.shape.rank == 2 and not column.ragged:
+            values = tf.squeeze(values, axis=1)
+        result[column.name] = values if values.dtype == tf.float32 else tf.cast(values, tf.int32)
+    return result
+
+
+def _width(values: tf.RaggedTensor) -> tf.Tensor:
+    longest = tf.cast(values.bounding_shape(axis=1), tf.float32)
+    return tf.cast(2 ** tf.math.ceil(tf.math.log(tf.maximum(longest, MIN_WIDTH)) / tf.math.log(2.0)), tf.int32)
+
+
+def _padded(values: tf.RaggedTensor, width: int | tf.Tensor) -> tf.Tensor:
+    if isinstance(width, int):
+        return values.to_tensor(PADDING, shape=[None, width])
+    padded = values.to_tensor(PADDING)
+    return tf.pad(padded, [[0, 0], [0, width - tf.shape(padded)[1]]], constant_values=PADDING)

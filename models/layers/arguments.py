@@ -1,0 +1,55 @@
+"""Checks of layer arguments, and the two forms that a routing's inputs come in."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+
+# The name under which the layers are registered with Keras.
+PACKAGE = "fulcrum"
+
+# One tensor that all tasks share, or one per task.
+TaskInputs: TypeAlias = tf.Tensor | Sequence[tf.Tensor]
+
+
+def at_least(name: str, value: Any, minimum: int) -> int:
+    """`value` if it is an integer of at least `minimum`, else a ValueError that names it."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name}: expected an integer of at least {minimum}, got {value!r}")
+    return value
+
+
+def layer_sizes(name: str, value: Any, minimum: int = 1) -> tuple[int, ...]:
+    """`value` as a tuple of layer sizes; a single integer is a single layer."""
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    if len(sizes) < minimum:
+        raise ValueError(f"{name}: expected at least {minimum} layer sizes, got {value!r}")
+    for size in sizes:
+        at_least(name, size, 1)
+    return sizes
+
+
+def per_task(inputs: TaskInputs, tasks: int) -> list[tf.Tensor]:
+    """One tensor per task: a single tensor is everyone's, a list has one for each."""
+    if not isinstance(inputs, list | tuple):
+        return [inputs] * tasks
+    if len(inputs) != tasks:
+        raise ValueError(
+            f"inputs: expected one tensor or a list of {tasks} (one per task), got a list of {len(inputs)}"
+        )
+    return list(inputs)
+
+
+def shared(inputs: TaskInputs, tasks: int) -> tf.Tensor:
+    """The one tensor that all tasks share; where each task has its own, their mean."""
+    if not isinstance(inputs, list | tuple):
+        return inputs
+    return tf.add_n(per_task(inputs, tasks)) / float(tasks)
+
+
+def input_dim(shape: Any) -> int:
+    """The static size of the last axis."""
+    size = tf.TensorShape(shape)[-1]
+    if size is None:
+        raise ValueError(f"inputs: expected a last axis of known size, got shape {tf.TensorShape(shape)}")
+    return int(size)

@@ -1,0 +1,112 @@
+"""The multi-task ranker: features -> encoder -> routing -> towers -> one probability per task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from models.encoder import FeatureEncoder
+from models.features import Features
+from models.layers import Towers
+from models.routing import check_routing
+from models.tasks import RankingTask, loss_weight
+from schema.columns import label_name, space_name
+from schema.spec import RankingSpec
+
+# What XLA compiles: the whole training step; all but the embeddings, whose gradients then stay sparse; or nothing.
+Compiled = Literal["step", "head", "nothing"]
+
+
+class Ranker(tfrs.models.Model):
+    """One output per task, `(batch, 1)`: a probability, or for a ratio its expected value.
+
+    Call with dense features by name (`models.features.dense`). `compute_loss` takes the same with labels and spaces:
+
+        L = sum_k w_k(t) L_k      (PLE, eq. 8-10)
+
+    Args:
+      spec: the ranking spec.
+      table_sizes: rows of each embedding table (`models.features.table_sizes`).
+      output_bias: the logit that each task starts from, in the order of the tasks; zeros if not given.
+      compiled: what XLA compiles when training (see `models.optimizer.what_to_compile`).
+
+    Raises:
+      ValueError: an unknown routing, or a spec that leaves the ranker without an input.
+    """
+
+    def __init__(
+        self,
+        spec: RankingSpec,
+        table_sizes: Mapping[str, int],
+        output_bias: Sequence[float] | None = None,
+        compiled: Compiled = "step",
+    ):
+        super().__init__(name="ranker")
+        routing = check_routing(spec.model.routing)
+        tasks = len(spec.tasks)
+        names = [f"{task.name}_encoder" for task in spec.tasks] if routing.own_embeddings else ["encoder"]
+        self.spec = spec
+        self.encoders = [FeatureEncoder(spec, table_sizes, name=name) for name in names]
+        self.routing = routing.build(spec.model, tasks)
+        self.towers = Towers(tasks, spec.model.tower_units, output_bias, name="towers")
+        self.ranking_tasks = [RankingTask(task) for task in spec.tasks]
+        self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
+        self.compiled = compiled
+        # XLA must not reach the served graph, so it wraps functions of training alone.
+        self._compiled_head = tf.function(self._head, jit_compile=True)
+
+    def call(self, features: Features) -> dict[str, tf.Tensor]:
+        logits = self._head(self.encode(features))
+        return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}
+
+    def encode(self, features: Features) -> tf.Tensor | list[tf.Tensor]:
+        """What the routing reads: one tensor for all tasks, or one per task where nothing is shared."""
+        encoded = [encoder(features) for encoder in self.encoders]
+        return encoded if len(encoded) > 1 else encoded[0]
+
+    def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
+        head = self._compiled_head if self.compiled == "head" else self._head
+        logits = head(self.encode(inputs))
+        weighted = []
+        for task, ranking_task, logit in zip(self.spec.tasks, self.ranking_tasks, logits, strict=True):
+            loss = ranking_task(inputs[label_name(task)], logit, inputs[space_name(task)], training=training)
+            weighted.append(loss_weight(task.weight, self.epoch, self._step()) * loss)
+        return tf.add_n(weighted)
+
+    def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
+        """One step of the optimiser. Unlike TFRS's, it doesn't compute every metric's result at every step."""
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(inputs, training=True)
+        variables = self.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        if self.compiled != "head":
+            # XLA has no sparse update; a dense one costs little for the tables that are trained so.
+            gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+        self.optimizer.apply_gradients(
+            (gradient, variable)
+            for gradient, variable in zip(gradients, variables, strict=True)
+            if gradient is not None
+        )
+        return {"loss": loss}
+
+    def task_metrics(self) -> dict[str, dict[str, float]]:
+        """Each task's `loss`, and `auc` if it is binary, over the batches since `reset_metrics`."""
+        results: dict[str, dict[str, float]] = {}
+        for metric in self.metrics:
+            task, _, name = metric.name.partition("/")
+            if name:
+                results.setdefault(task, {})[name] = float(metric.result())
+        return results
+
+    def gate_weights(self, features: Features) -> dict[str, tf.Tensor]:
+        """What each gate of the routing gives each expert, `(batch, experts)`; empty for a routing without gates."""
+        reader = getattr(self.routing, "gate_weights", None)
+        return reader(self.encode(features)) if reader else {}
+
+    def _head(self, encoded: tf.Tensor | list[tf.Tensor]) -> list[tf.Tensor]:
+        return self.towers(self.routing(encoded))
+
+    def _step(self) -> tf.Tensor:
+        optimizer = getattr(self, "optimizer", None)
+        return optimizer.iterations if optimizer is not None else tf.constant(0, tf.int64)

@@ -1,0 +1,140 @@
+"""Transformed examples from TFRecords on disk to dense batches of one static size."""
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from models.features import dense, transformed_feature_spec
+from schema.columns import label_name, space_name
+from schema.spec import RankingSpec
+
+# Examples of one user stand together on disk. This many serialised examples are shuffled at a time.
+SHUFFLE_BUFFER = 1 << 18
+# Files of up to this many compressed bytes are kept in memory, uncompressed, after the first epoch.
+CACHE_MAX_BYTES = 256 << 20
+FILES_AT_ONCE = 16
+PARALLEL_PARSES = os.cpu_count() or 1
+
+
+class TrainingDataError(ValueError):
+    """Examples that a ranker can't be trained on; the message says which split and what is missing."""
+
+
+def example_files(patterns: Sequence[str], split: str) -> list[str]:
+    """The TFRecord files of a split, sorted.
+
+    Raises:
+      TrainingDataError: there are none.
+    """
+    files = sorted({file for pattern in patterns for file in tf.io.gfile.glob(pattern)})
+    if not files:
+        raise TrainingDataError(f"the {split} split has no files: nothing matches {', '.join(patterns)}")
+    return files
+
+
+def serialized_examples(files: Sequence[str]) -> tf.data.Dataset:
+    """The serialised examples of gzipped TFRecords, several files at once; their order depends on the files alone."""
+    records = tf.data.Dataset.from_tensor_slices(list(files)).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20),
+        cycle_length=min(FILES_AT_ONCE, len(files)),
+        block_length=16,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if sum(tf.io.gfile.stat(file).length for file in files) <= CACHE_MAX_BYTES:
+        records = records.cache()
+    return records
+
+
+def batches(
+    records: tf.data.Dataset, spec: RankingSpec, batch_size: int, shuffle_seed: int | None = None
+) -> tf.data.Dataset:
+    """Dense batches of exactly `batch_size`; what the last lacks is filled with examples outside every sample space.
+
+    Args:
+      records: serialised examples (`serialized_examples`).
+      shuffle_seed: the order that the examples come in; None leaves them as they are.
+    """
+    if shuffle_seed is not None:
+        records = records.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
+    parsed = records.batch(batch_size).map(
+        functools.partial(_parse, spec=spec, batch_size=batch_size),
+        num_parallel_calls=PARALLEL_PARSES,
+        deterministic=True,
+    )
+    return parsed.prefetch(2 * PARALLEL_PARSES)
+
+
+def _parse(serialized: tf.Tensor, spec: RankingSpec, batch_size: int) -> dict[str, tf.Tensor]:
+    serialized = tf.pad(serialized, [[0, batch_size - tf.size(serialized)]], constant_values="")
+    features = dense(tf.io.parse_example(serialized, transformed_feature_spec(spec)), spec)
+    return {name: tf.ensure_shape(value, [batch_size, *value.shape[1:]]) for name, value in features.items()}
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """A task's labels in its sample space: how many there are, their mean, and the smallest and largest."""
+
+    count: int
+    mean: float
+    low: float
+    high: float
+
+
+def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> tuple[int, dict[str, LabelSummary]]:
+    """The number of examples, and each task's labels.
+
+    Raises:
+      TrainingDataError: the split is empty.
+    """
+    columns = {
+        name: tf.io.FixedLenFeature([], tf.float32)
+        for task in spec.tasks
+        for name in (label_name(task), space_name(task))
+    }
+
+    def summarise(state: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
+        parsed = tf.io.parse_example(serialized, columns)
+        labels = tf.stack([parsed[label_name(task)] for task in spec.tasks])
+        within = tf.stack([parsed[space_name(task)] for task in spec.tasks]) > 0
+        # (tasks, batch) -> (tasks, 5): examples, examples of the space, and the sum, least and largest of their labels
+        return tf.stack(
+            [
+                state[:, 0] + tf.cast(tf.size(serialized), tf.float64),
+                state[:, 1] + tf.reduce_sum(tf.cast(within, tf.float64), axis=1),
+                state[:, 2] + tf.cast(tf.reduce_sum(tf.where(within, labels, 0.0), axis=1), tf.float64),
+                tf.minimum(
+                    state[:, 3], tf.cast(tf.reduce_min(tf.where(within, labels, float("inf")), axis=1), tf.float64)
+                ),
+                tf.maximum(
+                    state[:, 4], tf.cast(tf.reduce_max(tf.where(within, labels, -float("inf")), axis=1), tf.float64)
+                ),
+            ],
+            axis=1,
+        )
+
+    start = tf.constant([[0.0, 0.0, 0.0, float("inf"), -float("inf")]] * len(spec.tasks), tf.float64)
+    state = records.batch(4096).prefetch(2).reduce(start, summarise).numpy()
+    examples = int(state[0, 0])
+    if examples == 0:
+        raise TrainingDataError(f"the {split} split is empty: no examples in its files")
+    return examples, {
+        task.name: LabelSummary(int(row[1]), float(row[2] / row[1]) if row[1] else 0.0, float(row[3]), float(row[4]))
+        for task, row in zip(spec.tasks, state, strict=True)
+    }
+
+
+def check_labels(summaries: dict[str, LabelSummary], split: str) -> list[str]:
+    """What is wrong with the labels, one line a task: nothing in the sample space, or nothing to tell apart."""
+    problems = []
+    for name, labels in summaries.items():
+        if labels.count == 0:
+            problems.append(f"task {name!r} has no example in its sample space in the {split} split")
+        elif labels.low == labels.high:
+            problems.append(
+                f"task {name!r} has only labels of {labels.low:g} in the {split} split ({labels.count} examples)"
+            )
+    return problems

@@ -1,0 +1,214 @@
+"""`run_fn`, which TFX's Trainer calls: trains the ranker, going on where a killed run stopped, and saves it."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import reading, signatures
+from models.features import model_columns, table_sizes
+from models.optimizer import LazyAdam, evaluation_function, training_function, what_to_compile
+from models.progress import Progress, ProgressStore, fingerprint
+from models.ranker import Ranker
+from models.reading import LabelSummary, TrainingDataError
+from models.routing import check_routing
+from schema.spec import RankingSpec
+
+if TYPE_CHECKING:
+    # Importing TFX takes seconds, and training needs nothing of it.
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+HISTORY_FILE = "history.json"
+
+# What the person who waits for the run reads.
+_progress = logging.getLogger("fulcrum.progress")
+
+
+def run_fn(fn_args: "FnArgs") -> None:
+    """Trains on the train files, stops early by the eval files, and saves the best epoch's model.
+
+    `custom_config` has `spec`, the ranking spec as JSON, and optionally `checkpoint_dir`: a directory that stays the
+    same when a run is repeated, where a killed training leaves its state. The result is the same as without the kill.
+
+    Writes the SavedModel to `serving_model_dir`, TensorBoard logs and `history.json` to `model_run_dir`.
+
+    Raises:
+      TrainingDataError: an empty split, or a task whose train labels are all the same.
+      ValueError: an unknown routing; a loss that is not finite.
+    """
+    config = fn_args.custom_config
+    spec = RankingSpec.from_json(config["spec"])
+    check_routing(spec.model.routing)
+    train_files = reading.example_files(fn_args.train_files, "train")
+    eval_files = reading.example_files(fn_args.eval_files, "eval")
+    train, evaluation = reading.serialized_examples(train_files), reading.serialized_examples(eval_files)
+    examples, labels = _checked_labels(train, evaluation, spec)
+    _progress.info("%s examples to train on", f"{examples:,}")
+
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    model = build_ranker(spec, transform, labels, steps=spec.training.epochs * examples // spec.training.batch_size)
+    root = config.get("checkpoint_dir") or f"{fn_args.model_run_dir}/checkpoints"
+    identity = fingerprint(spec.to_json(), train_files, eval_files, fn_args.transform_graph_path)
+    store = ProgressStore(f"{root}/{identity}", tf.train.Checkpoint(model=model, optimizer=model.optimizer))
+    progress = train_epochs(model, train, evaluation, examples, store, fn_args.model_run_dir)
+
+    store.restore_best(progress)
+    signatures.save(model, transform, fn_args.serving_model_dir)
+    _write_history(progress, examples, fn_args.model_run_dir)
+    store.clear()
+
+
+def build_ranker(
+    spec: RankingSpec,
+    transform: tft.TFTransformOutput,
+    labels: Mapping[str, LabelSummary] | None = None,
+    steps: int = 0,
+) -> Ranker:
+    """The ranker with its optimiser, its weights drawn from `training.seed`.
+
+    Args:
+      labels: the train labels by task; each task starts from its base rate.
+      steps: how many steps it will be trained for, which decides what is compiled.
+    """
+    tf.keras.utils.set_random_seed(spec.training.seed)
+    names = {column.vocabulary for column in model_columns(spec) if column.vocabulary is not None}
+    sizes = table_sizes(spec, {name: transform.vocabulary_size_by_name(name) for name in names})
+    bias = [_log_odds(labels[task.name].mean) for task in spec.tasks] if labels else None
+    model = Ranker(spec, sizes, bias, what_to_compile(sizes, spec.model.embedding_dim, steps))
+    model.compile(optimizer=LazyAdam(spec.training.learning_rate))
+    return model
+
+
+def train_epochs(
+    model: Ranker,
+    train: tf.data.Dataset,
+    evaluation: tf.data.Dataset,
+    examples: int,
+    store: ProgressStore,
+    log_dir: str,
+) -> Progress:
+    """Trains until the epochs are over or the mean eval loss of the tasks stops falling; goes on from what `store` has.
+
+    Args:
+      train, evaluation: serialised examples (`models.reading.serialized_examples`).
+      examples: the number of train examples.
+      log_dir: where TensorBoard's logs go; earlier epochs of a resumed training are written there again.
+    """
+    training = model.spec.training
+    eval_batches = reading.batches(evaluation, model.spec, training.batch_size)
+    _create_variables(model, eval_batches)
+    train_step, eval_step = training_function(model), evaluation_function(model)
+    writers = {split: tf.summary.create_file_writer(f"{log_dir}/{split}") for split in ("train", "eval")}
+    progress = store.load()
+    if progress.done:
+        _progress.info("going on after epoch %d, which an earlier run has done", progress.done)
+    for record in progress.epochs:
+        _write_summaries(writers, record)
+    while not progress.is_over(training.epochs, training.patience):
+        epoch = progress.done + 1
+        model.epoch.assign(epoch - 1)
+        started = time.perf_counter()
+        # The order depends on the epoch alone, so that a resumed training sees the examples in the same one.
+        train_metrics = _run(
+            model, train_step, reading.batches(train, model.spec, training.batch_size, training.seed + epoch)
+        )
+        seconds = time.perf_counter() - started
+        eval_metrics = _run(model, eval_step, eval_batches)
+        record = {
+            "epoch": epoch,
+            "seconds": round(seconds, 3),
+            "examples_per_second": round(examples / seconds, 1),
+            "train": train_metrics,
+            "eval": eval_metrics,
+        }
+        progress.add(record, _mean_loss(eval_metrics, f"eval, epoch {epoch}"))
+        store.save(progress)
+        _write_summaries(writers, record)
+        _progress.info("%s", epoch_line(record, training.epochs))
+    return progress
+
+
+def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
+    """An epoch's record as one line: examples/s, then each task's eval loss and AUC, those of train in brackets."""
+    tasks = []
+    for name, metrics in record["eval"].items():
+        values = [f"{key} {_shown(value)} ({_shown(record['train'][name][key])})" for key, value in metrics.items()]
+        tasks.append(f"{name} {' '.join(values)}")
+    return f"epoch {record['epoch']}/{epochs}  {record['examples_per_second']:,.0f} examples/s  " + "  ".join(tasks)
+
+
+def _checked_labels(
+    train: tf.data.Dataset, evaluation: tf.data.Dataset, spec: RankingSpec
+) -> tuple[int, dict[str, LabelSummary]]:
+    examples, labels = reading.label_summaries(train, spec, "train")
+    if problems := reading.check_labels(labels, "train"):
+        raise TrainingDataError("; ".join(problems))
+    for problem in reading.check_labels(reading.label_summaries(evaluation, spec, "eval")[1], "eval"):
+        _progress.warning("%s: its eval metrics say little, and early stopping watches them", problem)
+    return examples, labels
+
+
+def _create_variables(model: Ranker, dataset: tf.data.Dataset) -> None:
+    """Creates the weights and the optimiser's slots, outside of any compiled function."""
+    model(next(iter(dataset)))
+    model.optimizer.iterations  # noqa: B018  it creates the counter
+    model.optimizer._create_all_weights(model.trainable_variables)
+
+
+def _run(model: Ranker, step, dataset: tf.data.Dataset) -> dict[str, dict[str, float | None]]:
+    model.reset_metrics()
+    for batch in dataset:
+        step(batch)
+    return {
+        task: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        for task, metrics in model.task_metrics().items()
+    }
+
+
+def _mean_loss(metrics: Mapping[str, Mapping[str, float | None]], where: str) -> float:
+    losses: list[float] = []
+    for task, values in metrics.items():
+        loss = values["loss"]
+        if loss is None:
+            raise ValueError(f"{where}: the loss of {task!r} is not finite; try a lower training.learning_rate")
+        losses.append(loss)
+    return sum(losses) / len(losses)
+
+
+def _write_summaries(writers: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    for split, writer in writers.items():
+        with writer.as_default(step=record["epoch"]):
+            for task, metrics in record[split].items():
+                for name, value in metrics.items():
+                    if value is not None:
+                        _write_scalar(f"{task}/{name}", value)
+            if split == "train":
+                _write_scalar("examples_per_second", record["examples_per_second"])
+        writer.flush()
+
+
+def _write_scalar(name: str, value: float) -> None:
+    """What `tf.summary.scalar` writes; that one wants TensorBoard itself to be installed."""
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"))
+    tf.summary.write(name, tf.constant(value, tf.float32), metadata=metadata)
+
+
+def _write_history(progress: Progress, examples: int, directory: str) -> None:
+    history = {"examples": examples, "best_epoch": progress.best_epoch, "best_loss": progress.best_loss}
+    tf.io.gfile.makedirs(directory)
+    with tf.io.gfile.GFile(f"{directory}/{HISTORY_FILE}", "w") as file:
+        json.dump({**history, "epochs": progress.epochs}, file, indent=1)
+
+
+def _log_odds(rate: float) -> float:
+    clipped = min(max(rate, 1e-4), 1 - 1e-4)
+    return math.log(clipped / (1 - clipped))
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

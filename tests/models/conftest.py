@@ -1,0 +1,174 @@
+"""A small ranking spec with every kind of column, and examples of it on disk, raw and through Transform."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+from tfx_bsl.public import tfxio
+
+from models.preprocessing import preprocessing_fn
+from schema.columns import MISSING, example_columns
+from schema.example_schema import example_schema
+from schema.spec import RankingSpec
+
+COUNTS = {"train": 300, "eval": 100}
+
+
+@pytest.fixture(scope="session")
+def spec() -> RankingSpec:
+    return RankingSpec.model_validate(
+        {
+            "name": "tiny",
+            "log": {
+                "layout": "impressions",
+                "files": "*.csv",
+                "user": "user",
+                "item": "item",
+                "timestamp": {"column": "time"},
+            },
+            "users": {"files": "users.csv", "key": "user"},
+            "items": {"files": "items.csv", "key": "item"},
+            "features": [
+                {"name": "hour", "source": "log", "derive": "hour_of_day"},
+                {"name": "activity", "source": "users", "kind": "numeric"},
+                {"name": "followers", "source": "users", "kind": "numeric", "scale": "log"},
+                {"name": "author", "source": "items", "kind": "categorical"},
+                {"name": "length", "source": "items", "kind": "numeric", "scale": "buckets", "buckets": 4},
+                {"name": "price", "source": "items", "kind": "numeric"},
+                {"name": "tags", "source": "items", "kind": "multi", "vocabulary": "tag"},
+                {"name": "topic", "source": "items", "kind": "categorical", "vocabulary": "tag"},
+            ],
+            "behaviours": [
+                {"name": "watched", "column": "watched", "max_length": 8},
+                {"name": "liked", "column": "liked", "max_length": 4},
+            ],
+            "tasks": [
+                {"name": "click", "column": "click"},
+                {
+                    "name": "completion",
+                    "ratio": {"numerator": "played", "denominator": "length"},
+                    "within": {"column": "click"},
+                },
+                {"name": "like", "column": "liked", "within": {"column": "click"}, "weight": {"decay": 0.5}},
+            ],
+            "model": {
+                "levels": 2,
+                "expert_units": [8],
+                "tower_units": [4],
+                "embedding_dim": 4,
+                "min_frequency": 2,
+                "oov_buckets": 2,
+            },
+            "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.02, "patience": 3},
+        }
+    )
+
+
+def random_examples(spec: RankingSpec, count: int, seed: int) -> list[bytes]:
+    """Serialised examples: users whose number is even click and like more, so that there is something to learn."""
+    random = np.random.default_rng(seed)
+    lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
+    result = []
+    for i in range(count):
+        user = int(random.integers(20))
+        sizes = {name: int(random.integers(length + 1)) for name, length in lengths.items()}
+        click = random.random() < (0.9 if user % 2 == 0 else 0.1)
+        example = tf.train.Example()
+        for column in example_columns(spec):
+            size = sizes.get(column.behaviour, int(random.integers(4))) if column.ragged else 1
+            feature = example.features.feature[column.name]
+            if column.name == "user_id":
+                feature.bytes_list.value.append(f"u{user}".encode())
+            elif column.role == "timestamp":
+                feature.int64_list.value.append(1_700_000_000 + i)
+            elif column.role == "space":
+                feature.float_list.value.append(float(column.name == "space_click" or click))
+            elif column.role == "label":
+                chance = random.random()
+                value = chance if column.name == "label_completion" else chance < (0.7 if user % 2 == 0 else 0.2)
+                value = click if column.name == "label_click" else float(value) * click
+                feature.float_list.value.append(float(value))
+            elif column.dtype == "string":
+                values = [f"{column.vocabulary}{random.integers(12)}" for _ in range(size)]
+                feature.bytes_list.value.extend((MISSING if i % 17 == 0 else value).encode() for value in values)
+            else:
+                values = random.lognormal(2.0, 1.0, size)
+                if column.feature is not None and i % 11 == 0:
+                    values = np.full(size, np.nan)
+                feature.float_list.value.extend(values)
+        result.append(example.SerializeToString())
+    return result
+
+
+def write_records(path: Path, records: list[bytes]) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for record in records:
+            writer.write(record)
+    return str(path)
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """Where the examples lie: `raw` serialised ones by split, `examples` patterns by split, and the Transform graph."""
+
+    raw: dict[str, list[bytes]]
+    examples: dict[str, str]
+    graph: str
+
+    @property
+    def output(self) -> tft.TFTransformOutput:
+        return tft.TFTransformOutput(self.graph)
+
+
+def run_transform(spec: RankingSpec, raw: dict[str, list[bytes]], directory: Path) -> Transformed:
+    """What TFX's Transform does: analyses `train`, writes the graph and the transformed examples of every split."""
+    schema = example_schema(spec)
+    sources = {
+        split: tfxio.TFExampleRecord(
+            write_records(directory / "raw" / f"{split}.gz", records), schema=schema, telemetry_descriptors=["test"]
+        )
+        for split, records in raw.items()
+    }
+    options, graph = PipelineOptions(["--runner=FnApiRunner"]), str(directory / "graph")
+    config = sources["train"].TensorAdapterConfig()
+
+    def preprocess(inputs):
+        return preprocessing_fn(inputs, {"spec": spec.to_json()})
+
+    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(directory / "beam")):
+        analysed = (pipeline | sources["train"].BeamSource(), config) | tft_beam.AnalyzeDataset(preprocess)
+        analysed | tft_beam.WriteTransformFn(graph)
+    coder = RecordBatchToExamplesEncoder(tft.TFTransformOutput(graph).transformed_metadata.schema)
+    patterns = {}
+    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(directory / "beam")):
+        function = pipeline | tft_beam.ReadTransformFn(graph)
+        for split, source in sources.items():
+            batches = pipeline | f"read {split}" >> source.BeamSource()
+            data, _ = ((batches, config), function) | f"transform {split}" >> tft_beam.TransformDataset(
+                output_record_batches=True
+            )
+            prefix = str(directory / "transformed" / split / "examples")
+            encoded = data | f"encode {split}" >> beam.FlatMapTuple(lambda batch, _: coder.encode(batch))
+            encoded | f"write {split}" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz", num_shards=2)
+            patterns[split] = f"{prefix}*"
+    return Transformed(raw, patterns, graph)
+
+
+@pytest.fixture(scope="session")
+def transformed(spec, tmp_path_factory) -> Transformed:
+    raw = {split: random_examples(spec, count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
+    return run_transform(spec, raw, tmp_path_factory.mktemp("transformed"))
+
+
+@pytest.fixture(scope="session")
+def transform_examples():
+    """`run_transform`, for tests with examples of their own."""
+    return run_transform

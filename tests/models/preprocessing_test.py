@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.features import dense, model_columns, table_name, table_sizes, transformed_feature_spec
+from schema.columns import example_columns
+from schema.spec import RankingSpec
+
+NAN = float("nan")
+
+
+def example(spec: RankingSpec, **given) -> bytes:
+    """An example with the given values; strings default to "", numbers to 0, lists to nothing."""
+    message = tf.train.Example()
+    for column in example_columns(spec):
+        default = [] if column.ragged else [""] if column.dtype == "string" else [0]
+        values = given.get(column.name, default)
+        feature = message.features.feature[column.name]
+        if column.dtype == "string":
+            feature.bytes_list.value.extend(value.encode() for value in values)
+        elif column.dtype == "float":
+            feature.float_list.value.extend(values)
+        else:
+            feature.int64_list.value.extend(values)
+    return message.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def by_hand(spec, transform_examples, tmp_path_factory):
+    """Four train examples, and one to score that is longer and stranger."""
+    train = [
+        example(spec, user_id=["a"], item_id=["x"], topic=["news"], tags=["sport"], activity=[1.0], followers=[0.0]),
+        example(spec, user_id=["a"], item_id=["x"], topic=["sport"], tags=["sport"], activity=[3.0], followers=[0.0]),
+        example(
+            spec, user_id=["b"], item_id=["y"], topic=["news"], tags=[], activity=[NAN], followers=[NAN], length=[10]
+        ),
+        example(spec, user_id=["a"], item_id=["x"], topic=["film"], activity=[2.0], followers=[np.e - 1], length=[20]),
+    ]
+    probe = example(
+        spec,
+        user_id=["a"],
+        item_id=["unknown"],
+        topic=["sport"],
+        tags=["news", "film"],
+        activity=[NAN],
+        length=[NAN],
+        watched_item_id=[*"yyxxxxxxxx"],
+        watched_age_s=[9e6, 8e6, 7e6, 6e6, 5e6, 4e6, 3e6, 2e6, 86_400.0, 0.0],
+        watched_length=[0.0] * 9 + [NAN],
+        watched_price=[0.0] * 10,
+        watched_author=[""] * 10,
+        watched_topic=["sport"] * 10,
+        label_click=[1.0],
+        space_click=[1.0],
+    )
+    return transform_examples(spec, {"train": train, "eval": [probe]}, tmp_path_factory.mktemp("by_hand"))
+
+
+@pytest.fixture(scope="module")
+def graph(by_hand):
+    return by_hand.output
+
+
+def transformed_examples(spec, pattern: str) -> dict:
+    records = tf.data.TFRecordDataset(tf.io.gfile.glob(pattern), compression_type="GZIP").batch(10).get_single_element()
+    return tf.io.parse_example(records, transformed_feature_spec(spec))
+
+
+def test_one_vocabulary_holds_what_all_its_candidate_columns_hold(graph):
+    # news 2 and sport 3 times over `topic` and `tags`; film once, which is less than min_frequency
+    assert graph.vocabulary_by_name("tag") == [b"sport", b"news"]
+
+
+def test_rare_ids_and_ids_of_sequences_alone_share_the_out_of_vocabulary_buckets(spec, by_hand):
+    assert by_hand.output.vocabulary_by_name("item_id") == [b"x"]
+    rows = transformed_examples(spec, by_hand.examples["eval"])
+    assert int(rows["item_id"][0]) in (1, 2)
+    np.testing.assert_array_equal(rows["watched_item_id"][0], [0] * 8)
+
+
+def test_candidate_and_sequence_share_ids(spec, by_hand):
+    rows = transformed_examples(spec, by_hand.examples["eval"])
+    assert int(rows["topic"][0]) == 0
+    np.testing.assert_array_equal(rows["watched_topic"][0], [0] * 8)
+
+
+def test_a_sequence_keeps_its_newest_positions(spec, by_hand):
+    ages = transformed_examples(spec, by_hand.examples["eval"])["watched_age_s"][0]
+    assert ages.shape == (8,)
+    np.testing.assert_allclose(ages[-2:], [1.0, 0.0], rtol=1e-6)
+
+
+def test_numbers_are_scaled_by_what_is_there_and_missing_ones_stay_missing(spec, by_hand):
+    rows = transformed_examples(spec, by_hand.examples["train"])
+    # 1, 3, 2: mean 2, variance 2/3
+    expected = np.array([-1.0, 1.0, NAN, 0.0]) / np.sqrt(2.0 / 3.0)
+    np.testing.assert_allclose(np.sort(rows["activity"].numpy()), np.sort(expected), rtol=1e-5)
+    # log1p: 0, 0, 1: mean 1/3, variance 2/9
+    expected = (np.array([0.0, 0.0, NAN, 1.0]) - 1 / 3) / np.sqrt(2.0 / 9.0)
+    np.testing.assert_allclose(np.sort(rows["followers"].numpy()), np.sort(expected), rtol=1e-5)
+
+
+def test_a_constant_number_scales_to_zero(spec, by_hand):
+    np.testing.assert_array_equal(transformed_examples(spec, by_hand.examples["train"])["price"], np.zeros(4))
+
+
+def test_buckets_count_from_one_and_zero_is_missing(spec, by_hand):
+    train = transformed_examples(spec, by_hand.examples["train"])["length"].numpy()
+    assert train.min() >= 1
+    assert train.max() <= 4
+    rows = transformed_examples(spec, by_hand.examples["eval"])
+    assert int(rows["length"][0]) == 0
+    assert int(rows["watched_length"][0][-1]) == 0
+
+
+def test_labels_and_spaces_pass_through(spec, by_hand):
+    rows = transformed_examples(spec, by_hand.examples["eval"])
+    assert [float(rows[name][0]) for name in ("label_click", "space_click", "space_like")] == [1.0, 1.0, 0.0]
+
+
+def test_every_id_has_its_row_in_its_table(spec, transformed):
+    names = {column.vocabulary for column in model_columns(spec) if column.vocabulary}
+    sizes = table_sizes(spec, {name: transformed.output.vocabulary_size_by_name(name) for name in names})
+    rows = dense(transformed_examples_all(spec, transformed.examples["train"]), spec)
+    for column in model_columns(spec):
+        if (table := table_name(column)) is not None:
+            assert int(tf.reduce_max(rows[column.name])) < sizes[table]
+            assert int(tf.reduce_min(rows[column.name])) >= (-1 if column.ragged else 0)
+
+
+def transformed_examples_all(spec, pattern: str) -> dict:
+    files = tf.io.gfile.glob(pattern)
+    records = list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
+    return tf.io.parse_example(tf.constant(records), transformed_feature_spec(spec))
+
+
+def test_dense_pads_on_the_right_with_what_no_id_and_no_age_is(spec):
+    ragged = {column.name for column in model_columns(spec) if column.ragged}
+    features = {}
+    for column in model_columns(spec):
+        dtype = tf.float32 if table_name(column) is None else tf.int64
+        values = tf.ragged.constant([[3], []], dtype) if column.name in ragged else tf.zeros([2], dtype)
+        features[column.name] = values
+    padded = dense(features, spec)
+    np.testing.assert_array_equal(padded["liked_item_id"], [[3, -1, -1, -1], [-1] * 4])
+    assert padded["watched_age_s"].shape == (2, 8)
+    np.testing.assert_array_equal(padded["tags"], [[3, -1, -1, -1], [-1] * 4])
+    assert padded["item_id"].dtype == tf.int32
+
+
+def test_multi_valued_features_are_padded_to_a_power_of_two(spec):
+    features = {
+        column.name: tf.zeros([1], tf.int64) if not column.ragged else tf.ragged.constant([[1] * 5], tf.int64)
+        for column in model_columns(spec)
+    }
+    assert dense(features, spec)["tags"].shape == (1, 8)

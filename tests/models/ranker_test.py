@@ -1,0 +1,212 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import reading
+from models.features import model_columns, table_name, table_sizes
+from models.optimizer import LazyAdam, evaluation_function, training_function, what_to_compile
+from models.ranker import Ranker
+from models.routing import ROUTINGS
+
+
+def with_model(spec, **update):
+    return spec.model_copy(update={"model": spec.model.model_copy(update=update)})
+
+
+def sizes_of(spec, transformed) -> dict[str, int]:
+    names = {column.vocabulary for column in model_columns(spec) if column.vocabulary}
+    return table_sizes(spec, {name: transformed.output.vocabulary_size_by_name(name) for name in names})
+
+
+@pytest.fixture(scope="module")
+def batch(spec, transformed) -> dict[str, tf.Tensor]:
+    records = reading.serialized_examples(reading.example_files([transformed.examples["train"]], "train"))
+    return next(iter(reading.batches(records, spec, 64)))
+
+
+@pytest.fixture(scope="module")
+def build(spec, transformed):
+    def built(compiled="nothing", bias=None, **update) -> Ranker:
+        tf.keras.utils.set_random_seed(1)
+        changed = with_model(spec, **update)
+        model = Ranker(changed, sizes_of(changed, transformed), bias, compiled=compiled)
+        model.compile(optimizer=LazyAdam(0.01))
+        return model
+
+    return built
+
+
+def rows(batch, index) -> dict[str, tf.Tensor]:
+    return {name: tf.gather(values, index) for name, values in batch.items()}
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_every_routing_gives_one_probability_a_task(build, batch, routing):
+    outputs = build(routing=routing)(batch)
+    assert list(outputs) == ["click", "completion", "like"]
+    for output in outputs.values():
+        assert output.shape == (64, 1)
+        assert 0.0 < float(tf.reduce_min(output)) <= float(tf.reduce_max(output)) < 1.0
+
+
+@pytest.mark.parametrize(("routing", "compiled"), [*((name, "nothing") for name in ROUTINGS), ("ple", "step")])
+def test_every_routing_learns(build, batch, routing, compiled):
+    model = build(compiled, routing=routing)
+    model(batch)
+    step = training_function(model)
+    losses = [float(step(batch)) for _ in range(30)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_batch_of_one_is_scored_like_the_same_row_of_many(build, batch):
+    model = build()
+    many, one = model(batch), model(rows(batch, [3]))
+    for task in many:
+        np.testing.assert_allclose(many[task][3:4], one[task], rtol=1e-5)
+
+
+def test_empty_sequences_and_missing_numbers_are_fine(build, spec, batch):
+    bare = dict(batch)
+    for column in model_columns(spec):
+        if column.ragged:
+            bare[column.name] = tf.fill(tf.shape(batch[column.name]), tf.cast(-1, batch[column.name].dtype))
+        elif table_name(column) is None:
+            bare[column.name] = tf.fill(tf.shape(batch[column.name]), np.float32(np.nan))
+    model = build()
+    model(bare)
+    loss = training_function(model)(bare)
+    assert np.isfinite(float(loss))
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_wider_padding_changes_nothing(build, batch):
+    model = build()
+    wider = {**batch, "tags": tf.pad(batch["tags"], [[0, 0], [0, 12]], constant_values=-1)}
+    for task, output in model(batch).items():
+        np.testing.assert_allclose(output, model(wider)[task], rtol=1e-5)
+
+
+def test_candidate_and_sequences_read_one_table_per_vocabulary(build, batch):
+    model = build()
+    model(batch)
+    tables = [variable.name for variable in model.trainable_variables if variable.name.endswith("_embedding:0")]
+    expected = {"user_id", "item_id", "hour", "author", "tag", "length.buckets"}
+    assert {name.rsplit("/", 1)[-1].removesuffix("_embedding:0") for name in tables} == expected
+    assert len(tables) == len(expected)
+
+
+def test_ids_that_are_not_embedded_are_not_read(build, batch):
+    model = build(embed_ids=())
+    without = {name: value for name, value in batch.items() if "user_id" not in name and "item_id" not in name}
+    model(without)
+    assert not [variable.name for variable in model.variables if "_id_" in variable.name]
+
+
+def test_single_task_shares_not_even_an_embedding(build, batch):
+    model = build(routing="single_task")
+    model(batch)
+    with tf.GradientTape() as tape:
+        output = tf.reduce_sum(model(batch)["click"])
+    own, others = (
+        sum(
+            float(tf.reduce_sum(tf.abs(tf.convert_to_tensor(gradient))))
+            for gradient in gradients
+            if gradient is not None
+        )
+        for gradients in tape.gradient(
+            output, [encoder.trainable_variables for encoder in (model.encoders[0], model.encoders[1])]
+        )
+    )
+    assert own > 0
+    assert others == 0
+
+
+def test_towers_start_from_the_base_rates(build, batch):
+    model = build(bias=[0.0, 1.0, -3.0])
+    outputs = model(batch)
+    assert np.mean(outputs["like"]) < 0.15 < 0.5 < np.mean(outputs["completion"])
+
+
+def test_loss_weights_follow_the_epoch(build, batch):
+    model = build()
+    model(batch)
+    first = float(model.compute_loss(batch))
+    model.reset_metrics()
+    model.epoch.assign(2)
+    later = float(model.compute_loss(batch))
+    # `like` decays by half an epoch: its loss counts a quarter by now.
+    like = model.task_metrics()["like"]["loss"]
+    assert first - later == pytest.approx(0.75 * like, rel=1e-4)
+
+
+def test_examples_outside_every_space_change_neither_loss_nor_metrics(build, batch):
+    model = build()
+    padded = {name: tf.concat([value, tf.zeros_like(value)], axis=0) for name, value in batch.items()}
+    results = []
+    for inputs in (batch, padded):
+        model.reset_metrics()
+        loss = float(model.compute_loss(inputs))
+        results.append((loss, model.task_metrics()))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    for task, metrics in results[0][1].items():
+        assert metrics == pytest.approx(results[1][1][task], rel=1e-5)
+
+
+def test_every_way_of_compiling_trains_alike(build, batch):
+    losses = []
+    for compiled in ("step", "head", "nothing"):
+        model = build(compiled)
+        model(batch)
+        step = training_function(model)
+        losses.append([float(step(batch)) for _ in range(5)])
+    # Rows that no batch has read stay as they are in both: on one batch lazy Adam is Adam.
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    np.testing.assert_allclose(losses[0], losses[2], rtol=1e-3)
+
+
+def test_evaluation_changes_no_weight(build, batch):
+    model = build()
+    model(batch)
+    before = model.get_weights()
+    evaluation_function(model)(batch)
+    trained = {variable.ref() for variable in model.trainable_variables}
+    for variable, value in zip(model.weights, before, strict=True):
+        if variable.ref() in trained:
+            np.testing.assert_array_equal(variable, value)
+
+
+def test_weights_round_trip_through_a_file(build, batch, tmp_path):
+    model, other = build(), build()
+    model(batch), other(batch)
+    training_function(model)(batch)
+    model.save_weights(str(tmp_path / "weights.h5"))
+    other.load_weights(str(tmp_path / "weights.h5"))
+    for task, output in model(batch).items():
+        np.testing.assert_array_equal(output, other(batch)[task])
+
+
+def test_gate_weights_are_readable_where_there_are_gates(build, batch):
+    weights = build().gate_weights(batch)
+    assert set(weights) == {*(f"level_{level}/task_{k}" for level in (1, 2) for k in range(3)), "level_1/shared"}
+    assert build(routing="shared_bottom").gate_weights(batch) == {}
+
+
+def test_an_unknown_routing_is_refused(build):
+    with pytest.raises(ValueError, match="unknown routing 'mystery'"):
+        build(routing="mystery")
+
+
+def test_lazy_adam_moves_only_the_rows_that_were_read():
+    table = tf.Variable(tf.ones([4, 2]))
+    optimizer = LazyAdam(0.1)
+    for _ in range(2):
+        gradient = tf.IndexedSlices(tf.ones([3, 2]), tf.constant([1, 3, 1]), dense_shape=tf.constant([4, 2]))
+        optimizer.apply_gradients([(gradient, table)])
+    # Adam's first steps are of size lr, whatever the gradient's: 1 and 3 moved twice by 0.1
+    np.testing.assert_allclose(table, [[1.0, 1.0], [0.8, 0.8], [1.0, 1.0], [0.8, 0.8]], rtol=1e-4)
+
+
+def test_large_tables_get_sparse_updates_and_short_trainings_are_not_compiled():
+    assert what_to_compile({"a": 1_000}, 16, steps=10_000) == "step"
+    assert what_to_compile({"a": 1_000}, 16, steps=10) == "nothing"
+    assert what_to_compile({"a": 1_000_000}, 16, steps=10_000) == "head"

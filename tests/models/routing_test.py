@@ -1,0 +1,31 @@
+import pytest
+import tensorflow as tf
+
+from models.layers import ProgressiveExtraction, SharedBottom, SingleTask
+from models.routing import ROUTINGS, check_routing
+from schema.spec import Model
+
+
+@pytest.mark.parametrize("name", ROUTINGS)
+def test_every_routing_builds_from_the_default_model(name):
+    routing = check_routing(name).build(Model(), 3)
+    assert [output.shape.as_list() for output in routing(tf.ones([2, 5]))] == [[2, 64]] * 3
+
+
+def test_names_stand_for_what_they_say():
+    built = {name: routing.build(Model(), 2) for name, routing in ROUTINGS.items()}
+    assert {name: type(layer) for name, layer in built.items()} == {
+        "single_task": SingleTask,
+        "shared_bottom": SharedBottom,
+        "cgc": ProgressiveExtraction,
+        "ple": ProgressiveExtraction,
+    }
+    assert (built["cgc"].levels, built["ple"].levels) == (1, 2)
+    assert built["single_task"].units == built["shared_bottom"].units == (64, 64)
+
+
+def test_an_unknown_routing_is_refused_with_the_known_ones():
+    with pytest.raises(
+        ValueError, match="unknown routing 'plee', expected one of cgc, ple, shared_bottom, single_task"
+    ):
+        check_routing("plee")

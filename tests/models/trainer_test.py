@@ -1,0 +1,186 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from models.reading import TrainingDataError
+from models.trainer import run_fn
+
+PROGRAM = """
+import json, sys, types
+from models.trainer import run_fn
+run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
+"""
+
+
+def arguments(spec, transformed, directory: Path, **custom) -> dict:
+    return {
+        "train_files": [transformed.examples["train"]],
+        "eval_files": [transformed.examples["eval"]],
+        "transform_graph_path": transformed.graph,
+        "serving_model_dir": str(directory / "model"),
+        "model_run_dir": str(directory / "run"),
+        "custom_config": {"spec": spec.to_json(), **custom},
+    }
+
+
+def with_training(spec, **update):
+    return spec.model_copy(update={"training": spec.training.model_copy(update=update)})
+
+
+@pytest.fixture(scope="module")
+def trained(spec, transformed, tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("trained")
+    run_fn(FnArgs(**arguments(spec, transformed, directory, checkpoint_dir=str(directory / "checkpoints"))))
+    return directory
+
+
+def test_the_history_tells_loss_and_auc_of_each_task_and_epoch(trained):
+    history = json.loads((trained / "run" / "history.json").read_text())
+    assert history["examples"] == 300
+    assert [record["epoch"] for record in history["epochs"]] == [1, 2, 3]
+    losses = [np.mean([task["loss"] for task in record["eval"].values()]) for record in history["epochs"]]
+    assert history["best_epoch"] == 1 + int(np.argmin(losses))
+    assert history["best_loss"] == pytest.approx(min(losses))
+    for record in history["epochs"]:
+        assert record["examples_per_second"] > 0
+        for split in ("train", "eval"):
+            keys = {task: set(metrics) for task, metrics in record[split].items()}
+            assert keys == {"click": {"loss", "auc"}, "completion": {"loss"}, "like": {"loss", "auc"}}
+
+
+def test_the_ranker_learns_what_there_is_to_learn(trained):
+    last = json.loads((trained / "run" / "history.json").read_text())["epochs"][-1]
+    assert last["eval"]["click"]["auc"] > 0.6
+
+
+def test_tensorboard_gets_every_epoch(trained):
+    (log,) = (trained / "run" / "eval").glob("events.out.tfevents*")
+    steps = [
+        event.step
+        for event in tf.compat.v1.train.summary_iterator(str(log))
+        for value in event.summary.value
+        if value.tag == "click/auc"
+    ]
+    assert steps == [1, 2, 3]
+
+
+def test_the_spec_lies_beside_the_saved_model(trained, spec):
+    text = (trained / "model" / "assets.extra" / "ranking_spec.json").read_text()
+    assert type(spec).from_json(text) == spec
+
+
+def test_nothing_is_left_to_go_on_from_after_success(trained):
+    assert list((trained / "checkpoints").iterdir()) == []
+
+
+def variables(model: Path) -> dict[str, np.ndarray]:
+    prefix = str(model / "variables" / "variables")
+    reader = tf.train.load_checkpoint(prefix)
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if reader.get_variable_to_dtype_map()[name] == tf.float32
+    }
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, transformed, tmp_path):
+    # Fewer columns, for time's sake.
+    spec = with_training(spec, epochs=8, patience=8, batch_size=8)
+    spec = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+    def start(attempt: str, checkpoints: str) -> subprocess.Popen:
+        # TFX gives every attempt directories of its own.
+        given = arguments(spec, transformed, tmp_path / attempt, checkpoint_dir=str(tmp_path / checkpoints))
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(given)], env=environment)
+
+    uninterrupted = start("whole", "checkpoints-of-whole")
+    killed = start("killed", "checkpoints")
+    deadline = time.time() + 120
+    while not any(
+        json.loads(state.read_text())["epochs"] for state in (tmp_path / "checkpoints").glob("*/progress.json")
+    ):
+        assert killed.poll() is None, "it ended before it could be killed"
+        assert time.time() < deadline, "no epoch was done in two minutes"
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model" / "saved_model.pb").exists()
+    (state,) = (tmp_path / "checkpoints").glob("*/progress.json")
+    done = len(json.loads(state.read_text())["epochs"])
+    assert 1 <= done < 8
+
+    resumed = start("resumed", "checkpoints")
+    assert resumed.wait() == 0
+    assert uninterrupted.wait() == 0
+    a, b = (variables(tmp_path / attempt / "model") for attempt in ("whole", "resumed"))
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        np.testing.assert_array_equal(value, b[name], err_msg=name)
+    histories = [
+        json.loads((tmp_path / attempt / "run" / "history.json").read_text()) for attempt in ("whole", "resumed")
+    ]
+    assert histories[0]["best_epoch"] == histories[1]["best_epoch"]
+    for whole, again in zip(histories[0]["epochs"], histories[1]["epochs"], strict=True):
+        assert (whole["train"], whole["eval"]) == (again["train"], again["eval"])
+
+
+def test_a_changed_spec_does_not_go_on_from_another_ones_weights(spec, transformed, tmp_path, monkeypatch):
+    from models import trainer
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    checkpoints = str(tmp_path / "checkpoints")
+    monkeypatch.setattr(trainer.signatures, "save", broken)
+    for seed in (1, 2):
+        changed = with_training(spec, epochs=1, seed=seed)
+        with pytest.raises(KeyboardInterrupt):
+            run_fn(FnArgs(**arguments(changed, transformed, tmp_path, checkpoint_dir=checkpoints)))
+    assert len(list(Path(checkpoints).iterdir())) == 2
+
+
+def relabelled(transformed, tmp_path, change) -> str:
+    files = tf.io.gfile.glob(transformed.examples["train"])
+    with tf.io.TFRecordWriter(str(tmp_path / "relabelled.gz"), "GZIP") as writer:
+        for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
+            example = tf.train.Example.FromString(record)
+            change(example.features.feature)
+            writer.write(example.SerializeToString())
+    return str(tmp_path / "relabelled.gz")
+
+
+def test_a_task_without_a_positive_is_told_before_training(spec, transformed, tmp_path):
+    def no_likes(features):
+        features["label_like"].float_list.value[0] = 0.0
+
+    given = arguments(spec, transformed, tmp_path)
+    given["train_files"] = [relabelled(transformed, tmp_path, no_likes)]
+    with pytest.raises(TrainingDataError, match="task 'like' has only labels of 0 in the train split"):
+        run_fn(FnArgs(**given))
+
+
+def test_an_empty_split_is_told_before_training(spec, transformed, tmp_path):
+    given = arguments(spec, transformed, tmp_path)
+    with tf.io.TFRecordWriter(str(tmp_path / "empty.gz"), "GZIP"):
+        pass
+    given["eval_files"] = [str(tmp_path / "empty.gz")]
+    with pytest.raises(TrainingDataError, match="the eval split is empty"):
+        run_fn(FnArgs(**given))
+
+
+def test_an_unknown_routing_is_told_before_any_data_is_read(spec, transformed, tmp_path):
+    changed = spec.model_copy(update={"model": spec.model.model_copy(update={"routing": "mystery"})})
+    given = arguments(changed, transformed, tmp_path)
+    given["train_files"] = ["nowhere"]
+    with pytest.raises(ValueError, match="unknown routing 'mystery'"):
+        run_fn(FnArgs(**given))

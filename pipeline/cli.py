@@ -1,0 +1,158 @@
+"""The command `fulcrum`. Exit codes: 0 done, 1 the run failed, 2 what was asked for can't be done as given."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from pipeline.quiet import quiet
+
+app = typer.Typer(
+    help="From raw interaction logs to a multi-task ranker that does not seesaw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# A pipe or a file has no width of its own; tables must not be cut to 80 columns there.
+console = Console(width=None if sys.stdout.isatty() else 150)
+errors = Console(stderr=True)
+
+SpecPath = Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)]
+LogsDir = Annotated[str, typer.Option("--logs", help="The folder (or URI) of the logs that the spec's patterns name.")]
+
+
+def main() -> None:
+    """The console script: TensorFlow's own chatter is off unless the user asked for it."""
+    quiet()
+    app()
+
+
+def _fail(message: object, code: int) -> typer.Exit:
+    Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    users: Annotated[int, typer.Option(min=1, help="How many people.")] = 5_000,
+    impressions: Annotated[int, typer.Option(min=1, help="How many rows.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+) -> None:
+    """Write short-video logs with known ground truth and tasks in real tension.
+
+    Read them with schema/specs/shortvideo.yaml:
+
+        fulcrum simulate --out logs --users 5000 --impressions 200000 --seed 1
+        fulcrum run schema/specs/shortvideo.yaml --logs logs --output runs/shortvideo
+    """
+    from pipeline.simulation import simulate as write_logs
+
+    try:
+        with Progress(console=errors, transient=True) as progress:
+            bar = progress.add_task("impressions", total=impressions)
+            made = write_logs(
+                out,
+                users=users,
+                impressions=impressions,
+                seed=seed,
+                progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    except ValueError as error:
+        raise _fail(error, 2) from None
+    except OSError as error:
+        raise _fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
+    rates = ", ".join(f"{task} {rate:.1%}" for task, rate in made.rates.items())
+    console.print(
+        f"{made.impressions:,} impressions of {made.users:,} people and {made.items:,} videos in {out} ({rates})",
+        highlight=False,
+    )
+
+
+@app.command()
+def check(
+    spec: SpecPath,
+    logs: LogsDir,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows of the log to read at most.")] = 100_000,
+) -> None:
+    """Look at a sample of the logs: what the examples would be, and what is wrong. Runs nothing."""
+    from pipeline.check import check as look
+    from pipeline.check_report import render
+    from schema.loading import SpecError, load_spec
+
+    try:
+        report = look(load_spec(spec), logs, sample_rows=rows)
+    except SpecError as error:
+        raise _fail(error, 2) from None
+    render(report, console)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    logs: LogsDir,
+    output: Annotated[Path, typer.Option(help="The folder of the run: metadata, artifacts, pushed models.")],
+    routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
+    beam_arg: Annotated[
+        list[str] | None, typer.Option(help="An argument for Apache Beam, such as --beam-arg=--runner=FlinkRunner.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever ran before.")] = False,
+) -> None:
+    """Run the whole pipeline: logs in, a pushed ranker out.
+
+    What has not changed since the last run in the same folder is taken from the cache.
+    """
+    from pipeline import preparation
+
+    try:
+        prepared = preparation.prepare(
+            spec,
+            logs,
+            output,
+            routing=routing,
+            epochs=epochs,
+            batch_size=batch_size,
+            beam_args=beam_arg or (),
+            cache=not no_cache,
+        )
+    except preparation.UsageError as error:
+        raise _fail(error, 2) from None
+
+    from pipeline import local_runner
+    from pipeline.pipeline import create_pipeline
+    from pipeline.rendering import render
+    from pipeline.summary import load_summary
+
+    log_file = output / "logs" / f"{datetime.now():%Y%m%d-%H%M%S}.log"
+    try:
+        local_runner.run(create_pipeline(prepared.spec, prepared.config), console, log_file)
+    except (local_runner.StageError, OSError) as error:
+        hint = preparation.disk_hint(output)
+        raise _fail(f"{error}{hint}\n(the whole log: {log_file})", 1) from None
+    render(load_summary(output), console)
+    console.print(f"{'log:':<18}{log_file}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(output: Annotated[Path, typer.Argument(help="The folder of a past run.", show_default=False)]) -> None:
+    """Print the summary of the latest run in a folder, from its metadata."""
+    from pipeline.rendering import render
+    from pipeline.summary import NoRunError, load_summary
+
+    try:
+        summary = load_summary(output)
+    except NoRunError as error:
+        raise _fail(error, 2) from None
+    render(summary, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""A whole run on simulated logs: what it prints, what it leaves behind, and what a second run does again."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from conftest import Run, fulcrum, write_spec
+
+from models import reading, signatures
+from models.trainer import build_ranker
+from pipeline.summary import load_summary
+from schema.loading import load_spec
+
+STAGE = re.compile(r"^ *\d+/\d+ +(\w+) +[\d.]+ s( +cached)?$", re.MULTILINE)
+TASKS = ["view_through", "completion", "like", "share", "comment"]
+
+
+def stages(text: str) -> dict[str, bool]:
+    """The stages of a run in their order, and whether each came from the cache."""
+    return {stage: bool(cached) for stage, cached in STAGE.findall(text)}
+
+
+def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
+    assert list(stages(run.finished.out)) == [
+        "ImportSchemaGen",
+        "InteractionExampleGen",
+        "StatisticsGen",
+        "ExampleValidator",
+        "AnomalyGate",
+        "Transform",
+        "Trainer",
+        "BaselineResolver",
+        "Evaluator",
+        "Pusher",
+    ]
+    assert "Blessed" in run.finished.out
+    (version,) = (run.output / "serving" / "shortvideo").iterdir()
+    assert (version / "saved_model.pb").is_file()
+
+
+def test_nothing_of_tensorflows_chatter_reaches_the_terminal(run: Run):
+    assert run.finished.err == ""
+    assert "tensorflow" not in run.finished.out.lower().replace("tensorboard", "")
+
+
+def test_the_summary_has_every_task_overall_and_on_its_worst_slice(run: Run):
+    summary = load_summary(run.output)
+    assert [result.task for result in summary.tasks] == TASKS
+    assert summary.blessed
+    assert summary.ingest["splits"]["train"]["examples"] == 9_600
+    for result in summary.tasks:
+        assert result.metrics["weighted_example_count"] > 0
+        assert result.worst_slice.split("=")[0] in ("tab", "country")
+        if result.regression:
+            assert result.worst_value >= result.metrics["mean_squared_error"]
+        else:
+            assert result.worst_value <= result.metrics["auc"]
+
+
+def test_show_prints_the_summary_of_a_past_run(run: Run):
+    shown = fulcrum("show", run.output)
+    assert shown.code == 0
+    assert shown.out.strip()
+    assert shown.out.strip() in run.finished.out
+
+
+def test_training_left_a_history_and_tensorboard_logs(run: Run):
+    logs = Path(load_summary(run.output).places["TensorBoard logs"])
+    history = json.loads((logs / "history.json").read_text())
+    assert set(history["epochs"][0]["eval"]) == set(TASKS)
+    assert {"loss", "auc"} <= set(history["epochs"][0]["eval"]["like"])
+    assert list(logs.glob("train/events.*"))
+    assert list(logs.glob("eval/events.*"))
+
+
+def test_an_unchanged_run_comes_from_the_cache(run: Run):
+    again = fulcrum("run", run.spec, "--logs", run.logs, "--output", run.output)
+    assert again.code == 0
+    fresh = [stage for stage, cached in stages(again.out).items() if not cached]
+    assert fresh == ["BaselineResolver"]
+
+
+def test_a_gate_that_fails_blocks_the_push_with_its_reason(run: Run, tmp_path):
+    strict = write_spec(tmp_path / "strict.yaml", gates={"like": {"auc": 0.999}})
+    again = fulcrum("run", strict, "--logs", run.logs, "--output", run.output)
+    assert again.code == 0
+    assert re.search(r"Not blessed.*\n +like: auc is 0\.\d+, below the gate's 0\.9990", again.out)
+    # Only what reads the gates runs again.
+    assert [stage for stage, cached in stages(again.out).items() if not cached][1:] == ["Evaluator", "Pusher"]
+    assert len(list((run.output / "serving" / "shortvideo").iterdir())) == 1
+
+
+@pytest.fixture(scope="module")
+def serialized(run: Run) -> np.ndarray:
+    """1,000 raw eval examples."""
+    examples = Path(load_summary(run.output).places["examples"])
+    files = sorted(map(str, (examples / "Split-eval").iterdir()))
+    return np.array(list(tf.data.TFRecordDataset(files, "GZIP").take(1_000).as_numpy_iterator()), dtype=object)
+
+
+def test_plain_tensorflow_scores_like_the_trainers_model(run: Run, serialized, tmp_path):
+    (version,) = (run.output / "serving" / "shortvideo").iterdir()
+    np.save(tmp_path / "examples.npy", serialized)
+    script = Path(__file__).with_name("savedmodel_in_plain_tensorflow.py")
+    subprocess.run(
+        [sys.executable, "-I", script, version, tmp_path / "examples.npy", tmp_path / "scores.npz"],
+        check=True,
+        cwd=tmp_path,
+    )
+    served = np.load(tmp_path / "scores.npz")
+
+    ranker, transform = trainers_model(run)
+    raw = tf.io.parse_example(serialized.tolist(), signatures.request_feature_spec(ranker.spec))
+    trained = signatures.Servable(ranker, transform).score_raw(raw)
+    for task in TASKS:
+        np.testing.assert_allclose(served[task], trained[task].numpy(), atol=1e-5)
+
+
+def test_training_read_what_serving_computes(run: Run, serialized):
+    """No skew: the transformed examples on disk score as the raw ones do through the served graph."""
+    ranker, transform = trainers_model(run)
+    raw = tf.io.parse_example(serialized.tolist(), signatures.request_feature_spec(ranker.spec))
+    served = signatures.Servable(ranker, transform).score_raw(raw)
+    (folder,) = (run.output / "artifacts" / "Transform" / "transformed_examples").iterdir()
+    files = sorted(map(str, (folder / "Split-eval").iterdir()))
+    records = reading.serialized_examples(files)
+    examples = sum(1 for _ in records)
+    assert examples == 1_200
+    (batch,) = reading.batches(records, ranker.spec, examples)
+    trained = ranker(batch)
+    for task in TASKS:
+        # The two have different orders: each of the 1,000 raw examples must find its score among the 1,200 on disk.
+        on_disk = np.sort(trained[task].numpy().ravel())
+        scores = served[task].numpy().ravel()
+        nearest = on_disk[np.clip(np.searchsorted(on_disk, scores), 1, examples - 1)]
+        before = on_disk[np.clip(np.searchsorted(on_disk, scores) - 1, 0, examples - 1)]
+        assert np.minimum(abs(scores - nearest), abs(scores - before)).max() < 1e-5
+
+
+def trainers_model(run: Run):
+    """The Keras ranker as the Trainer left it: its weights from the SavedModel's checkpoint, its code from here."""
+    spec = load_spec(run.spec)
+    (graph,) = (run.output / "artifacts" / "Transform" / "transform_graph").iterdir()
+    transform = tft.TFTransformOutput(str(graph))
+    ranker = build_ranker(spec, transform)
+    model = Path(load_summary(run.output).places["model"]) / "Format-Serving"
+    tf.train.Checkpoint(ranker=ranker).restore(str(model / "variables" / "variables")).expect_partial()
+    return ranker, transform

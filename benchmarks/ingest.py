@@ -4,8 +4,8 @@ Both read the logs that `fulcrum simulate` writes (impressions, users and items;
 write the same columns to disk, each in a process of its own. Expected, on a machine with 2 cores:
 
 - at least a fifth of polars' throughput at 1M impressions, in less than 4 GiB;
-- the time a row at 1M within 1.3 times that at 100k, and with one user of 200,000 events added as well. This is judged by
-  the process's CPU time, which other work on the machine disturbs less; the same by the clock is printed beside it.
+- the time a row at 1M within 1.3 times that at 100k, and with one user of 200,000 events added as well. This is judged
+  by the process's CPU time, which other work on the machine disturbs less; the same by the clock is printed beside it.
 """
 
 import argparse

@@ -91,7 +91,7 @@ def _for_transform(spec: RankingSpec) -> RankingSpec:
     vocabularies = Model(
         min_frequency=model.min_frequency, max_vocabulary=model.max_vocabulary, oov_buckets=model.oov_buckets
     )
-    tasks = tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks)
+    tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in spec.tasks)
     return _for_training(spec).model_copy(update={"model": vocabularies, "training": Training(), "tasks": tasks})
 
 

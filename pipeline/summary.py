@@ -141,10 +141,8 @@ def _task_results(evaluation: str) -> tuple[TaskResult, ...]:
     result = tfma.load_eval_result(evaluation, model_name=_candidate(evaluation))
     overall = next(by_output for key, by_output in result.slicing_metrics if not key)
     tasks = []
-    for task, by_sub_key in overall.items():
-        if not task:
-            continue
-        metrics = {name: _number(value) for name, value in by_sub_key[""].items()}
+    for task in dict.fromkeys(name for metrics in result.config.metrics_specs for name in metrics.output_names):
+        metrics = {name: _number(value) for name, value in overall[task][""].items()}
         regression = "mean_squared_error" in metrics
         headline = "mean_squared_error" if regression else "auc"
         slices = []

@@ -92,7 +92,7 @@ def ingest_part(spec: RankingSpec) -> RankingSpec:
     return spec.model_copy(
         update={
             "features": tuple(feature.model_copy(update=plain) for feature in spec.features),
-            "tasks": tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks),
+            "tasks": tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in spec.tasks),
             "slices": (),
             "gates": {},
             "model": Model(),

@@ -1,66 +1,7 @@
 """One small run of the whole pipeline, shared by every test that only reads it."""
 
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
-import yaml
-
-PROJECT = Path(__file__).resolve().parents[2]
-FULCRUM = [sys.executable, "-m", "pipeline.cli"]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that ended: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-def fulcrum(*arguments: object, timeout: float = 600) -> Finished:
-    """Runs the command as a person would, in a process of its own."""
-    done = subprocess.run(
-        [*FULCRUM, *map(str, arguments)], cwd=PROJECT, capture_output=True, text=True, timeout=timeout
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
-
-
-def start_fulcrum(*arguments: object) -> subprocess.Popen:
-    """Starts the command as the leader of its own process group, so that a test can kill all of it."""
-    return subprocess.Popen(
-        [*FULCRUM, *map(str, arguments)],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-
-
-def write_spec(path: Path, **overrides: object) -> Path:
-    """The short-video spec with some sections replaced; gates low enough for a few thousand impressions."""
-    declared = yaml.safe_load((PROJECT / "schema" / "specs" / "shortvideo.yaml").read_text())
-    declared["gates"] = {"completion": {"mse": 0.5}, **{name: {"auc": 0.2} for name in ("like", "share", "comment")}}
-    declared["gates"]["view_through"] = {"auc": 0.2}
-    declared["training"] = {"epochs": 3, "batch_size": 256, "patience": 3}
-    path.write_text(yaml.safe_dump({**declared, **overrides}))
-    return path
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run and what it was made from."""
-
-    spec: Path
-    logs: Path
-    output: Path
-    finished: Finished
+from whole_runs import DESKDROP, PROJECT, Run, fulcrum, write_spec
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +13,13 @@ def run(tmp_path_factory) -> Run:
     finished = fulcrum("run", spec, "--logs", logs, "--output", output)
     assert finished.code == 0, finished.out + finished.err
     return Run(spec, logs, output, finished)
+
+
+@pytest.fixture(scope="session")
+def deskdrop_run(tmp_path_factory) -> Run:
+    if not DESKDROP.exists():
+        pytest.skip(f"the Deskdrop log is not at {DESKDROP}: real input is NOT tested")
+    spec, output = PROJECT / "schema" / "specs" / "deskdrop.yaml", tmp_path_factory.mktemp("deskdrop")
+    finished = fulcrum("run", spec, "--logs", DESKDROP, "--output", output)
+    assert finished.code == 0, finished.out + finished.err
+    return Run(spec, DESKDROP, output, finished)

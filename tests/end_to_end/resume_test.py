@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import tensorflow as tf
-from conftest import Run, fulcrum, start_fulcrum
+from whole_runs import Run, fulcrum, start_fulcrum
 
 from pipeline.summary import load_summary
 

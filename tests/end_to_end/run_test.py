@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from conftest import Run, fulcrum, write_spec
+from whole_runs import Run, fulcrum, write_spec
 
 from models import reading, signatures
 from models.trainer import build_ranker

@@ -1,4 +1,4 @@
-"""Every example of the Deskdrop log against labels and sequences computed on their own, with pandas and plain lists."""
+"""The real thing: the Deskdrop log from its zip to a pushed model, each example against a computation of its own."""
 
 import zipfile
 from bisect import bisect_left
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
+import pyarrow as pa
+import tensorflow as tf
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+from whole_runs import DESKDROP, Run
 
-import schema
-from schema.loading import load_spec
+from pipeline.summary import load_summary
 
-LOGS = Path(__file__).parents[4] / "shared/data/deskdrop"
-SPEC = Path(schema.__file__).parent / "specs/deskdrop.yaml"
 TASKS = {"like": "LIKE", "bookmark": "BOOKMARK", "comment": "COMMENT CREATED", "follow": "FOLLOW"}
 BEHAVIOURS = {
     "viewed": ("VIEW", 50),
@@ -27,7 +27,7 @@ DAY = 86_400
 
 def _expected() -> tuple[dict[tuple, list[tuple]], pd.DataFrame]:
     """`(user, item, time)` of each VIEW -> what its examples hold: features, labels, sequences."""
-    with zipfile.ZipFile(LOGS / "users_interactions.zip") as archive:
+    with zipfile.ZipFile(DESKDROP / "users_interactions.zip") as archive:
         log = pd.read_csv(archive.open("users_interactions.csv"), dtype=str, keep_default_na=False)
     log["timestamp"] = log.timestamp.astype(int)
     views = log[log.eventType == "VIEW"]
@@ -64,32 +64,51 @@ def _expected() -> tuple[dict[tuple, list[tuple]], pd.DataFrame]:
     return examples, log
 
 
-@pytest.mark.skipif(not LOGS.exists(), reason=f"the Deskdrop log is not at {LOGS}: parity with it is NOT tested")
-def test_every_deskdrop_example_equals_an_independent_computation(ingest_logs):
+def _read(folder: Path) -> list[dict[str, list]]:
+    records = list(tf.data.TFRecordDataset(sorted(map(str, folder.iterdir())), "GZIP").as_numpy_iterator())
+    table = pa.Table.from_batches([ExamplesToRecordBatchDecoder().DecodeBatch(records)])
+    return [
+        {name: [one.decode() if isinstance(one, bytes) else one for one in value or []] for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
+
+
+def test_the_zip_as_it_is_becomes_a_pushed_model(deskdrop_run: Run):
+    summary = load_summary(deskdrop_run.output)
+    assert summary.blessed, summary.reasons
+    assert [result.task for result in summary.tasks] == list(TASKS)
+    assert all(result.metrics["auc"] > 0.6 for result in summary.tasks)
+    assert Path(summary.places["pushed model"], "saved_model.pb").is_file()
+    assert "1 × DISLIKE" in deskdrop_run.finished.out
+
+
+def test_every_deskdrop_example_equals_an_independent_computation(deskdrop_run: Run):
     expected, log = _expected()
-    result = ingest_logs(load_spec(SPEC), LOGS)
+    summary = load_summary(deskdrop_run.output)
+    splits = {name: _read(Path(summary.places["examples"]) / f"Split-{name}") for name in ("train", "eval", "test")}
+    rows = [row for split in splits.values() for row in split]
 
     actual = defaultdict(list)
-    for row in result.rows:
+    for row in rows:
         told = [row[name][0] for name in ("region", "country", "hour", "weekday")]
         told += [row[f"label_{task}"][0] for task in TASKS]
         for name in BEHAVIOURS:
             told += [row[f"{name}_item_id"], row[f"{name}_age_s"]]
         actual[row["user_id"][0], row["item_id"][0], row["timestamp"][0]].append(tuple(told))
         assert all(row[f"space_{task}"] == [1.0] for task in TASKS)
-    assert len(result.rows) == 61_086
+    assert len(rows) == 61_086
     assert actual.keys() == expected.keys()
     different = [key for key in expected if sorted(actual[key]) != sorted(expected[key])]
     assert different == []
 
-    assert result.summary["unused_events"] == {"DISLIKE": 1}
-    assert result.summary["sources"]["log"] == {"files": 1, "rows": len(log), "quarantined": {}}
+    assert summary.ingest["unused_events"] == {"DISLIKE": 1}
+    assert summary.ingest["sources"]["log"] == {"files": 1, "rows": len(log), "quarantined": {}}
     times = np.sort(log[log.eventType == "VIEW"].timestamp.to_numpy())
     cuts = times[len(times) - round(0.2 * len(times))], times[len(times) - round(0.1 * len(times))]
-    assert [len(split) for split in result.splits.values()] == [
+    assert [len(split) for split in splits.values()] == [
         int((times < cuts[0]).sum()),
         int(((times >= cuts[0]) & (times < cuts[1])).sum()),
         int((times >= cuts[1]).sum()),
     ]
-    assert max(row["timestamp"][0] for row in result.splits["train"]) < cuts[0]
-    assert min(row["timestamp"][0] for row in result.splits["test"]) == cuts[1]
+    assert max(row["timestamp"][0] for row in splits["train"]) < cuts[0]
+    assert min(row["timestamp"][0] for row in splits["test"]) == cuts[1]

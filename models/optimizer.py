@@ -7,7 +7,7 @@ import tensorflow as tf
 from models.ranker import Compiled
 
 # Above this many numbers in embedding tables, updating them whole costs more than XLA saves (`benchmarks.training`).
-DENSE_TABLES_MAX = 4_000_000
+DENSE_TABLES_MAX = 8_000_000
 # XLA takes ten seconds or so to compile a step, and saves some 20 ms a step.
 WORTH_COMPILING_STEPS = 400
 

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -16,6 +16,7 @@ SHUFFLE_BUFFER = 1 << 18
 # Files of up to this many compressed bytes are kept in memory, uncompressed, after the first epoch.
 CACHE_MAX_BYTES = 256 << 20
 FILES_AT_ONCE = 16
+CHUNK = 64
 PARALLEL_PARSES = os.cpu_count() or 1
 
 
@@ -37,16 +38,16 @@ def example_files(patterns: Sequence[str], split: str) -> list[str]:
 
 def serialized_examples(files: Sequence[str]) -> tf.data.Dataset:
     """The serialised examples of gzipped TFRecords, several files at once; their order depends on the files alone."""
-    records = tf.data.Dataset.from_tensor_slices(list(files)).interleave(
-        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20),
+    chunks = tf.data.Dataset.from_tensor_slices(list(files)).interleave(
+        # Handing over single records between threads takes as long as decompressing them.
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20).batch(CHUNK),
         cycle_length=min(FILES_AT_ONCE, len(files)),
-        block_length=16,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
     if sum(tf.io.gfile.stat(file).length for file in files) <= CACHE_MAX_BYTES:
-        records = records.cache()
-    return records
+        chunks = chunks.cache()
+    return chunks.unbatch()
 
 
 def batches(
@@ -60,18 +61,24 @@ def batches(
     """
     if shuffle_seed is not None:
         records = records.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
-    parsed = records.batch(batch_size).map(
-        functools.partial(_parse, spec=spec, batch_size=batch_size),
-        num_parallel_calls=PARALLEL_PARSES,
-        deterministic=True,
-    )
+    parse = _parser(spec.to_json(), batch_size)
+    parsed = records.batch(batch_size).map(parse, num_parallel_calls=PARALLEL_PARSES, deterministic=True)
     return parsed.prefetch(2 * PARALLEL_PARSES)
 
 
-def _parse(serialized: tf.Tensor, spec: RankingSpec, batch_size: int) -> dict[str, tf.Tensor]:
-    serialized = tf.pad(serialized, [[0, batch_size - tf.size(serialized)]], constant_values="")
-    features = dense(tf.io.parse_example(serialized, transformed_feature_spec(spec)), spec)
-    return {name: tf.ensure_shape(value, [batch_size, *value.shape[1:]]) for name, value in features.items()}
+@functools.lru_cache(maxsize=4)
+def _parser(spec_json: str, batch_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Parses serialised examples; traced once and not anew for the data set of every epoch."""
+    spec = RankingSpec.from_json(spec_json)
+    parsed_spec = transformed_feature_spec(spec)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        serialized = tf.pad(serialized, [[0, batch_size - tf.size(serialized)]], constant_values="")
+        features = dense(tf.io.parse_example(serialized, parsed_spec), spec)
+        return {name: tf.ensure_shape(value, [batch_size, *value.shape[1:]]) for name, value in features.items()}
+
+    return parse
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,7 @@ def test_plain_tensorflow_scores_like_the_trainers_model(run: Run, serialized, t
     served = np.load(tmp_path / "scores.npz")
 
     ranker, transform = trainers_model(run)
-    raw = tf.io.parse_example(serialized.tolist(), signatures.request_feature_spec(ranker.spec))
-    trained = signatures.Servable(ranker, transform).score_raw(raw)
+    trained = signatures.Servable(ranker, transform).serving_default(tf.constant(serialized))
     for task in TASKS:
         np.testing.assert_allclose(served[task], trained[task].numpy(), atol=1e-5)
 
@@ -125,8 +124,7 @@ def test_plain_tensorflow_scores_like_the_trainers_model(run: Run, serialized, t
 def test_training_read_what_serving_computes(run: Run, serialized):
     """No skew: the transformed examples on disk score as the raw ones do through the served graph."""
     ranker, transform = trainers_model(run)
-    raw = tf.io.parse_example(serialized.tolist(), signatures.request_feature_spec(ranker.spec))
-    served = signatures.Servable(ranker, transform).score_raw(raw)
+    served = signatures.Servable(ranker, transform).serving_default(tf.constant(serialized))
     (folder,) = (run.output / "artifacts" / "Transform" / "transformed_examples").iterdir()
     files = sorted(map(str, (folder / "Split-eval").iterdir()))
     records = reading.serialized_examples(files)

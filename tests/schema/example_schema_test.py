@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-import tensorflow_data_validation as tfdv
+from tensorflow_data_validation.api.validation_api import validate_statistics
+from tensorflow_data_validation.statistics import stats_impl, stats_options
 from tensorflow_transform.tf_metadata import schema_utils
 
 import schema
@@ -55,9 +55,6 @@ def anomalies(spec, rows: dict[str, list]) -> dict[str, str]:
     dtype = {column.name: types[column.dtype] for column in example_columns(spec)}
     arrays = [pa.array(values, pa.list_(dtype.get(name, pa.binary()))) for name, values in rows.items()]
     batch = pa.RecordBatch.from_arrays(arrays, names=list(rows))
-    from tensorflow_data_validation.api.validation_api import validate_statistics
-    from tensorflow_data_validation.statistics import stats_impl, stats_options
-
     statistics = stats_impl.generate_statistics_in_memory(
         batch, stats_options.StatsOptions(schema=example_schema(spec))
     )
@@ -104,5 +101,4 @@ def test_an_absent_and_an_unknown_column_are_anomalies(spec):
 def test_serving_knows_no_labels(spec):
     found = {feature.name for feature in example_schema(spec).feature if SERVING in feature.not_in_environment}
     assert found == {column.name for column in example_columns(spec) if column.side == "target"}
-    assert np.isin(["label_like", "space_like"], list(found)).all()
-    assert tfdv.__version__
+    assert {"label_like", "space_like"} <= found

@@ -115,16 +115,15 @@ def test_plain_tensorflow_scores_like_the_trainers_model(run: Run, serialized, t
     )
     served = np.load(tmp_path / "scores.npz")
 
-    ranker, transform = trainers_model(run)
-    trained = signatures.Servable(ranker, transform).serving_default(tf.constant(serialized))
+    trained = trainers_model(run).serving_default(tf.constant(serialized))
     for task in TASKS:
         np.testing.assert_allclose(served[task], trained[task].numpy(), atol=1e-5)
 
 
 def test_training_read_what_serving_computes(run: Run, serialized):
     """No skew: the transformed examples on disk score as the raw ones do through the served graph."""
-    ranker, transform = trainers_model(run)
-    served = signatures.Servable(ranker, transform).serving_default(tf.constant(serialized))
+    servable = trainers_model(run)
+    ranker, served = servable.ranker, servable.serving_default(tf.constant(serialized))
     (folder,) = (run.output / "artifacts" / "Transform" / "transformed_examples").iterdir()
     files = sorted(map(str, (folder / "Split-eval").iterdir()))
     records = reading.serialized_examples(files)
@@ -141,12 +140,14 @@ def test_training_read_what_serving_computes(run: Run, serialized):
         assert np.minimum(abs(scores - nearest), abs(scores - before)).max() < 1e-5
 
 
-def trainers_model(run: Run):
+def trainers_model(run: Run) -> signatures.Servable:
     """The Keras ranker as the Trainer left it: its weights from the SavedModel's checkpoint, its code from here."""
     spec = load_spec(run.spec)
     (graph,) = (run.output / "artifacts" / "Transform" / "transform_graph").iterdir()
     transform = tft.TFTransformOutput(str(graph))
-    ranker = build_ranker(spec, transform)
+    servable = signatures.Servable(build_ranker(spec, transform), transform)
+    servable.serving_default(tf.constant([], tf.string))  # creates the weights
     model = Path(load_summary(run.output).places["model"]) / "Format-Serving"
-    tf.train.Checkpoint(ranker=ranker).restore(str(model / "variables" / "variables")).expect_partial()
-    return ranker, transform
+    checkpoint = tf.train.Checkpoint(ranker=servable.ranker)
+    checkpoint.restore(str(model / "variables" / "variables")).assert_existing_objects_matched()
+    return servable

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from models.features import Features, model_columns, table_name
-from models.layers import MaskedPooling
+from models.layers import MaskedPooling, SharedRows
 from schema.columns import ExampleColumn
 from schema.spec import RankingSpec
 
 
 class FeatureEncoder(tf.keras.layers.Layer):
-    """`x = [embeddings, numbers, pooled multi-valued features, pooled behaviour sequences]`.
+    """`x = [user, candidate]`, each of embeddings, numbers and pooled multi-valued features.
+
+    The user's also has the pooled behaviour sequences.
 
     Ids are embedded, one table per vocabulary, shared by the candidate and the sequences. A missing number (NaN) is 0
     with an indicator of 1. A multi-valued feature is the mean of its values' embeddings. A behaviour gives the pooled
@@ -46,14 +48,25 @@ class FeatureEncoder(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, features: Features) -> tf.Tensor:
-        parts = [self._values(column, features) for column in self.single]
+        return tf.concat(self._side("user", features) + self._side("item", features), axis=-1)
+
+    def encode_candidates(self, features: Features) -> SharedRows:
+        """One user's candidates: the user's columns have one row, the candidates' one each. Needs the built layer."""
+        user, items = self._side("user", features), self._side("item", features)
+        return SharedRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
+
+    def _side(self, side: str, features: Features) -> list[tf.Tensor]:
+        """The parts of the output that are the user's, or the candidate's."""
+        parts = [self._values(column, features) for column in self.single if column.side == side]
         parts += [
             self.pooling[column.name](self._values(column, features), features[column.name] >= 0)
             for column in self.multi
+            if column.side == side
         ]
-        for behaviour, columns in self.sequences.items():
-            parts += self._sequence(behaviour, columns, features)
-        return tf.concat(parts, axis=-1)
+        if side == "user":
+            for behaviour, columns in self.sequences.items():
+                parts += self._sequence(behaviour, columns, features)
+        return parts
 
     def _values(self, column: ExampleColumn, features: Features) -> tf.Tensor:
         """Embeddings, or a number with its indicator of being missing: a last axis more than the column has."""

@@ -9,6 +9,7 @@ import tensorflow_recommenders as tfrs
 from models.encoder import FeatureEncoder
 from models.features import Features
 from models.layers import Towers
+from models.layers.arguments import TaskInputs
 from models.routing import check_routing
 from models.tasks import RankingTask, loss_weight
 from schema.columns import label_name, space_name
@@ -57,8 +58,15 @@ class Ranker(tfrs.models.Model):
         self._compiled_head = tf.function(self._head, jit_compile=True)
 
     def call(self, features: Features) -> dict[str, tf.Tensor]:
-        logits = self._head(self.encode(features))
-        return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}
+        return self._outputs(self.encode(features))
+
+    def score_candidates(self, features: Features) -> dict[str, tf.Tensor]:
+        """What a call gives, for one user's candidates: the user's columns have one row, the candidates' one each.
+
+        What is the user's alone is computed once. The ranker must have been called before.
+        """
+        encoded = [encoder.encode_candidates(features) for encoder in self.encoders]
+        return self._outputs(encoded[0] if len(encoded) == 1 else [candidates.rows() for candidates in encoded])
 
     def encode(self, features: Features) -> tf.Tensor | list[tf.Tensor]:
         """What the routing reads: one tensor for all tasks, or one per task where nothing is shared."""
@@ -104,7 +112,11 @@ class Ranker(tfrs.models.Model):
         reader = getattr(self.routing, "gate_weights", None)
         return reader(self.encode(features)) if reader else {}
 
-    def _head(self, encoded: tf.Tensor | list[tf.Tensor]) -> list[tf.Tensor]:
+    def _outputs(self, encoded: TaskInputs) -> dict[str, tf.Tensor]:
+        logits = self._head(encoded)
+        return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}
+
+    def _head(self, encoded: TaskInputs) -> list[tf.Tensor]:
         return self.towers(self.routing(encoded))
 
     def _step(self) -> tf.Tensor:

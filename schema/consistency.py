@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from schema.spec import Condition, RankingSpec
 
 
+# What the served `rank` takes and gives beside the columns and the tasks.
+_SERVED = {"features": ("exponents",), "tasks": ("score", "order")}
+
+
 def inconsistencies(spec: RankingSpec) -> Iterator[str]:
     """A line for each thing that doesn't fit: where in the spec, what was given, what was expected."""
     yield from _name_problems(spec)
@@ -25,6 +29,8 @@ def _name_problems(spec: RankingSpec) -> Iterator[str]:
             if named.name in first:
                 yield f"{part}[{i}].name: got {named.name!r}, which is {part}[{first[named.name]}]'s already"
             first.setdefault(named.name, i)
+            if named.name in _SERVED.get(part, ()):
+                yield f"{part}[{i}].name: got {named.name!r}, which the served model's `rank` uses itself; rename it"
     for i, task in enumerate(spec.tasks):
         for other in spec.tasks:
             if other.name != task.name and other.name.startswith(task.name):

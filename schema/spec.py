@@ -207,6 +207,8 @@ class Task(Condition):
     ratio: Ratio | None = None
     within: Condition | None = None
     weight: Weight = Weight()
+    # The power that the task's output has in the ranking score, if a request names none (PLE, eq. 1).
+    exponent: float = 1.0
 
     @property
     def is_regression(self) -> bool:

@@ -8,6 +8,7 @@ from models.layers.experts import Experts
 from models.layers.gated_extraction import Gate, GatedExtraction, ProgressiveExtraction
 from models.layers.sequence_pooling import MaskedPooling
 from models.layers.shared_bottom import SharedBottom
+from models.layers.shared_rows import SharedRows
 from models.layers.single_task import SingleTask
 from models.layers.towers import Towers
 
@@ -18,6 +19,7 @@ __all__ = [
     "MaskedPooling",
     "ProgressiveExtraction",
     "SharedBottom",
+    "SharedRows",
     "SingleTask",
     "Towers",
 ]

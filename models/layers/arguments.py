@@ -5,11 +5,13 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from models.layers.shared_rows import SharedRows
+
 # The name under which the layers are registered with Keras.
 PACKAGE = "fulcrum"
 
 # One tensor that all tasks share, or one per task.
-TaskInputs: TypeAlias = tf.Tensor | Sequence[tf.Tensor]
+TaskInputs: TypeAlias = tf.Tensor | SharedRows | Sequence[tf.Tensor]
 
 
 def at_least(name: str, value: Any, minimum: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from models.layers.arguments import PACKAGE, at_least, input_dim, layer_sizes
+from models.layers.shared_rows import SharedRows, product
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -69,12 +70,12 @@ class Experts(tf.keras.layers.Layer):
             )
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        hidden = inputs if inputs.shape.rank == 3 else inputs[tf.newaxis]
+    def call(self, inputs: tf.Tensor | SharedRows) -> tf.Tensor:
+        hidden = inputs
         for layer, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
             activation = self.last_activation if layer == len(self.kernels) - 1 else self.activation
-            # (count, batch, rows) x (count, rows, columns)
-            hidden = activation(tf.matmul(hidden, kernel) + bias)
+            # (batch, rows) or (count, batch, rows) x (count, rows, columns)
+            hidden = activation(product(hidden, kernel) + bias)
         return hidden
 
     def get_config(self) -> dict:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from models.layers.arguments import PACKAGE, TaskInputs, at_least, input_dim, layer_sizes, per_task, shared
 from models.layers.experts import Experts
+from models.layers.shared_rows import SharedRows, product
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -35,8 +36,8 @@ class Gate(tf.keras.layers.Layer):
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(tf.matmul(inputs, self.kernel), axis=-1)
+    def call(self, inputs: tf.Tensor | SharedRows) -> tf.Tensor:
+        return tf.nn.softmax(product(inputs, self.kernel), axis=-1)
 
     def get_config(self) -> dict:
         initializer = tf.keras.initializers.serialize(self.kernel_initializer)

@@ -65,6 +65,22 @@ def test_a_batch_of_one_is_scored_like_the_same_row_of_many(build, batch):
         np.testing.assert_allclose(many[task][3:4], one[task], rtol=1e-5)
 
 
+@pytest.mark.parametrize("routing", ROUTINGS)
+@pytest.mark.parametrize("count", [0, 1, 64])
+def test_candidates_of_one_user_score_as_the_same_rows_do(build, spec, batch, routing, count):
+    model = build(routing=routing)
+    model(batch)
+    user, written_out = {}, {}
+    for column in model_columns(spec):
+        values = batch[column.name]
+        user[column.name] = values[:1] if column.side == "user" else values[:count]
+        written_out[column.name] = tf.repeat(values[:1], count, axis=0) if column.side == "user" else values[:count]
+    expected = model(written_out)
+    for task, output in model.score_candidates(user).items():
+        assert output.shape == (count, 1)
+        np.testing.assert_allclose(output, expected[task], atol=1e-6)
+
+
 def test_empty_sequences_and_missing_numbers_are_fine(build, spec, batch):
     bare = dict(batch)
     for column in model_columns(spec):

@@ -99,6 +99,8 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (["tasks", 2, "name"], "share", "tasks[3].name: got 'share', which is tasks[2]'s already"),
         (["features", 3, "name"], "hour", "features[3].name: got 'hour', which is features[2]'s already"),
         (["behaviours", 1, "name"], "watched", "behaviours[1].name: got 'watched', which is behaviours[0]'s already"),
+        (["tasks", 4, "name"], "score", "tasks[4].name: got 'score', which the served model's `rank` uses itself"),
+        (["features", 3, "name"], "exponents", "features[3].name: got 'exponents', which the served model's `rank`"),
         (["tasks", 4, "name"], "com", "tasks[4].name: got 'com', a prefix of the task 'completion'"),
         (
             ["features", 1, "name"],

@@ -1,0 +1,113 @@
+"""What must hold of a model's answers. Pure: each check returns its findings, a line each, none where all is well."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from components.serving_validator.requests import EXPONENTS, request_columns
+from schema.spec import RankingSpec
+from serving.saved_model import Signature
+
+SERVING_DEFAULT, PREDICT, RANK = "serving_default", "predict", "rank"
+EXAMPLES = "examples"
+SCORE, ORDER = "score", "order"
+# How far the outputs for one user and item may lie apart, whichever signature and loader gives them.
+TOLERANCE = 1e-5
+# Relative: the score is a product of powers in float32, by way of logarithms. Models keep outputs away from 0 before
+# they take these, so that the score of smaller ones is theirs to say.
+SCORE_TOLERANCE, SMALLEST_OUTPUT = 1e-4, 1e-6
+_SMALLEST_SCORE = 1e-37
+
+Outputs = Mapping[str, np.ndarray]
+
+
+def signature_findings(spec: RankingSpec, signatures: Mapping[str, Signature]) -> list[str]:
+    """Signatures that are missing, take what no request has, or do not give every task.
+
+    A model that reads nothing of the candidates needs no `rank`.
+    """
+    columns = {column.name: column.side for column in request_columns(spec)}
+    needed = [SERVING_DEFAULT, PREDICT]
+    if PREDICT not in signatures or any(columns.get(name) == "item" for name in signatures[PREDICT].inputs):
+        needed.append(RANK)
+    missing = [name for name in needed if name not in signatures]
+    if missing:
+        there = ", ".join(sorted(signatures)) or "none"
+        return [f"signature {name!r} is missing; the model has {there}" for name in missing]
+    findings = []
+    allowed = {SERVING_DEFAULT: {EXAMPLES}, PREDICT: {*columns}, RANK: {*columns, EXPONENTS}}
+    for name in needed:
+        wanted = {task.name for task in spec.tasks} | ({SCORE, ORDER} if name == RANK else set())
+        if unknown := sorted(signatures[name].inputs.keys() - allowed[name]):
+            findings.append(f"signature {name!r} takes {', '.join(unknown)}, which requests do not have")
+        if lacking := sorted(wanted - signatures[name].outputs.keys()):
+            findings.append(f"signature {name!r} has no output {', '.join(lacking)}")
+    return findings
+
+
+def output_findings(where: str, tasks: Sequence[str], outputs: Outputs, shape: tuple[int, ...]) -> list[str]:
+    """Tasks' outputs of another shape than `shape`, or that are no probabilities: not finite, or outside of [0, 1]."""
+    findings = []
+    for task in tasks:
+        values = outputs[task]
+        if values.shape != shape:
+            findings.append(f"{where}: {task} has the shape {list(values.shape)}, expected {list(shape)}")
+        elif not np.isfinite(values).all():
+            findings.append(f"{where}: {task} is {values[~np.isfinite(values)].flat[0]}, expected a finite number")
+        elif values.size and (values.min() < 0 or values.max() > 1):
+            findings.append(f"{where}: {task} lies in [{values.min():g}, {values.max():g}], expected within [0, 1]")
+    return findings
+
+
+def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected: Outputs, other: str) -> list[str]:
+    """Tasks whose outputs differ from those of `other` for the same users and items by more than `TOLERANCE`."""
+    findings = []
+    for task in tasks:
+        ours, theirs = got[task].ravel().astype(np.float64), expected[task].ravel().astype(np.float64)
+        if ours.shape != theirs.shape:
+            findings.append(f"{where}: {task} has {ours.size} values, {theirs.size} by {other}")
+            continue
+        apart = np.abs(ours - theirs)
+        # Written so that NaN is no agreement.
+        if not (apart <= TOLERANCE).all():
+            worst = int(np.nanargmax(apart)) if not np.isnan(apart).all() else 0
+            findings.append(
+                f"{where} disagrees with {other}: {task} is {ours[worst]:.6g}, not {theirs[worst]:.6g}, "
+                f"for the same user and item (tolerance {TOLERANCE:g})"
+            )
+    return findings
+
+
+def ranking_findings(where: str, tasks: Sequence[str], outputs: Outputs, exponents: Sequence[float]) -> list[str]:
+    """Whether `score` is `prod_k p_k^w_k` (PLE, eq. 1), and `order` all candidates, by descending score.
+
+    Which of two equal scores comes first is not looked at: models order by logarithms, which tell more of them apart.
+    """
+    score, order = outputs[SCORE], outputs[ORDER]
+    count = outputs[tasks[0]].size
+    if score.shape != (count,) or order.shape != (count,):
+        shapes = f"{list(score.shape)} and {list(order.shape)}"
+        return [f"{where}: score and order have the shapes {shapes}, expected [{count}]"]
+    findings = []
+    probabilities = np.stack([outputs[task] for task in tasks]).astype(np.float64)
+    usual = (probabilities > SMALLEST_OUTPUT).all(axis=0)
+    powers = np.asarray(exponents, np.float64)[:, None]
+    expected = np.exp((powers * np.log(np.where(usual, probabilities, 1.0))).sum(axis=0))
+    wrong = usual & ~np.isclose(score, expected, rtol=SCORE_TOLERANCE, atol=_SMALLEST_SCORE)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        named = ", ".join(f"{task} {power:g}" for task, power in zip(tasks, exponents, strict=True))
+        findings.append(f"{where}: score is {score[first]:.6g}, not {expected[first]:.6g}, by the exponents {named}")
+    if not np.isfinite(score).all():
+        findings.append(f"{where}: score is not finite")
+    elif order.dtype.kind != "i" or sorted(order.tolist()) != list(range(count)):
+        findings.append(f"{where}: order does not name each of the {count} candidates once")
+    elif (np.diff(score[order]) > SCORE_TOLERANCE * np.abs(score[order][:-1])).any():
+        findings.append(f"{where}: order is not by descending score")
+    return findings
+
+
+def latency_findings(signature: str, p99_ms: float, limit_ms: float, candidates: int) -> list[str]:
+    if p99_ms <= limit_ms:
+        return []
+    return [f"{signature!r} of {candidates} candidates takes {p99_ms:.3g} ms (p99), above the limit of {limit_ms:g} ms"]

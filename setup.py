@@ -52,6 +52,7 @@ setup(
         "typer>=0.15",
         "rich>=13",
         "scipy>=1.11",
+        "urllib3>=2",
     ],
     extras_require={
         "kubeflow": ["kfp>=2.16,<3"],

@@ -1,15 +1,15 @@
 """The command `fulcrum`. Exit codes: 0 done, 1 the run failed, 2 what was asked for can't be done as given."""
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
+from pipeline import serving_commands
 from pipeline.quiet import quiet
+from pipeline.terminal import console, errors, fail
 
 app = typer.Typer(
     help="From raw interaction logs to a multi-task ranker that does not seesaw.",
@@ -17,10 +17,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# A pipe or a file has no width of its own; tables must not be cut to 80 columns there.
-console = Console(width=None if sys.stdout.isatty() else 150)
-errors = Console(stderr=True)
-
 SpecPath = Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)]
 LogsDir = Annotated[str, typer.Option("--logs", help="The folder (or URI) of the logs that the spec's patterns name.")]
 
@@ -29,11 +25,6 @@ def main() -> None:
     """The console script: TensorFlow's own chatter is off unless the user asked for it."""
     quiet()
     app()
-
-
-def _fail(message: object, code: int) -> typer.Exit:
-    Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(code)
 
 
 @app.command()
@@ -63,9 +54,9 @@ def simulate(
                 progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
     except ValueError as error:
-        raise _fail(error, 2) from None
+        raise fail(error, 2) from None
     except OSError as error:
-        raise _fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
+        raise fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
     rates = ", ".join(f"{task} {rate:.1%}" for task, rate in made.rates.items())
     console.print(
         f"{made.impressions:,} impressions of {made.users:,} people and {made.items:,} videos in {out} ({rates})",
@@ -87,7 +78,7 @@ def check(
     try:
         report = look(load_spec(spec), logs, sample_rows=rows)
     except SpecError as error:
-        raise _fail(error, 2) from None
+        raise fail(error, 2) from None
     render(report, console)
     if not report.ok:
         raise typer.Exit(1)
@@ -124,7 +115,7 @@ def run(
             cache=not no_cache,
         )
     except preparation.UsageError as error:
-        raise _fail(error, 2) from None
+        raise fail(error, 2) from None
 
     from pipeline import local_runner
     from pipeline.pipeline import create_pipeline
@@ -136,7 +127,7 @@ def run(
         local_runner.run(create_pipeline(prepared.spec, prepared.config), console, log_file)
     except (local_runner.StageError, OSError) as error:
         hint = preparation.disk_hint(output)
-        raise _fail(f"{error}{hint}\n(the whole log: {log_file})", 1) from None
+        raise fail(f"{error}{hint}\n(the whole log: {log_file})", 1) from None
     render(load_summary(output), console)
     console.print(f"{'log:':<18}{log_file}", highlight=False, soft_wrap=True)
 
@@ -150,8 +141,11 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
     try:
         summary = load_summary(output)
     except NoRunError as error:
-        raise _fail(error, 2) from None
+        raise fail(error, 2) from None
     render(summary, console)
+
+
+app.add_typer(serving_commands.app)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import absl.logging
 import tfx.v1 as tfx
+from absl import flags
 from rich.console import Console
 
 from pipeline.quiet import send_native_stderr_to
@@ -63,6 +64,7 @@ def run(pipeline: tfx.dsl.Pipeline, console: Console, log_file: Path) -> None:
     Raises:
       StageError: a component failed; later ones did not run.
     """
+    _batch_by_size()
     stages = _StageLines(console, len(pipeline.components))
     with _logging_to(log_file, stages, _ProgressLines(console)):
         try:
@@ -70,6 +72,13 @@ def run(pipeline: tfx.dsl.Pipeline, console: Console, log_file: Path) -> None:
         except Exception as error:
             logging.getLogger("absl").exception("%s failed", stages.stage)
             raise StageError(stages.stage or "the pipeline", error) from error
+
+
+def _batch_by_size() -> None:
+    """Has TFX batch examples by their bytes, not by how long earlier batches took: runs then repeat to the last bit."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    flags.FLAGS.tfxio_use_byte_size_batching = True
 
 
 @contextmanager

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import tfx.v1 as tfx
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.proto import transform_pb2
 
 from components.anomaly_gate.component import AnomalyGate
 from components.interaction_example_gen.component import InteractionExampleGen
+from components.serving_validator.component import ServingValidator
 from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
-from pipeline.evaluation import EVALUATED_SPLIT, eval_config
+from pipeline.evaluation import EVALUATED_SPLIT, eval_config, evaluation_schema
 from schema.example_schema import example_schema
 from schema.spec import Model, RankingSpec, Training, Weight
 
@@ -20,7 +22,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     """The components in their order; each gets the part of the spec that it depends on, so that caching is exact."""
     example_gen = InteractionExampleGen(spec, logs=config.logs, fingerprint=config.fingerprint)
     statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=_write_schema(spec, config.output))
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=_written(example_schema(spec), config.output))
     example_validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
@@ -30,6 +32,8 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
         custom_config={"spec": _for_transform(spec).to_json()},
+        # StatisticsGen has looked at the examples already.
+        disable_statistics=True,
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
     )
     transform.add_upstream_node(anomaly_gate)
@@ -46,17 +50,24 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("BaselineResolver")
+    evaluation_schema_gen = tfx.components.ImportSchemaGen(
+        schema_file=_written(evaluation_schema(spec), config.output)
+    ).with_id("EvaluationSchemaGen")
     evaluator = tfx.components.Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        schema=schema_gen.outputs["schema"],
+        schema=evaluation_schema_gen.outputs["schema"],
         eval_config=eval_config(spec),
         example_splits=[EVALUATED_SPLIT],
     )
+    serving_validator = ServingValidator(
+        spec, model=trainer.outputs["model"], examples=example_gen.outputs["examples"], split=EVALUATED_SPLIT
+    )
+    # Without `model=`, the Pusher takes the copy with warm-up requests that the infra blessing holds.
     pusher = tfx.components.Pusher(
-        model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_validator.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.serving_dir(spec))
         ),
@@ -73,7 +84,9 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             transform,
             trainer,
             baseline,
+            evaluation_schema_gen,
             evaluator,
+            serving_validator,
             pusher,
         ],
         enable_cache=config.cache,
@@ -95,9 +108,9 @@ def _for_transform(spec: RankingSpec) -> RankingSpec:
     return _for_training(spec).model_copy(update={"model": vocabularies, "training": Training(), "tasks": tasks})
 
 
-def _write_schema(spec: RankingSpec, output: str) -> str:
-    """Writes the examples' schema under a name of its content: the import's cache knows only the path."""
-    text = text_format.MessageToString(example_schema(spec))
+def _written(schema: schema_pb2.Schema, output: str) -> str:
+    """Writes a schema under a name of its content, because the import's cache knows only the path."""
+    text = text_format.MessageToString(schema)
     folder = Path(output) / "schema" / hashlib.sha256(text.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "schema.pbtxt"

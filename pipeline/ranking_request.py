@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.examples import ExampleBuilder, Lookup
 from components.interaction_example_gen.files import match_files
 from components.interaction_example_gen.reading import RawBatch, read_file
@@ -22,7 +21,7 @@ from components.interaction_example_gen.rows import columns_of, parse, separator
 from components.interaction_example_gen.timeline import join
 from components.interaction_example_gen.values import Column, Rejects
 from models.features import model_columns
-from schema.columns import ITEM_ID, USER_ID, ExampleColumn
+from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import Feature, RankingSpec
 
 # What the artificial impression is of; it doesn't reach the user's side.
@@ -59,19 +58,22 @@ class RequestLogs:
 
         Raises:
           IngestError: a file is absent, can't be read, or lacks a column.
+          RequestError: one of `items` is empty or can't be an id.
         """
         paths: dict[str, list[str]] = {}
         for file in match_files(spec, logs):
             paths.setdefault(file.source, []).append(file.path)
         whose = None if users is None else pa.array(list(users), pa.string())
         log = _rows(spec, "log", paths["log"], "user", whose)
-        touched = None if whose is None else pa.concat_arrays([pc.unique(log["item"]), pa.array(list(items), pa.string())])
+        touched = None if whose is None else pa.concat_arrays([pc.unique(log["item"]), candidate_ids(list(items))])
         tables = {
             source: _rows(spec, source, paths[source], "key", keys)
             for source, keys in (("users", whose), ("items", touched))
             if source in paths
         }
-        return cls(spec, log, Lookup.of(spec, "users", tables.get("users")), Lookup.of(spec, "items", tables.get("items")))
+        return cls(
+            spec, log, Lookup.of(spec, "users", tables.get("users")), Lookup.of(spec, "items", tables.get("items"))
+        )
 
     def user_columns(
         self, user: str, at: int | None = None, context: Mapping[str, str | None] | None = None
@@ -249,11 +251,12 @@ def _impression(schema: pa.Schema, user: str, at: int, features: Mapping[str, ob
         field.name: features.get(field.name) if field.name.startswith("feature:") else known.get(field.name, 0)
         for field in schema
     }
-    return pa.table(
-        [pa.array([bool(value) if pa.types.is_boolean(schema.field(name).type) else value], schema.field(name).type)
-         for name, value in values.items()],
-        schema=schema,
-    )
+    types = {field.name: field.type for field in schema}
+    arrays = [
+        pa.array([bool(value) if pa.types.is_boolean(types[name]) else value], types[name])
+        for name, value in values.items()
+    ]
+    return pa.table(arrays, schema=schema)
 
 
 def _user_tensor(column: ExampleColumn, built: pa.Array) -> np.ndarray:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -25,11 +26,14 @@ def render(summary: RunSummary, console: Console) -> None:
         compared = (
             f"compared with {summary.baseline}" if summary.baseline else "no comparable blessed model to compare with"
         )
-        console.print("[bold green]Blessed[/]: every gate of the spec holds", f"({compared}).", highlight=False)
+        console.print(f"[bold green]Blessed[/]: every gate of the spec holds ({escape(compared)}).", highlight=False)
     else:
         console.print("[bold red]Not blessed[/], nothing was pushed:")
         for reason in summary.reasons:
             console.print(f"  {reason}", markup=False, highlight=False)
+    if summary.refused:
+        console.print("[bold red]Not fit to be served[/], nothing was pushed:")
+        console.print(f"  {summary.refused}", markup=False, highlight=False)
     for name, place in summary.places.items():
         console.print(f"{name + ':':<18}{place}", markup=False, highlight=False, soft_wrap=True)
 

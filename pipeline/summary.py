@@ -46,6 +46,8 @@ class RunSummary:
     tasks: tuple[TaskResult, ...] = ()
     blessed: bool | None = None
     reasons: tuple[str, ...] = ()
+    # Why ServingValidator refused the model; empty where it didn't.
+    refused: str = ""
     baseline: str | None = None
     places: dict[str, str] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ def load_summary(output: str | Path) -> RunSummary:
     if pushed and _custom(pushed, "pushed"):
         places["pushed model"] = _custom(pushed, "pushed_destination")
     blessing = outputs.get("Evaluator", {}).get("blessing")
+    infra = outputs.get("ServingValidator", {}).get("blessing")
     evaluation = places.get("evaluation")
     quarantine = outputs.get("InteractionExampleGen", {}).get("quarantine")
     return RunSummary(
@@ -99,6 +102,7 @@ def load_summary(output: str | Path) -> RunSummary:
         tasks=_task_results(evaluation) if evaluation else (),
         blessed=bool(_custom(blessing, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY)) if blessing else None,
         reasons=_reasons(evaluation) if evaluation else (),
+        refused=_custom(infra, "reason") or "" if infra and not _custom(infra, "blessed") else "",
         baseline=_custom(blessing, evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY) if blessing else None,
         places=places,
     )

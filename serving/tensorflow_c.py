@@ -118,7 +118,7 @@ class Tensor:
     @classmethod
     def from_numpy(cls, array: np.ndarray) -> "Tensor":
         """Of an array of numbers or truth values; strings go through `from_proto`."""
-        library, array = _library(), np.ascontiguousarray(array)
+        library, array = _library(), np.asarray(array, order="C")
         shape = (c_int64 * array.ndim)(*array.shape)
         dtype = tf.as_dtype(array.dtype).as_datatype_enum
         tensor = cls(library.TF_AllocateTensor(dtype, shape, array.ndim, array.nbytes))

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -12,19 +13,16 @@ from whole_runs import Run, fulcrum, start_fulcrum
 from pipeline.summary import load_summary
 
 
-def kill_when(process, condition) -> str:
-    """Kills the whole process group once `condition(printed so far)` holds; what was printed until then."""
-    os.set_blocking(process.stdout.fileno(), False)
-    printed = ""
+def start_and_kill(*command: object, printed: Path, when: Callable[[], bool]) -> None:
+    """Starts the command and kills all of it by SIGKILL once `when()` holds."""
+    process = start_fulcrum(*command, printed=printed)
     deadline = time.time() + 300
-    while not condition(printed):
-        assert process.poll() is None, f"it ended before it could be killed:\n{printed}"
-        assert time.time() < deadline, f"the moment to kill it never came:\n{printed}"
-        printed += process.stdout.read() or ""
+    while not when():
+        assert process.poll() is None, f"it ended before it could be killed:\n{printed.read_text()}"
+        assert time.time() < deadline, f"the moment to kill it never came:\n{printed.read_text()}"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return printed
 
 
 def digest(examples: Path) -> dict[str, str]:
@@ -38,18 +36,20 @@ def digest(examples: Path) -> dict[str, str]:
 
 
 def test_a_killed_run_goes_on_to_the_same_result(run: Run, tmp_path):
-    command = ("run", run.spec, "--logs", run.logs, "--output", tmp_path)
-    ingest = tmp_path / "artifacts" / "InteractionExampleGen"
-    kill_when(start_fulcrum(*command), lambda _: any(path.is_file() for path in ingest.rglob("*")))
+    output, printed = tmp_path / "output", tmp_path / "printed.txt"
+    command = ("run", run.spec, "--logs", run.logs, "--output", output)
+    ingest = output / "artifacts" / "InteractionExampleGen"
+    start_and_kill(*command, printed=printed, when=lambda: any(path.is_file() for path in ingest.rglob("*")))
+    assert "InteractionExampleGen" not in printed.read_text()
 
-    printed = kill_when(start_fulcrum(*command), lambda printed: "epoch 1/" in printed)
-    assert "InteractionExampleGen" in printed
+    start_and_kill(*command, printed=printed, when=lambda: "epoch 1/" in printed.read_text())
+    assert "Trainer" not in printed.read_text()
 
     finished = fulcrum(*command)
     assert finished.code == 0, finished.err
     assert "going on after epoch" in finished.out
 
-    resumed, whole = load_summary(tmp_path), load_summary(run.output)
+    resumed, whole = load_summary(output), load_summary(run.output)
     assert digest(Path(resumed.places["examples"])) == digest(Path(whole.places["examples"]))
     for ours, theirs in zip(resumed.tasks, whole.tasks, strict=True):
         assert ours.task == theirs.task

@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from whole_runs import Run, fulcrum, write_spec
 
 from models import reading, signatures
+from models.ranker import Ranker
 from models.trainer import build_ranker
 from pipeline.summary import load_summary
 from schema.loading import load_spec
@@ -37,11 +38,13 @@ def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
         "Trainer",
         "BaselineResolver",
         "Evaluator",
+        "ServingValidator",
         "Pusher",
     ]
     assert "Blessed" in run.finished.out
     (version,) = (run.output / "serving" / "shortvideo").iterdir()
     assert (version / "saved_model.pb").is_file()
+    assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
 
 
 def test_nothing_of_tensorflows_chatter_reaches_the_terminal(run: Run):
@@ -115,15 +118,16 @@ def test_plain_tensorflow_scores_like_the_trainers_model(run: Run, serialized, t
     )
     served = np.load(tmp_path / "scores.npz")
 
-    trained = trainers_model(run).serving_default(tf.constant(serialized))
+    _, servable = trainers_model(run)
+    trained = servable.functions["serving_default"](tf.constant(serialized))
     for task in TASKS:
         np.testing.assert_allclose(served[task], trained[task].numpy(), atol=1e-5)
 
 
 def test_training_read_what_serving_computes(run: Run, serialized):
     """No skew: the transformed examples on disk score as the raw ones do through the served graph."""
-    servable = trainers_model(run)
-    ranker, served = servable.ranker, servable.serving_default(tf.constant(serialized))
+    ranker, servable = trainers_model(run)
+    served = servable.functions["serving_default"](tf.constant(serialized))
     (folder,) = (run.output / "artifacts" / "Transform" / "transformed_examples").iterdir()
     files = sorted(map(str, (folder / "Split-eval").iterdir()))
     records = reading.serialized_examples(files)
@@ -140,14 +144,13 @@ def test_training_read_what_serving_computes(run: Run, serialized):
         assert np.minimum(abs(scores - nearest), abs(scores - before)).max() < 1e-5
 
 
-def trainers_model(run: Run) -> signatures.Servable:
+def trainers_model(run: Run) -> tuple[Ranker, signatures.Servable]:
     """The Keras ranker as the Trainer left it: its weights from the SavedModel's checkpoint, its code from here."""
     spec = load_spec(run.spec)
     (graph,) = (run.output / "artifacts" / "Transform" / "transform_graph").iterdir()
     transform = tft.TFTransformOutput(str(graph))
-    servable = signatures.Servable(build_ranker(spec, transform), transform)
-    servable.serving_default(tf.constant([], tf.string))  # creates the weights
-    model = Path(load_summary(run.output).places["model"]) / "Format-Serving"
-    checkpoint = tf.train.Checkpoint(ranker=servable.ranker)
-    checkpoint.restore(str(model / "variables" / "variables")).assert_existing_objects_matched()
-    return servable
+    ranker = build_ranker(spec, transform)
+    servable = signatures.Servable(ranker, transform)
+    variables = Path(load_summary(run.output).places["model"]) / "Format-Serving" / "variables" / "variables"
+    tf.train.Checkpoint(weights=servable.weights).restore(str(variables)).assert_existing_objects_matched()
+    return ranker, servable

@@ -30,17 +30,17 @@ def fulcrum(*arguments: object, timeout: float = 600) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def start_fulcrum(*arguments: object) -> subprocess.Popen:
+def start_fulcrum(*arguments: object, printed: Path) -> subprocess.Popen:
     """Starts the command as the leader of its own process group, so that a test can kill all of it."""
-    return subprocess.Popen(
-        [*FULCRUM, *map(str, arguments)],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    with printed.open("w") as out:
+        return subprocess.Popen(
+            [*FULCRUM, *map(str, arguments)],
+            cwd=PROJECT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
 
 
 def write_spec(path: Path, **overrides: object) -> Path:

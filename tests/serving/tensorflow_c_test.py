@@ -24,7 +24,7 @@ def there_and_back(tensor: Tensor) -> np.ndarray:
 def test_numbers_keep_their_values_types_and_shapes(array):
     for tensor in (Tensor.from_numpy(array), Tensor.from_proto(tf.make_tensor_proto(array))):
         back = there_and_back(tensor)
-        assert back.dtype == array.dtype
+        assert (back.dtype, back.shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(back, array)
 
 

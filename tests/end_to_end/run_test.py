@@ -29,6 +29,7 @@ def stages(text: str) -> dict[str, bool]:
 
 def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
     assert list(stages(run.finished.out)) == [
+        "EvaluationSchemaGen",
         "ImportSchemaGen",
         "InteractionExampleGen",
         "StatisticsGen",
@@ -37,8 +38,8 @@ def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
         "Transform",
         "Trainer",
         "BaselineResolver",
-        "Evaluator",
         "ServingValidator",
+        "Evaluator",
         "Pusher",
     ]
     assert "Blessed" in run.finished.out
@@ -89,16 +90,6 @@ def test_an_unchanged_run_comes_from_the_cache(run: Run):
     assert fresh == ["BaselineResolver"]
 
 
-def test_a_gate_that_fails_blocks_the_push_with_its_reason(run: Run, tmp_path):
-    strict = write_spec(tmp_path / "strict.yaml", gates={"like": {"auc": 0.999}})
-    again = fulcrum("run", strict, "--logs", run.logs, "--output", run.output)
-    assert again.code == 0
-    assert re.search(r"Not blessed.*\n +like: auc is 0\.\d+, below the gate's 0\.9990", again.out)
-    # Only what reads the gates runs again.
-    assert [stage for stage, cached in stages(again.out).items() if not cached][1:] == ["Evaluator", "Pusher"]
-    assert len(list((run.output / "serving" / "shortvideo").iterdir())) == 1
-
-
 @pytest.fixture(scope="module")
 def serialized(run: Run) -> np.ndarray:
     """1,000 raw eval examples."""
@@ -142,6 +133,20 @@ def test_training_read_what_serving_computes(run: Run, serialized):
         nearest = on_disk[np.clip(np.searchsorted(on_disk, scores), 1, examples - 1)]
         before = on_disk[np.clip(np.searchsorted(on_disk, scores) - 1, 0, examples - 1)]
         assert np.minimum(abs(scores - nearest), abs(scores - before)).max() < 1e-5
+
+
+def test_a_gate_that_fails_blocks_the_push_with_its_reason(run: Run, tmp_path):
+    """The last test of the shared run: it trains another model in its folder, and compares it with the blessed one."""
+    first = load_summary(run.output)
+    strict = write_spec(tmp_path / "strict.yaml", gates={"like": {"auc": 0.999, "max_drop": 0.5}})
+    again = fulcrum("run", strict, "--logs", run.logs, "--output", run.output, "--epochs", 2)
+    assert again.code == 0
+    assert re.search(r"Not blessed.*\n +like: auc is 0\.\d+, below the gate's 0\.9990", again.out)
+    assert load_summary(run.output).baseline == first.places["model"]
+    # What the changed part of the spec doesn't reach comes from the cache.
+    fresh = [stage for stage, cached in stages(again.out).items() if not cached]
+    assert fresh == ["Trainer", "BaselineResolver", "ServingValidator", "Evaluator", "Pusher"]
+    assert len(list((run.output / "serving" / "shortvideo").iterdir())) == 1
 
 
 def trainers_model(run: Run) -> tuple[Ranker, signatures.Servable]:

@@ -96,7 +96,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, transformed
     # Fewer columns, for time's sake.
     spec = with_training(spec, epochs=8, patience=8, batch_size=8)
     spec = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
-    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
 
     def start(attempt: str, checkpoints: str) -> subprocess.Popen:
         # TFX gives every attempt directories of its own.

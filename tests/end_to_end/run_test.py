@@ -157,5 +157,5 @@ def trainers_model(run: Run) -> tuple[Ranker, signatures.Servable]:
     ranker = build_ranker(spec, transform)
     servable = signatures.Servable(ranker, transform)
     variables = Path(load_summary(run.output).places["model"]) / "Format-Serving" / "variables" / "variables"
-    tf.train.Checkpoint(weights=servable.weights).restore(str(variables)).assert_existing_objects_matched()
+    tf.train.Checkpoint(weights=servable.weights).read(str(variables)).assert_existing_objects_matched()
     return ranker, servable

@@ -15,7 +15,7 @@ from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
 from pipeline.evaluation import EVALUATED_SPLIT, eval_config, evaluation_schema
 from schema.example_schema import example_schema
-from schema.spec import Model, RankingSpec, Training, Weight
+from schema.spec import Model, RankingSpec
 
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
@@ -104,8 +104,7 @@ def _for_transform(spec: RankingSpec) -> RankingSpec:
     vocabularies = Model(
         min_frequency=model.min_frequency, max_vocabulary=model.max_vocabulary, oov_buckets=model.oov_buckets
     )
-    tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in spec.tasks)
-    return _for_training(spec).model_copy(update={"model": vocabularies, "training": Training(), "tasks": tasks})
+    return spec.data_part().model_copy(update={"model": vocabularies})
 
 
 def _written(schema: schema_pb2.Schema, output: str) -> str:

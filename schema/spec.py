@@ -304,6 +304,12 @@ class RankingSpec(_Frozen):
     def features_of(self, source: str) -> tuple[Feature, ...]:
         return tuple(feature for feature in self.features if feature.source == source)
 
+    def data_part(self) -> Self:
+        """What defines the examples; the rest is at its defaults, so that a change of it leaves their caches valid."""
+        tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in self.tasks)
+        rest = {"slices": (), "gates": {}, "model": Model(), "training": Training()}
+        return self.model_copy(update={"tasks": tasks, **rest})
+
     def to_json(self) -> str:
         """The spec as one JSON line; `from_json` reads it back. It travels as a component's execution property."""
         return self.model_dump_json(exclude_defaults=True)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -132,9 +133,9 @@ def rank(client: Client, columns: Mapping[str, np.ndarray], exponents: np.ndarra
     return Ranking(tasks, outputs[_SCORE], outputs[_ORDER].astype(np.int64))
 
 
-class _Closing:
-    def close(self) -> None:
-        raise NotImplementedError
+class _Closing(ABC):
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self

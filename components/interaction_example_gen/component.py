@@ -10,7 +10,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.interaction_example_gen.executor import Executor
 from components.interaction_example_gen.files import fingerprint as fingerprint_of
-from schema.spec import Model, RankingSpec, Training, Weight
+from schema.spec import RankingSpec
 
 
 class Quarantine(Artifact):
@@ -89,13 +89,5 @@ class InteractionExampleGen(BaseBeamComponent):
 def ingest_part(spec: RankingSpec) -> RankingSpec:
     """The spec without what examples don't depend on, so that a change of it leaves TFX's cache of them valid."""
     plain = {"scale": "standardize", "buckets": 10, "vocabulary": None}
-    return spec.model_copy(
-        update={
-            "features": tuple(feature.model_copy(update=plain) for feature in spec.features),
-            "tasks": tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in spec.tasks),
-            "slices": (),
-            "gates": {},
-            "model": Model(),
-            "training": Training(),
-        }
-    )
+    features = tuple(feature.model_copy(update=plain) for feature in spec.features)
+    return spec.data_part().model_copy(update={"features": features})

@@ -6,7 +6,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.serving_validator.executor import Executor
-from schema.spec import Model, RankingSpec, Training, Weight
+from schema.spec import RankingSpec, Weight
 
 
 class ServingValidatorSpec(ComponentSpec):
@@ -95,12 +95,6 @@ class ServingValidator(base_component.BaseComponent):
 
 def serving_part(spec: RankingSpec) -> RankingSpec:
     """The spec without what requests and answers don't depend on; the model is an input of its own."""
-    return spec.model_copy(
-        update={
-            "tasks": tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks),
-            "slices": (),
-            "gates": {},
-            "model": Model(),
-            "training": Training(),
-        }
-    )
+    # The exponents stay: the scores of the answers are checked by them.
+    tasks = tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks)
+    return spec.data_part().model_copy(update={"tasks": tasks})

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-# With more different scores, these lose their last bits until there are no more. A bin then holds some 1/4096 of the
-# rows: on 100,000 rows the AUC moves by less than 1e-6.
+# With more different scores, these lose their last bits until there are no more. The AUC then moves by a small part of
+# its standard error: by 1e-5 where that is 5e-3.
 MAX_BINS = 4096
 
 

@@ -97,4 +97,4 @@ def test_a_histogram_of_many_scores_stays_small_and_does_not_depend_on_the_order
     np.testing.assert_array_equal(one.bits, other.bits)
     np.testing.assert_array_equal(one.positives, other.positives)
     exact = rank_groups(tie_runs(np.zeros(50_000, int), score_bits(score), label), 1).auc[0]
-    assert one.auc == pytest.approx(exact, abs=1e-6)
+    assert one.auc == pytest.approx(exact, abs=3e-5)

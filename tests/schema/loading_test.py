@@ -156,7 +156,7 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (
             ["gates", "like"],
             {"max_drop": 0.1, "if_unjudged": "ignore"},
-            "gates.like.if_unjudged: expected 'block' or 'pass', got 'ignore'",
+            "gates.like.if_unjudged: Input should be 'block' or 'pass', got 'ignore'",
         ),
         (["gates", "completion"], {"auc": 0.5}, "gates.completion.auc: completion is a regression, expected `mse`"),
         # The model's shape.

@@ -239,14 +239,6 @@ class Drift(_Frozen):
     limits: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
 
 
-class Gate(_Frozen):
-    """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model."""
-
-    auc: Annotated[float, Field(ge=0, lt=1)] | None = None
-    mse: Annotated[float, Field(gt=0)] | None = None
-    max_drop: Annotated[float, Field(ge=0)] | None = None
-
-
 class Model(_Frozen):
     """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
 
@@ -265,13 +257,18 @@ class Model(_Frozen):
 
 
 class Training(_Frozen):
-    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks."""
+    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks.
+
+    `reference` trains a second, single-task ranker that is never pushed: evaluation takes the gain against it (PLE,
+    eq. 11).
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     patience: Annotated[int, Field(ge=0)] = 1
     seed: int = 1
+    reference: bool = False
 
 
 def _listed(keys: Sequence[str]) -> str:
@@ -286,6 +283,27 @@ def _nonempty(value: tuple) -> tuple:
 
 # The features whose values, taken together, name a slice.
 Slice = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_nonempty)]
+
+
+class SliceGate(_Frozen):
+    """How far a task may fall behind the blessed model on each slice of `keys`, by default of all that there are."""
+
+    max_drop: Annotated[float, Field(ge=0)]
+    keys: Annotated[tuple[Slice, ...], Field(strict=False)] = ()
+    if_unjudged: Literal["block", "pass"] = "pass"
+
+
+class Gate(_Frozen):
+    """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model.
+
+    `if_unjudged` says what becomes of a model where the data can't tell.
+    """
+
+    auc: Annotated[float, Field(ge=0, lt=1)] | None = None
+    mse: Annotated[float, Field(gt=0)] | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    if_unjudged: Literal["block", "pass"] = "block"
+    slices: SliceGate | None = None
 
 
 class RankingSpec(_Frozen):

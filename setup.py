@@ -16,7 +16,7 @@ class WithDataWhenEditable(Distribution):
     has_data = Distribution.has_data_files
 
 
-PACKAGES = ("schema", "components", "models", "pipeline", "serving")
+PACKAGES = ("schema", "components", "models", "pipeline", "serving", "metrics")
 
 setup(
     name="fulcrum-ranking",

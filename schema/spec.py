@@ -229,14 +229,6 @@ class Split(_Frozen):
         return self
 
 
-class Gate(_Frozen):
-    """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model."""
-
-    auc: Annotated[float, Field(ge=0, lt=1)] | None = None
-    mse: Annotated[float, Field(gt=0)] | None = None
-    max_drop: Annotated[float, Field(ge=0)] | None = None
-
-
 class Model(_Frozen):
     """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
 
@@ -276,6 +268,27 @@ def _nonempty(value: tuple) -> tuple:
 
 # The features whose values, taken together, name a slice.
 Slice = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_nonempty)]
+
+
+class SliceGate(_Frozen):
+    """How far a task may fall behind the blessed model on each slice of `keys`, by default of all that there are."""
+
+    max_drop: Annotated[float, Field(ge=0)]
+    keys: Annotated[tuple[Slice, ...], Field(strict=False)] = ()
+    if_unjudged: Literal["block", "pass"] = "pass"
+
+
+class Gate(_Frozen):
+    """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model.
+
+    `if_unjudged` says what becomes of a model where the data can't tell.
+    """
+
+    auc: Annotated[float, Field(ge=0, lt=1)] | None = None
+    mse: Annotated[float, Field(gt=0)] | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    if_unjudged: Literal["block", "pass"] = "block"
+    slices: SliceGate | None = None
 
 
 class RankingSpec(_Frozen):

@@ -7,14 +7,16 @@ format. Numbers are in the metric's own unit; what is undefined (AUC of one clas
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import TypeAdapter
 from tfx.dsl.io import fileio
 
 FILE = "evaluation.json"
 
-CANDIDATE, BASELINE, REFERENCE = "candidate", "baseline", "reference"
+CANDIDATE: Final = "candidate"
+BASELINE: Final = "baseline"
+REFERENCE: Final = "reference"
 # The candidate; the blessed model that it is compared with; the single-task model that the gain is taken against.
 ModelName = Literal["candidate", "baseline", "reference"]
 # (feature, value) pairs, in the order of the spec's slice; () is the whole split.
@@ -58,15 +60,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a task's sample space holds. `positives` is None in a regression.
+    """What a task's sample space holds; all but examples and users is None in a regression.
 
-    `ranked_users` have both classes, and so a place in grouped AUC; NDCG and MRR need one positive.
+    `ranked_users` have both classes, and so a place in grouped AUC; NDCG and MRR take the `positive_users`, with a
+    positive at least.
     """
 
     examples: int
     users: int
     positives: int | None = None
     ranked_users: int | None = None
+    positive_users: int | None = None
+    negative_users: int | None = None
 
 
 @dataclass(frozen=True)

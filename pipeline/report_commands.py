@@ -28,3 +28,33 @@ def report(
     except OSError as error:
         raise fail(f"{output}: the report can't be written: {error.strerror or error}", 1) from None
     console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    outputs: Annotated[list[Path], typer.Argument(help="The folders of two runs or more.", show_default=False)],
+    html: Annotated[
+        Path | None, typer.Option(help="Where the page goes; by default comparison.html in the last folder.")
+    ] = None,
+) -> None:
+    """Put runs side by side: which is better on which task, with intervals where they were tested on the same examples.
+
+    Each run's model is scored again, with the first run's as its baseline.
+    """
+    from pipeline.comparison import ComparisonError
+    from pipeline.comparison import compare as compare_runs
+    from pipeline.comparison_page import page, print_tables
+    from pipeline.report import NoRunError
+
+    try:
+        with console.status("scoring the models on the same examples …"):
+            comparison = compare_runs(outputs)
+    except (NoRunError, ComparisonError, FileNotFoundError) as error:
+        raise fail(error, 2) from None
+    print_tables(comparison, console)
+    place = html or outputs[-1] / "comparison.html"
+    try:
+        place.write_text(page(comparison), encoding="utf-8")
+    except OSError as error:
+        raise fail(f"--html {place}: can't be written: {error.strerror or error}", 1) from None
+    console.print(f"page: {place}", markup=False, highlight=False, soft_wrap=True)

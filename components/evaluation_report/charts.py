@@ -23,7 +23,7 @@ def intervals(rows: Sequence[Row], axis: str) -> Chart:
     """Each row's value with its interval on one line, the first row on top; zero is marked.
 
     Args:
-      rows: `name`, `value`, and `low`, `high` or None; `limit`, where there is one, is marked too. The colour is that of
+      rows: `name`, `value`, and `low`, `high` or None; `limit`, where there is one, is marked. The colour is that of
         `tone`, or of `kind`, where the rows have one.
     """
     chart = _chart(rows)

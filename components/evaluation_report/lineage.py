@@ -1,7 +1,7 @@
 """What a run did, from ML Metadata: which stage read and wrote which artifact, and when."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,10 @@ class Used:
 
 @dataclass(frozen=True)
 class Execution:
-    """One stage of the run. Times are in seconds since 1970; `state` is `complete`, `cached`, `failed`, …"""
+    """One stage of the run. Times are in seconds since 1970; `state` is `complete`, `cached`, `failed`, …
+
+    `properties` are its execution properties, those of the component's declaration among them.
+    """
 
     stage: str
     state: str
@@ -40,6 +43,7 @@ class Execution:
     ended: float
     inputs: tuple[Used, ...]
     outputs: tuple[Used, ...]
+    properties: dict[str, object]
 
     def output(self, key: str) -> Used | None:
         return next((used for used in self.outputs if used.key == key), None)
@@ -53,9 +57,14 @@ class Lineage:
     run_id: str
     executions: tuple[Execution, ...]
 
+    def stage(self, name: str) -> Execution | None:
+        """The latest execution of the stage."""
+        return next((execution for execution in reversed(self.executions) if execution.stage == name), None)
+
     def output(self, stage: str, key: str) -> Used | None:
         """What the stage wrote under the key; None where it did not."""
-        return next((e.output(key) for e in reversed(self.executions) if e.stage == stage), None)
+        execution = self.stage(stage)
+        return execution.output(key) if execution else None
 
 
 def read_lineage(metadata_path: str | Path, run_id: str | None = None) -> Lineage:
@@ -89,6 +98,7 @@ def read_lineage(metadata_path: str | Path, run_id: str | None = None) -> Lineag
                 ended=execution.last_update_time_since_epoch / 1000,
                 inputs=artifacts.of(execution.id, _READ),
                 outputs=artifacts.of(execution.id, _WRITTEN),
+                properties=_values(execution.custom_properties),
             )
             for execution in found
         ),
@@ -132,12 +142,12 @@ class _Artifacts:
             type_name=artifact.type,
             uri=artifact.uri,
             stage=self._stages.get(artifact.id, ""),
-            properties={
-                key: getattr(value, kind)
-                for key, value in artifact.custom_properties.items()
-                if (kind := value.WhichOneof("value"))
-            },
+            properties=_values(artifact.custom_properties),
         )
+
+
+def _values(properties: Mapping[str, pb.Value]) -> dict[str, object]:
+    return {key: getattr(value, kind) for key, value in properties.items() if (kind := value.WhichOneof("value"))}
 
 
 def _stage(contexts: Sequence[pb.Context], execution: pb.Execution) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import tensorflow as tf
 from pydantic import TypeAdapter, ValidationError
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.io import fileio
@@ -112,7 +113,7 @@ def read_material(
             return None
         try:
             return reader(artifacts[key].uri)
-        except (OSError, ValueError, fileio.NotFoundError) as error:
+        except (OSError, ValueError, tf.errors.OpError) as error:
             unreadable.append(f"{key}: {type(error).__name__}: {str(error).splitlines()[0]}")
             return None
 

@@ -53,7 +53,8 @@ def _figures(page: Page) -> Iterator[Figure]:
 def _numbered(figure: Figure, charts: list[Chart]) -> dict[str, int]:
     """Adds the figure's charts to those of the page; the place of each by its name."""
     first = len(charts)
-    charts.extend(figure.charts.values())
+    # A screen reader says the description.
+    charts.extend({**chart, "description": figure.caption} for chart in figure.charts.values())
     return {name: first + index for index, name in enumerate(figure.charts)}
 
 
@@ -81,7 +82,7 @@ def _environment() -> jinja2.Environment:
 def _library() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, of the version whose charts Altair makes."""
     version = altair.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
-    return vl_convert.javascript_bundle(snippet=None, vl_version=version)
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
 
 
 @cache

@@ -12,7 +12,7 @@ from components.evaluation_report.sections.tasks import MODEL_LABELS
 from components.seesaw_evaluator.result import METRICS, Estimate, Evaluation, ModelName, Task, gain
 
 _CAPTION = (
-    "Gains turned so that more is better, with their intervals; the cross of the axes is {origin}. In the shaded corners "
+    "Gains turned so that more is better, with their intervals; the axes cross at {origin}. In the shaded corners "
     "one task was lifted by sinking the other."
 )
 

@@ -92,6 +92,9 @@ def run(
     routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Train a single-task ranker too, and show the gain against it.")
+    ] = False,
     beam_arg: Annotated[
         list[str] | None, typer.Option(help="An argument for Apache Beam, such as --beam-arg=--runner=FlinkRunner.")
     ] = None,
@@ -111,6 +114,7 @@ def run(
             routing=routing,
             epochs=epochs,
             batch_size=batch_size,
+            reference=reference,
             beam_args=beam_arg or (),
             cache=not no_cache,
         )

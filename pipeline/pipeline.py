@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import tfx.v1 as tfx
 from google.protobuf import text_format
@@ -11,12 +12,16 @@ from tfx.proto import transform_pb2
 from components.anomaly_gate.component import AnomalyGate
 from components.evaluation_report.component import EvaluationReport
 from components.interaction_example_gen.component import InteractionExampleGen
+from components.seesaw_evaluator.component import SeesawEvaluator
 from components.serving_validator.component import ServingValidator
 from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
-from pipeline.evaluation import EVALUATED_SPLIT, eval_config, evaluation_schema
 from schema.example_schema import example_schema
 from schema.spec import Model, RankingSpec
+
+# Early stopping picks the epoch on `eval`; what decides the blessing has to be data that training never looked at.
+EVALUATED_SPLIT = "test"
+SINGLE_TASK = "single_task"
 
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
@@ -38,29 +43,24 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
     )
     transform.add_upstream_node(anomaly_gate)
-    trainer = tfx.components.Trainer(
-        run_fn="models.trainer.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema_gen.outputs["schema"],
-        custom_config={"spec": _for_training(spec).to_json(), "checkpoint_dir": f"{config.output}/checkpoints"},
-    )
+    trainer = _trainer(_for_training(spec), transform, schema_gen, config)
+    reference = None
+    if spec.training.reference and spec.model.routing != SINGLE_TASK:
+        single_task = _for_training(spec.model_copy(update={"model": _routed(spec.model, SINGLE_TASK)}))
+        reference = _trainer(single_task, transform, schema_gen, config).with_id("ReferenceTrainer")
     baseline = tfx.dsl.Resolver(
         strategy_class=LatestComparableModelStrategy,
         candidate=trainer.outputs["model"],
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("BaselineResolver")
-    evaluation_schema_gen = tfx.components.ImportSchemaGen(
-        schema_file=_written(evaluation_schema(spec), config.output)
-    ).with_id("EvaluationSchemaGen")
-    evaluator = tfx.components.Evaluator(
+    evaluator = SeesawEvaluator(
+        spec,
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        schema=evaluation_schema_gen.outputs["schema"],
-        eval_config=eval_config(spec),
-        example_splits=[EVALUATED_SPLIT],
+        reference_model=reference.outputs["model"] if reference else None,
+        split=EVALUATED_SPLIT,
     )
     serving_validator = ServingValidator(
         spec, model=trainer.outputs["model"], examples=example_gen.outputs["examples"], split=EVALUATED_SPLIT
@@ -94,8 +94,8 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             anomaly_gate,
             transform,
             trainer,
+            *([reference] if reference else []),
             baseline,
-            evaluation_schema_gen,
             evaluator,
             serving_validator,
             pusher,
@@ -107,8 +107,23 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     )
 
 
+def _trainer(spec: RankingSpec, transform: Any, schema_gen: Any, config: RunConfig) -> tfx.components.Trainer:
+    return tfx.components.Trainer(
+        run_fn="models.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema_gen.outputs["schema"],
+        custom_config={"spec": spec.to_json(), "checkpoint_dir": f"{config.output}/checkpoints"},
+    )
+
+
+def _routed(model: Model, routing: str) -> Model:
+    return model.model_copy(update={"routing": routing})
+
+
 def _for_training(spec: RankingSpec) -> RankingSpec:
-    return spec.model_copy(update={"slices": (), "gates": {}})
+    training = spec.training.model_copy(update={"reference": False})
+    return spec.model_copy(update={"slices": (), "gates": {}, "training": training})
 
 
 def _for_transform(spec: RankingSpec) -> RankingSpec:

@@ -35,6 +35,7 @@ def prepare(
     routing: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    reference: bool = False,
     beam_args: Sequence[str] = (),
     cache: bool = True,
 ) -> Prepared:
@@ -45,6 +46,8 @@ def prepare(
     """
     try:
         spec = _overridden(load_spec(spec_path), routing=routing, epochs=epochs, batch_size=batch_size)
+        if reference:
+            spec = spec.model_copy(update={"training": spec.training.model_copy(update={"reference": True})})
         check_routing(spec.model.routing)
         config = RunConfig(
             logs=logs if "://" in logs else str(Path(logs).absolute()),

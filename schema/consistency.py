@@ -93,3 +93,11 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
         )
         if getattr(gate, wrong) is not None:
             yield f"gates.{name}.{wrong}: {name} is a {kind}, expected `{right}` or `max_drop`"
+        if gate.slices is not None:
+            declared = [list(keys) for keys in spec.slices]
+            if not declared:
+                yield f"gates.{name}.slices: got a gate on slices, but the spec declares no `slices`"
+            for i, keys in enumerate(gate.slices.keys):
+                if list(keys) not in declared:
+                    where = f"gates.{name}.slices.keys[{i}]"
+                    yield f"{where}: got {list(keys)}, expected one of the spec's slices: {declared}"

@@ -247,13 +247,18 @@ class Model(_Frozen):
 
 
 class Training(_Frozen):
-    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks."""
+    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks.
+
+    `reference` trains a second, single-task ranker that is never pushed: evaluation takes the gain against it (PLE,
+    eq. 11).
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     patience: Annotated[int, Field(ge=0)] = 1
     seed: int = 1
+    reference: bool = False
 
 
 def _listed(keys: Sequence[str]) -> str:

@@ -75,9 +75,10 @@ def _read(folder: Path) -> list[dict[str, list]]:
 
 def test_the_zip_as_it_is_becomes_a_pushed_model(deskdrop_run: Run):
     summary = load_summary(deskdrop_run.output)
-    assert summary.blessed, summary.reasons
-    assert [result.task for result in summary.tasks] == list(TASKS)
-    assert all(result.metrics["auc"] > 0.6 for result in summary.tasks)
+    evaluation = summary.evaluation
+    assert summary.blessed, evaluation.reasons
+    assert [task.name for task in evaluation.tasks] == list(TASKS)
+    assert all(evaluation.result(task).metrics["auc"]["candidate"].value > 0.6 for task in TASKS)
     assert Path(summary.places["pushed model"], "saved_model.pb").is_file()
     assert "1 × DISLIKE" in deskdrop_run.finished.out
 

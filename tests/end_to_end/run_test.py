@@ -29,7 +29,6 @@ def stages(text: str) -> dict[str, bool]:
 
 def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
     assert list(stages(run.finished.out)) == [
-        "EvaluationSchemaGen",
         "ImportSchemaGen",
         "InteractionExampleGen",
         "StatisticsGen",
@@ -39,7 +38,7 @@ def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
         "Trainer",
         "BaselineResolver",
         "ServingValidator",
-        "Evaluator",
+        "SeesawEvaluator",
         "Pusher",
     ]
     assert "Blessed" in run.finished.out
@@ -55,16 +54,19 @@ def test_nothing_of_tensorflows_chatter_reaches_the_terminal(run: Run):
 
 def test_the_summary_has_every_task_overall_and_on_its_worst_slice(run: Run):
     summary = load_summary(run.output)
-    assert [result.task for result in summary.tasks] == TASKS
     assert summary.blessed
     assert summary.ingest["splits"]["train"]["examples"] == 9_600
-    for result in summary.tasks:
-        assert result.metrics["weighted_example_count"] > 0
-        assert result.worst_slice.split("=")[0] in ("tab", "country")
-        if result.regression:
-            assert result.worst_value >= result.metrics["mean_squared_error"]
-        else:
-            assert result.worst_value <= result.metrics["auc"]
+    evaluation = summary.evaluation
+    assert [task.name for task in evaluation.tasks] == TASKS
+    assert evaluation.examples == 1_200
+    for task in evaluation.tasks:
+        estimate = evaluation.result(task.name).metrics[task.metric]["candidate"]
+        assert estimate.low < estimate.value < estimate.high
+        assert {name for one in evaluation.slices(task.name) for name, _ in one.slice} == {"tab", "country"}
+        line = re.search(
+            rf"│ {task.name} +│ +[\d,]+ │ (AUC|MSE) +│ ([\d.]+) ±[\d.]+ │.* │ (tab|country)=", run.finished.out
+        )
+        assert line[2] == f"{estimate.value:.4f}"
 
 
 def test_show_prints_the_summary_of_a_past_run(run: Run):
@@ -141,11 +143,11 @@ def test_a_gate_that_fails_blocks_the_push_with_its_reason(run: Run, tmp_path):
     strict = write_spec(tmp_path / "strict.yaml", gates={"like": {"auc": 0.999, "max_drop": 0.5}})
     again = fulcrum("run", strict, "--logs", run.logs, "--output", run.output, "--epochs", 2)
     assert again.code == 0
-    assert re.search(r"Not blessed.*\n +like: auc is 0\.\d+, below the gate's 0\.9990", again.out)
+    assert re.search(r"Not blessed.*\n +like: auc is 0\.\d+ \[.*\], below the gate's 0\.9990", again.out)
     assert load_summary(run.output).baseline == first.places["model"]
     # What the changed part of the spec doesn't reach comes from the cache.
     fresh = [stage for stage, cached in stages(again.out).items() if not cached]
-    assert fresh == ["Trainer", "BaselineResolver", "ServingValidator", "Evaluator", "Pusher"]
+    assert fresh == ["Trainer", "BaselineResolver", "ServingValidator", "SeesawEvaluator", "Pusher"]
     assert len(list((run.output / "serving" / "shortvideo").iterdir())) == 1
 
 

@@ -47,9 +47,12 @@ def test_without_a_blessed_model_there_is_no_baseline(tmp_path):
     assert baseline(model(tmp_path, 1), [], []) == []
 
 
-def test_a_model_of_other_tasks_is_no_baseline(tmp_path):
-    other = model(tmp_path, 1, SPEC.model_copy(update={"tasks": SPEC.tasks[:2], "gates": {}}))
-    assert baseline(model(tmp_path, 2), [other], [blessing(other)]) == []
+def test_a_model_that_shares_a_task_is_a_baseline_and_one_of_other_tasks_is_not(tmp_path):
+    half = model(tmp_path, 1, SPEC.model_copy(update={"tasks": SPEC.tasks[:2], "gates": {}}))
+    assert baseline(model(tmp_path, 2), [half], [blessing(half)]) == [1]
+    renamed = tuple(task.model_copy(update={"name": f"{task.name}_it"}) for task in SPEC.tasks)
+    other = model(tmp_path, 3, SPEC.model_copy(update={"tasks": renamed, "gates": {}}))
+    assert baseline(model(tmp_path, 4), [other], [blessing(other)]) == []
 
 
 def test_a_model_that_reads_fewer_columns_is_a_baseline_and_one_that_reads_more_is_not(tmp_path):

@@ -148,6 +148,16 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (["slices"], [[]], "slices[0]: expected at least one, got [] (list)"),
         (["gates", "likes"], {"auc": 0.5}, "gates.likes: no such task, expected one of view_through, completion, like"),
         (["gates", "like"], {"mse": 0.5}, "gates.like.mse: like is a binary task, expected `auc` or `max_drop`"),
+        (
+            ["gates", "like"],
+            {"slices": {"max_drop": 0.1, "keys": [["hour"]]}},
+            "gates.like.slices.keys[0]: got ['hour'], expected one of the spec's slices: [",
+        ),
+        (
+            ["gates", "like"],
+            {"max_drop": 0.1, "if_unjudged": "ignore"},
+            "gates.like.if_unjudged: expected 'block' or 'pass', got 'ignore'",
+        ),
         (["gates", "completion"], {"auc": 0.5}, "gates.completion.auc: completion is a regression, expected `mse`"),
         # The model's shape.
         (["model"], {"task_experts": 0}, "model.task_experts: Input should be greater than or equal to 1, got 0 (int)"),

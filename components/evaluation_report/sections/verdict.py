@@ -22,7 +22,8 @@ def verdict(material: Material) -> Verdict:
             "No verdict", "The run did not reach an evaluation that can be read.", "unsure", _unfinished(material)
         )
     if not evaluation.blessed:
-        return Verdict("Not blessed", "Nothing was pushed.", "bad", evaluation.reasons)
+        reasons = evaluation.reasons or ("The gate checked nothing, and a blessing needs a check.",)
+        return Verdict("Not blessed", "Nothing was pushed.", "bad", reasons)
     if material.refused is not None:
         sentence = "Every check of the gate holds, but the model is not fit to be served; nothing was pushed."
         return Verdict("Not fit to be served", sentence, "bad", (material.refused,))

@@ -78,6 +78,8 @@ class Columns:
             example = tf.train.Example()
             for name, texts in self.texts.items():
                 example.features.feature[name].bytes_list.value.extend(texts[i])
+            example.features.feature["item_id"].bytes_list.value.append(b"i")
+            example.features.feature["timestamp"].int64_list.value.append(i)
             for name, values in self.numbers.items():
                 example.features.feature[name].float_list.value.append(values[i])
             rows.append(example.SerializeToString())
@@ -123,13 +125,37 @@ def write_examples(folder: Path, columns: Columns, files: int = 2) -> standard_a
     return artifact
 
 
+@pytest.fixture(scope="session")
+def spec() -> RankingSpec:
+    return SPEC
+
+
+@pytest.fixture(scope="session")
+def simulate() -> Callable[..., Columns]:
+    """`simulate(rows, users, seed)`."""
+    return simulated
+
+
+@pytest.fixture(scope="session")
+def columns() -> Columns:
+    return simulated(4_000, 150)
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory, columns) -> standard_artifacts.Examples:
+    return write_examples(tmp_path_factory.mktemp("examples"), columns)
+
+
+@pytest.fixture
+def save_examples(tmp_path: Path) -> Callable[[Columns], standard_artifacts.Examples]:
+    return lambda columns: write_examples(tmp_path / f"examples-{len(list(tmp_path.iterdir()))}", columns)
+
+
 @pytest.fixture
 def save_model(tmp_path: Path) -> Callable[..., standard_artifacts.Model]:
     """`save_model(name, noise, spec)` writes a Ranker as the Trainer would, and returns the artifact."""
 
-    def save(
-        name: str, noise: Mapping[str, float] | None = None, spec: RankingSpec = SPEC
-    ) -> standard_artifacts.Model:
+    def save(name: str, noise: Mapping[str, float] | None = None, spec: RankingSpec = SPEC) -> standard_artifacts.Model:
         artifact = standard_artifacts.Model()
         artifact.uri = str(tmp_path / name)
         artifact.id = abs(hash(name)) % 1000 + 1

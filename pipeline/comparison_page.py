@@ -41,9 +41,9 @@ def page(comparison: Comparison) -> str:
     names = ", ".join(run.name for run in comparison.runs)
     return render(
         Page(
-            title=names,
+            title=f"{comparison.first.lineage.pipeline}: {names}",
             subtitle=f"Each run against {comparison.first.name}",
-            verdict=Verdict("Comparison", "", "", findings(comparison)),
+            verdict=Verdict("Which is better on which task", "", "", findings(comparison)),
             sections=[_task_section(comparison), _seesaw(comparison), _slices(comparison), _settings(comparison)],
         )
     )

@@ -37,11 +37,12 @@ def intervals(rows: Sequence[Row], axis: str) -> Chart:
             "color": alt.Color("tone:N", legend=None, scale=alt.Scale(domain=list(_TONES), range=[*_TONES.values()]))
         }
     tooltip = [alt.Tooltip("name:N"), *_tooltips("value", "low", "high", "limit")]
-    layers = [
-        alt.Chart(alt.InlineData([{"zero": 0}])).mark_rule(strokeWidth=1).encode(x=alt.X("zero:Q", title=axis)),
-        chart.mark_rule(strokeWidth=3, opacity=0.55).encode(x=alt.X("low:Q", title=axis), x2="high:Q", y=y, **own),
-        chart.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, tooltip=tooltip, **own),
-    ]
+    zero = alt.Chart(alt.InlineData([{"zero": 0}])).mark_rule(strokeWidth=1)
+    layers = [zero.encode(x=alt.X("zero:Q", title=axis))]
+    if any(row.get("low") is not None for row in rows):
+        ends = chart.mark_rule(strokeWidth=3, opacity=0.55)
+        layers.append(ends.encode(x=alt.X("low:Q", title=axis), x2="high:Q", y=y, **own))
+    layers.append(chart.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, tooltip=tooltip, **own))
     if any(row.get("limit") is not None for row in rows):
         limits = chart.mark_tick(thickness=2, size=18, orient="vertical", color=_LIMIT)
         layers.append(limits.encode(x="limit:Q", y=y, tooltip=tooltip))
@@ -115,7 +116,11 @@ def lines(rows: Sequence[Row], x_title: str, y_title: str, **options: Any) -> Ch
         layers.append(alt.Chart(alt.InlineData([{"x": options["mark_x"]}])).mark_rule(strokeDash=_DASHES).encode(x=x))
     layers.append(chart.mark_line().encode(x=x, y=y, color=color, order=alt.Order("x:Q")))
     if options.get("steps") or any("size" in row for row in rows):
-        size = alt.Size("size:Q", legend=None, scale=alt.Scale(range=[15, 220])) if "size" in rows[0] else alt.value(40)
+        size = (
+            alt.Size("size:Q", legend=None, scale=alt.Scale(domainMin=0, range=[10, 90]))
+            if "size" in rows[0]
+            else alt.value(40)
+        )
         layers.append(
             chart.mark_point(filled=True, opacity=0.9).encode(x=x, y=y, color=color, size=size, tooltip=tooltip)
         )

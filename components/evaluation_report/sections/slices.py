@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.evaluation_report import charts
-from components.evaluation_report.elements import Cell, Figure, Section, Table
+from components.evaluation_report.elements import Block, Cell, Chart, Figure, Section, Table
 from components.evaluation_report.figures import count_cell, estimate_cell, gain_cell, signed, tone_of, turned
 from components.evaluation_report.material import Material
 from components.seesaw_evaluator.result import (
@@ -22,20 +22,28 @@ from components.seesaw_evaluator.result import (
 # A page with more rows than this helps nobody; the evaluation itself has them all.
 MAX_SLICES = 300
 _IN_CHART = 15
+_AGAINST: dict[ModelName | None, str] = {
+    "baseline": "the blessed model on the same slice",
+    "reference": "the single-task model on the same slice",
+    None: "its own value on the whole split, with the interval of the slice’s value (there is no other model)",
+}
 
 
 @dataclass(frozen=True)
 class _Row:
+    """A task on a slice: how far ahead of what it is compared with, and of the task's value on the whole split."""
+
     task: Task
     result: SliceResult
-    behind: Estimate | None
-    to_whole: float | None
+    value: Estimate
+    ahead: Estimate | None
+    of_whole: Estimate
 
     @property
-    def order(self) -> float:
-        """The lowest gain first; what has none stands last."""
-        value = self.behind.value if self.behind else None
-        return math.inf if value is None else value
+    def order(self) -> tuple[bool, float]:
+        """The furthest behind first; what is too small for an interval, or can't be compared, stands last."""
+        value = self.ahead.value if self.ahead else None
+        return self.value.low is None or value is None, math.inf if value is None else value
 
 
 def section(material: Material) -> Section:
@@ -45,74 +53,80 @@ def section(material: Material) -> Section:
         why = "There is no evaluation." if evaluation is None else "The spec names no slices, or the split has none."
         return Section("slices", "Slices", [why])
     against: ModelName | None = next((n for n in ("baseline", "reference") if evaluation.model(n)), None)
-    behind = {
-        "baseline": "the blessed model on the same slice",
-        "reference": "the single-task model on the same slice",
-        None: "its own value on the whole split (there is no other model to compare with, so without an interval)",
-    }[against]
     rows = sorted(_rows(evaluation, against), key=lambda row: row.order)
     sentence = (
-        f"How each task does on each slice against {behind}, the furthest behind first. Right, and a higher number, is "
-        "better; an interval that leaves zero out is coloured."
+        f"How each task does on each slice against {_AGAINST[against]}; the furthest behind stand first, those too "
+        "small to give an interval last. More is better; a value is coloured where its interval leaves zero out."
     )
     if len(rows) > MAX_SLICES:
         sentence += f" These are the first {MAX_SLICES} of {len(rows):,}; the evaluation has them all."
-    return Section("slices", "Slices", [sentence, _figure(evaluation, rows), _table(rows[:MAX_SLICES])])
+    blocks: list[Block] = [sentence]
+    if drawn := _charts(evaluation, rows):
+        blocks.append(Figure(f"The slices of a task that are furthest behind, {_IN_CHART} at most.", drawn, "Task"))
+    return Section("slices", "Slices", [*blocks, _table(rows[:MAX_SLICES], against)])
 
 
 def _rows(evaluation: Evaluation, against: ModelName | None) -> Iterator[_Row]:
     for task in evaluation.tasks:
-        whole = _candidate(evaluation.result(task.name), task)
+        whole = _candidate(evaluation.result(task.name), task).value
         for result in evaluation.slices(task.name):
-            value = _candidate(result, task).value
-            to_whole = None
-            if value is not None and whole.value is not None:
-                to_whole = turned(Estimate(value - whole.value), task.metric).value
-            behind = gain(result, task.metric, against) if against else Estimate(to_whole)
-            yield _Row(task, result, behind, to_whole)
+            value = _candidate(result, task)
+            # The whole split is taken as known: it is far more certain than a slice of it.
+            of_whole = turned(
+                Estimate(*(_less(end, whole) for end in (value.value, value.low, value.high))), task.metric
+            )
+            ahead = gain(result, task.metric, against) if against else of_whole
+            yield _Row(task, result, value, ahead, of_whole)
+
+
+def _less(value: float | None, whole: float | None) -> float | None:
+    return None if value is None or whole is None else value - whole
 
 
 def _candidate(result: SliceResult, task: Task) -> Estimate:
     return result.metrics.get(task.metric, {}).get("candidate", Estimate(None))
 
 
-def _table(rows: list[_Row]) -> Table:
-    numeric = ("Ahead (+) or behind (−)", "This model", "Against the whole split", "Examples")
+def _table(rows: list[_Row], against: ModelName | None) -> Table:
+    numeric = ["Ahead (+) or behind (−)", "This model", "Examples"]
+    if against:
+        numeric.insert(2, "Against the whole split")
+    cells = [
+        [
+            Cell(slice_text(row.result.slice)),
+            Cell(row.task.name, detail=METRICS[row.task.metric].label),
+            gain_cell(row.ahead),
+            estimate_cell(row.value),
+            *([Cell(signed(row.of_whole.value), row.of_whole.value)] if against else []),
+            count_cell(row.result.counts.examples),
+        ]
+        for row in rows
+    ]
     return Table(
         "Slices by how far they fall behind",
         ("Slice", "Task", *numeric),
-        [
-            [
-                Cell(slice_text(row.result.slice)),
-                Cell(row.task.name, detail=METRICS[row.task.metric].label),
-                gain_cell(row.behind),
-                estimate_cell(_candidate(row.result, row.task)),
-                Cell(signed(row.to_whole), row.to_whole),
-                count_cell(row.result.counts.examples),
-            ]
-            for row in rows
-        ],
+        cells,
         numeric=numeric,
         sortable=True,
         filter_by="Task",
     )
 
 
-def _figure(evaluation: Evaluation, rows: list[_Row]) -> Figure:
+def _charts(evaluation: Evaluation, rows: list[_Row]) -> dict[str, Chart]:
     drawn = {}
     for task in evaluation.tasks:
-        own = [row for row in rows if row.task == task and row.behind and row.behind.value is not None][:_IN_CHART]
         values = [
             {
                 "name": slice_text(row.result.slice),
-                "value": row.behind.value,
-                "low": row.behind.low,
-                "high": row.behind.high,
-                "tone": tone_of(row.behind),
+                "value": row.ahead.value,
+                "low": row.ahead.low,
+                "high": row.ahead.high,
+                "tone": tone_of(row.ahead),
             }
-            for row in own
-            if row.behind
+            for row in rows
+            if row.task == task and row.ahead and row.ahead.low is not None
         ]
         if values:
-            drawn[task.name] = charts.intervals(values, f"{METRICS[task.metric].label}, ahead (+) or behind (−)")
-    return Figure(f"The {_IN_CHART} slices of a task that are furthest behind.", drawn, "Task")
+            title = f"{METRICS[task.metric].label}, ahead (+) or behind (−)"
+            drawn[task.name] = charts.intervals(values[:_IN_CHART], title)
+    return drawn

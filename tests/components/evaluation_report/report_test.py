@@ -23,7 +23,7 @@ from components.evaluation_report.sections import (
     training,
     verdict,
 )
-from components.seesaw_evaluator.result import write
+from components.seesaw_evaluator.result import Counts, Estimate, SliceResult, write
 
 ALL = (verdict, tasks, slices, seesaw, curves, training, sharing, data, lineage)
 NOTHING = Material("shortvideo", "first")
@@ -100,10 +100,18 @@ def test_slices_are_sorted_by_how_far_they_fall_behind():
 
 def test_without_another_model_slices_are_compared_with_the_whole_split():
     section = slices.section(make_material(evaluation=make_evaluation(models=("candidate",))))
-    # By hand: on the third slice the AUC is 0.8 - 3 x 0.004; of MSE, less is better.
-    values = {(row[0].text, row[1].text): row[2].text for row in table_of(section).rows}
-    assert values["country=BR", "like"] == "−0.0120"
-    assert values["country=BR", "completion"] == "+0.0120"
+    cells = {(row[0].text, row[1].text): row[2] for row in table_of(section).rows}
+    # By hand: on the third slice the AUC is 0.8 - 3 x 0.004, give or take 0.012; of MSE, less is better.
+    assert cells["country=BR", "like"].text == "−0.0120"
+    assert cells["country=BR", "like"].detail == "[−0.0240, +0.0000]"
+    assert cells["country=BR", "completion"].text == "+0.0120"
+
+
+def test_a_slice_too_small_for_an_interval_stands_last_however_bad_it_looks():
+    whole = make_evaluation(models=("candidate",))
+    lone = SliceResult("like", (("country", "XX"),), Counts(3, 2, 1, 0), {"auc": {"candidate": Estimate(0.0)}}, {})
+    section = slices.section(make_material(evaluation=dataclasses.replace(whole, results=(*whole.results, lone))))
+    assert [cell.text for cell in table_of(section).rows[-1][:3]] == ["country=XX", "like", "−0.8000"]
 
 
 def test_the_seesaw_has_a_chart_a_pair_and_a_point_a_model_with_its_interval():

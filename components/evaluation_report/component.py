@@ -13,7 +13,7 @@ from components.interaction_example_gen.component import Quarantine
 class Report(Artifact):
     """A folder with `index.html`: one self-contained page."""
 
-    TYPE_NAME = "EvaluationReport"
+    TYPE_NAME = "fulcrum.EvaluationReport"
 
 
 class EvaluationReportSpec(ComponentSpec):

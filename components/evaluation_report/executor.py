@@ -1,5 +1,6 @@
 """The executor of EvaluationReport: artifacts in, a page out."""
 
+from dataclasses import replace
 from typing import Any
 
 from absl import logging
@@ -35,8 +36,12 @@ class Executor(base_executor.BaseExecutor):
         run_id = self._context.pipeline_run_id if self._context else None
         if not metadata_path or not run_id:
             return None
+        node = self._context.pipeline_node
+        own = node.node_info.id if node else None
         try:
-            return read_lineage(metadata_path, run_id)
+            found = read_lineage(metadata_path, run_id)
+            # This stage itself is still under way.
+            return replace(found, executions=tuple(one for one in found.executions if one.stage != own))
         except NoRunError as error:
             logging.warning("The report goes without the run's lineage: %s", error)
             return None

@@ -25,7 +25,7 @@
       axis: { labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line,
               titleFontWeight: "normal", labelLimit: narrow ? 100 : 220, labelFontSize: 12, titleFontSize: 12 },
       legend: { labelColor: text, titleColor: soft, orient: "top", direction: "horizontal", title: null,
-                columns: narrow ? 2 : 6, labelFontSize: 12, labelLimit: 150, symbolStrokeWidth: 2 },
+                columns: narrow ? 2 : 6, labelFontSize: 12, labelLimit: narrow ? 150 : 300, symbolStrokeWidth: 2 },
       title: { color: text, anchor: "start", fontWeight: "normal", fontSize: 13 },
       text: { color: text, fontSize: 12 },
       rule: { color: soft },

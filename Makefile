@@ -7,7 +7,7 @@ USERS ?= 5000
 BENCHMARKS := ingest training serving evaluation
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench lock clean
+.PHONY: help setup browser run test lint bench lock clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -28,6 +28,10 @@ run: setup  ## The main job: simulate short-video logs, run the whole pipeline, 
 
 test: setup  ## The whole test suite
 	$(BIN)/python -m pytest
+
+browser:  ## Chromium, in which the tests open the report; without it they are skipped
+	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends chromium) >/dev/null || echo "Chromium can't be installed here"
 
 lint: setup  ## Style, types, and which package may import which
 	$(BIN)/ruff check .

@@ -25,7 +25,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
-    package_data={"schema": ["specs/*.yaml"], "serving": ["tensorflow_serving/*"]},
+    package_data={
+        "schema": ["specs/*.yaml"],
+        "components": ["evaluation_report/page/page.*"],
+        "serving": ["tensorflow_serving/*"],
+    },
     distclass=WithDataWhenEditable,
     data_files=[(SITE_PACKAGES, ["legacy_keras.pth"])],
     install_requires=[
@@ -45,6 +49,9 @@ setup(
         "isal>=1.7",
         "orjson>=3.10",
         "aiohttp>=3.10",
+        "altair>=5.5,<7",
+        "jinja2>=3.1",
+        "vl-convert-python>=1.8,<2",
         "grpcio",
         "prometheus-client>=0.21",
         "pydantic>=2.10,<3",
@@ -59,7 +66,10 @@ setup(
         "dev": [
             "hypothesis",
             "import-linter",
+            "ipykernel",
             "mypy",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pandas-stubs",
             "polars>=1.30",
             "pytest",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from pipeline import serving_commands
+from pipeline import report_commands, serving_commands
 from pipeline.quiet import quiet
 from pipeline.terminal import console, errors, fail
 
@@ -153,6 +153,7 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
     render(summary, console)
 
 
+app.add_typer(report_commands.app)
 app.add_typer(serving_commands.app)
 
 

@@ -12,6 +12,7 @@ from tfx.proto import transform_pb2
 
 from components.anomaly_gate.component import AnomalyGate
 from components.anomaly_gate.drift import DriftGate
+from components.evaluation_report.component import EvaluationReport
 from components.interaction_example_gen.component import InteractionExampleGen
 from components.seesaw_evaluator.component import SeesawEvaluator
 from components.serving_validator.component import ServingValidator
@@ -80,6 +81,16 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.serving_dir(spec))
         ),
     )
+    report = EvaluationReport(
+        metadata_path=config.metadata_path,
+        evaluation=evaluator.outputs["evaluation"],
+        model_run=trainer.outputs["model_run"],
+        quarantine=example_gen.outputs["quarantine"],
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=example_validator.outputs["anomalies"],
+        infra_blessing=serving_validator.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+    )
     return tfx.dsl.Pipeline(
         pipeline_name=spec.name,
         pipeline_root=f"{config.output}/artifacts",
@@ -97,6 +108,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             evaluator,
             serving_validator,
             pusher,
+            report,
         ],
         enable_cache=config.cache,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(config.metadata_path),

@@ -8,6 +8,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.components.evaluator import constants as evaluator_constants
 
+from components.evaluation_report import INDEX
 from components.interaction_example_gen.executor import read_summary
 from components.seesaw_evaluator.result import Evaluation, read
 
@@ -71,6 +72,8 @@ def load_summary(output: str | Path) -> RunSummary:
     pushed = outputs.get("Pusher", {}).get("pushed_model")
     if pushed and _custom(pushed, "pushed"):
         places["pushed model"] = _custom(pushed, "pushed_destination")
+    if written := outputs.get("EvaluationReport", {}).get("report"):
+        places["report"] = f"{written.uri}/{INDEX}"
     blessing = outputs.get("SeesawEvaluator", {}).get("blessing")
     infra = outputs.get("ServingValidator", {}).get("blessing")
     evaluation = places.get("evaluation")

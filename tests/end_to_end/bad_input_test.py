@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.report import rebuild
 
 SPEC = {
     "name": "tiny",
@@ -116,11 +117,14 @@ def test_too_many_broken_rows_stop_the_run_with_counts(command):
     assert "59.9%" in printed or "60.0%" in printed or "60.1%" in printed
 
 
-def test_a_task_without_positives_in_train_is_named(command):
+def test_a_task_without_positives_in_train_is_named_and_so_is_the_stage_in_a_report(command, tmp_path):
     code, printed = command(log=rows(likes=False))
     assert code == 1
     assert "like" in printed
     assert "negative" in printed
+    report = rebuild(tmp_path / "out").read_text()
+    assert "No verdict" in report
+    assert "Trainer: failed" in report
 
 
 def test_a_time_split_that_leaves_a_split_empty_says_so(command):

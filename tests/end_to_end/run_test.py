@@ -40,6 +40,7 @@ def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
         "ServingValidator",
         "SeesawEvaluator",
         "Pusher",
+        "EvaluationReport",
     ]
     assert "Blessed" in run.finished.out
     (version,) = (run.output / "serving" / "shortvideo").iterdir()
@@ -147,7 +148,7 @@ def test_a_gate_that_fails_blocks_the_push_with_its_reason(run: Run, tmp_path):
     assert load_summary(run.output).baseline == first.places["model"]
     # What the changed part of the spec doesn't reach comes from the cache.
     fresh = [stage for stage, cached in stages(again.out).items() if not cached]
-    assert fresh == ["Trainer", "BaselineResolver", "ServingValidator", "SeesawEvaluator", "Pusher"]
+    assert fresh == ["Trainer", "BaselineResolver", "ServingValidator", "SeesawEvaluator", "Pusher", "EvaluationReport"]
     assert len(list((run.output / "serving" / "shortvideo").iterdir())) == 1
 
 

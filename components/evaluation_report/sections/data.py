@@ -1,0 +1,72 @@
+"""What the model learned from: counts of ingest, anomalies, and each column's statistics by split."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.anomaly_gate.component import anomaly_lines
+from components.evaluation_report.elements import Block, Cell, Facts, Group, Section, Table
+from components.evaluation_report.figures import NONE, count_cell, number, share
+from components.evaluation_report.material import Material
+from components.evaluation_report.sections.columns import column_table, distributions
+
+
+def section(material: Material) -> Section:
+    """Data statistics and anomalies, from InteractionExampleGen, StatisticsGen and ExampleValidator."""
+    blocks: list[Block] = []
+    if material.counts:
+        blocks += _ingest(material.counts)
+    blocks.append(_anomalies(material))
+    if material.statistics:
+        blocks.append(distributions(material.statistics))
+        blocks.append(Group("Every column", [column_table(material.statistics)]))
+    else:
+        blocks.append("There are no statistics of the examples.")
+    return Section("data", "Data", blocks)
+
+
+def _anomalies(material: Material) -> Block:
+    if not material.anomalies:
+        return "ExampleValidator did not look at the examples."
+    lines = [line for split, found in material.anomalies.items() for line in anomaly_lines(found, split)]
+    if not lines:
+        return f"The examples fit the schema of the spec: no anomaly in {', '.join(material.anomalies)}."
+    rows = [[Cell(part) for part in line.split(": ", 2)] for line in lines]
+    return Table("Anomalies", ("Split", "Column", "What"), [[*row, *[Cell("")] * (3 - len(row))] for row in rows])
+
+
+def _ingest(counts: Mapping[str, Any]) -> list[Block]:
+    sources = [
+        (
+            f"Rows of the {name}",
+            f"{read['rows']:,} in {read['files']:,} files, {sum(read['quarantined'].values()):,} quarantined",
+        )
+        for name, read in counts["sources"].items()
+    ]
+    blocks: list[Block] = [Facts(sources), _splits(counts["splits"])]
+    reasons = [
+        [Cell(name), Cell(reason), count_cell(count)]
+        for name, read in counts["sources"].items()
+        for reason, count in read["quarantined"].items()
+    ]
+    if reasons:
+        blocks.append(Table("Rows in quarantine, by reason", ("Source", "Reason", "Rows"), reasons, numeric=("Rows",)))
+    return blocks
+
+
+def _splits(splits: Mapping[str, Any]) -> Table:
+    tasks = list(next(iter(splits.values()))["tasks"]) if splits else []
+    rows = [
+        [Cell(split), count_cell(count["examples"]), *(_labels(count["tasks"][task]) for task in tasks)]
+        for split, count in splits.items()
+    ]
+    caption = "Examples by split; for each task the share of positives (or the mean of a ratio) in its sample space"
+    return Table(caption, ("Split", "Examples", *tasks), rows, numeric=("Examples", *tasks))
+
+
+def _labels(count: Mapping[str, float]) -> Cell:
+    rows = count["in_space"]
+    if not rows:
+        return Cell(NONE)
+    if "positives" in count:
+        return Cell(f"{share(count['positives'] / rows)} of {rows:,}", count["positives"] / rows)
+    return Cell(f"mean {number(count['label_sum'] / rows, 3)} of {rows:,}", count["label_sum"] / rows)

@@ -1,26 +1,61 @@
-"""Where a run reads and writes, and how."""
+"""Where a run reads and writes, and how: what differs between the runners stands here, not in the DAG."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from pipeline.beam_runners import IN_MEMORY
 from schema.spec import RankingSpec
 
-# Runs Beam in this process; `DirectRunner` would look for a job server to download first.
-IN_MEMORY = "--runner=FnApiRunner"
+if TYPE_CHECKING:
+    # Importing TFX takes seconds, and what is wrong with a command should be said before.
+    from tfx.orchestration.data_types import RuntimeParameter
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What each run of a compiled pipeline is started with, beside `logs`; see `kubeflow_parameters`."""
+
+    epochs: "RuntimeParameter"
+    routing: "RuntimeParameter"
+    compare_with: "RuntimeParameter"
+    start_from: "RuntimeParameter"
+    push_destination: "RuntimeParameter"
+    beam_args: "RuntimeParameter"
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """`fingerprint` identifies the content of the logs; the cache goes by it."""
+    """A run below the folder `output`.
 
-    logs: str
+    Attributes:
+      logs: the folder of the logs.
+      fingerprint: identifies the content of the logs; the cache goes by it.
+      parameters: None on this machine, where all is known and there is metadata to look the models up in.
+    """
+
+    logs: "str | RuntimeParameter"
     output: str
     fingerprint: str
     beam_args: tuple[str, ...] = (IN_MEMORY,)
     cache: bool = True
+    parameters: Parameters | None = None
+
+    def pipeline_name(self, spec: RankingSpec) -> str:
+        # Kubeflow has no underscores in names.
+        return spec.name.replace("_", "-") if self.parameters else spec.name
 
     @property
-    def metadata_path(self) -> str:
-        return f"{self.output}/metadata.sqlite"
+    def artifacts_dir(self) -> str:
+        return self.output if self.parameters else f"{self.output}/artifacts"
 
-    def serving_dir(self, spec: RankingSpec) -> str:
-        return f"{self.output}/serving/{spec.name}"
+    @property
+    def metadata_path(self) -> str | None:
+        return None if self.parameters else f"{self.output}/metadata.sqlite"
+
+    @property
+    def checkpoint_dir(self) -> str | None:
+        """What a repeated run goes on from; a container that is started again finds it in the run's own folder."""
+        return None if self.parameters else f"{self.output}/checkpoints"
+
+    def push_destination(self, spec: RankingSpec) -> "str | RuntimeParameter":
+        return self.parameters.push_destination if self.parameters else f"{self.output}/serving/{spec.name}"

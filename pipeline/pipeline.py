@@ -1,16 +1,17 @@
 """The DAG: from raw logs to a pushed ranker. The same pipeline runs locally and compiles to Kubeflow."""
 
-import hashlib
-from pathlib import Path
-
 import tfx.v1 as tfx
 from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.proto import transform_pb2
 
 from components.anomaly_gate.component import AnomalyGate
 from components.interaction_example_gen.component import InteractionExampleGen
+from components.preflight.component import Preflight
+from components.pusher.component import Pusher
+from components.schema_source.component import SchemaSource
 from components.serving_validator.component import ServingValidator
+from components.trainer.component import Trainer
+from models.routing import ROUTINGS
 from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
 from pipeline.evaluation import EVALUATED_SPLIT, eval_config, evaluation_schema
@@ -20,16 +21,20 @@ from schema.spec import Model, RankingSpec
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     """The components in their order; each gets the part of the spec that it depends on, so that caching is exact."""
+    # Where the models of earlier runs come from: a compiled pipeline is told by its parameters, here the metadata knows.
+    preflight = _preflight(spec, config) if config.parameters else None
     example_gen = InteractionExampleGen(spec, logs=config.logs, fingerprint=config.fingerprint)
+    if preflight:
+        example_gen.add_upstream_node(preflight)
     statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=_written(example_schema(spec), config.output))
+    schema_source = SchemaSource(text=text_format.MessageToString(example_schema(spec)))
     example_validator = tfx.components.ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+        statistics=statistics_gen.outputs["statistics"], schema=schema_source.outputs["schema"]
     )
     anomaly_gate = AnomalyGate(anomalies=example_validator.outputs["anomalies"])
     transform = tfx.components.Transform(
         examples=example_gen.outputs["examples"],
-        schema=schema_gen.outputs["schema"],
+        schema=schema_source.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
         custom_config={"spec": _for_transform(spec).to_json()},
         # StatisticsGen has looked at the examples already.
@@ -37,62 +42,82 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
     )
     transform.add_upstream_node(anomaly_gate)
-    trainer = tfx.components.Trainer(
-        run_fn="models.trainer.run_fn",
+    trainer = Trainer(
+        _for_training(spec),
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
-        schema=schema_gen.outputs["schema"],
-        custom_config={"spec": _for_training(spec).to_json(), "checkpoint_dir": f"{config.output}/checkpoints"},
+        schema=schema_source.outputs["schema"],
+        base_model=preflight.outputs["base_model"] if preflight else None,
+        custom_config={"checkpoint_dir": config.checkpoint_dir},
+        epochs=config.parameters and config.parameters.epochs,
+        routing=config.parameters and config.parameters.routing,
     )
-    baseline = tfx.dsl.Resolver(
-        strategy_class=LatestComparableModelStrategy,
-        candidate=trainer.outputs["model"],
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("BaselineResolver")
-    evaluation_schema_gen = tfx.components.ImportSchemaGen(
-        schema_file=_written(evaluation_schema(spec), config.output)
-    ).with_id("EvaluationSchemaGen")
+    resolver = None if preflight else _baseline_resolver(trainer)
+    evaluation_schema_source = SchemaSource(text=text_format.MessageToString(evaluation_schema(spec)))
     evaluator = tfx.components.Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
-        schema=evaluation_schema_gen.outputs["schema"],
+        baseline_model=preflight.outputs["baseline_model"] if preflight else resolver.outputs["model"],
+        schema=evaluation_schema_source.with_id("EvaluationSchemaSource").outputs["schema"],
         eval_config=eval_config(spec),
         example_splits=[EVALUATED_SPLIT],
     )
     serving_validator = ServingValidator(
         spec, model=trainer.outputs["model"], examples=example_gen.outputs["examples"], split=EVALUATED_SPLIT
     )
-    # Without `model=`, the Pusher takes the copy with warm-up requests that the infra blessing holds.
-    pusher = tfx.components.Pusher(
+    pusher = Pusher(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.serving_dir(spec))
-        ),
+        destination=config.push_destination(spec),
+    )
+    metadata = config.metadata_path and tfx.orchestration.metadata.sqlite_metadata_connection_config(
+        config.metadata_path
     )
     return tfx.dsl.Pipeline(
-        pipeline_name=spec.name,
-        pipeline_root=f"{config.output}/artifacts",
+        pipeline_name=config.pipeline_name(spec),
+        pipeline_root=config.artifacts_dir,
         components=[
+            *([preflight] if preflight else [resolver]),
             example_gen,
             statistics_gen,
-            schema_gen,
+            schema_source,
             example_validator,
             anomaly_gate,
             transform,
             trainer,
-            baseline,
-            evaluation_schema_gen,
+            evaluation_schema_source,
             evaluator,
             serving_validator,
             pusher,
         ],
         enable_cache=config.cache,
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(config.metadata_path),
+        metadata_connection_config=metadata,
         beam_pipeline_args=list(config.beam_args),
     )
+
+
+def _preflight(spec: RankingSpec, config: RunConfig) -> Preflight:
+    given = config.parameters
+    return Preflight(
+        spec,
+        routings=tuple(sorted(ROUTINGS)),
+        logs=config.logs,
+        epochs=given.epochs,
+        routing=given.routing,
+        compare_with=given.compare_with,
+        start_from=given.start_from,
+        push_destination=given.push_destination,
+        beam_args=given.beam_args,
+    )
+
+
+def _baseline_resolver(trainer: Trainer) -> tfx.dsl.Resolver:
+    return tfx.dsl.Resolver(
+        strategy_class=LatestComparableModelStrategy,
+        candidate=trainer.outputs["model"],
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("BaselineResolver")
 
 
 def _for_training(spec: RankingSpec) -> RankingSpec:
@@ -105,13 +130,3 @@ def _for_transform(spec: RankingSpec) -> RankingSpec:
         min_frequency=model.min_frequency, max_vocabulary=model.max_vocabulary, oov_buckets=model.oov_buckets
     )
     return spec.data_part().model_copy(update={"model": vocabularies})
-
-
-def _written(schema: schema_pb2.Schema, output: str) -> str:
-    """Writes a schema under a name of its content, because the import's cache knows only the path."""
-    text = text_format.MessageToString(schema)
-    folder = Path(output) / "schema" / hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "schema.pbtxt"
-    path.write_text(text)
-    return str(path)

@@ -44,7 +44,7 @@ def prepare(
       UsageError: the spec is wrong, the routing is unknown, no log file matches, or `output` can't be written.
     """
     try:
-        spec = _overridden(load_spec(spec_path), routing=routing, epochs=epochs, batch_size=batch_size)
+        spec = load_spec(spec_path).with_training(routing, epochs, batch_size)
         check_routing(spec.model.routing)
         config = RunConfig(
             logs=logs if "://" in logs else str(Path(logs).absolute()),
@@ -57,12 +57,6 @@ def prepare(
         raise UsageError(error) from None
     _check_writable(output)
     return Prepared(spec, config)
-
-
-def _overridden(spec: RankingSpec, routing: str | None, **training: int | None) -> RankingSpec:
-    given = {key: value for key, value in training.items() if value is not None}
-    model = spec.model.model_copy(update={"routing": routing} if routing else {})
-    return spec.model_copy(update={"model": model, "training": spec.training.model_copy(update=given)})
 
 
 def _check_writable(output: Path) -> None:

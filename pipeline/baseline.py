@@ -1,13 +1,16 @@
 """Which blessed model a candidate is compared with."""
 
 import logging
+from dataclasses import dataclass
 
 from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
-from components.preflight.contract import Contract, NoContractError
+from schema.columns import example_columns
+from schema.spec import RankingSpec
 
 
 class LatestComparableModelStrategy(resolver.ResolverStrategy):
@@ -31,14 +34,39 @@ class LatestComparableModelStrategy(resolver.ResolverStrategy):
         return {"candidate": [candidate], **(blessed or {})}
 
 
-def _fits(baseline: Contract | None, candidate: Contract | None) -> bool:
-    return baseline is not None and candidate is not None and baseline.misfit(candidate) is None
+@dataclass(frozen=True)
+class _Contract:
+    """The raw columns that a model reads, and its tasks with all that defines their labels."""
+
+    columns: frozenset[tuple[str, str, bool]]
+    tasks: tuple[str, ...]
 
 
-def _contract(model: types.Artifact) -> Contract | None:
+def _fits(baseline: _Contract | None, candidate: _Contract | None) -> bool:
+    """Whether the examples of the candidate have all that the baseline reads, and label what it predicts."""
+    return (
+        baseline is not None
+        and candidate is not None
+        and baseline.columns <= candidate.columns
+        and baseline.tasks == candidate.tasks
+    )
+
+
+def _contract(model: types.Artifact) -> _Contract | None:
     """None where the model's files are gone or have no spec."""
+    path = f"{path_utils.serving_model_path(model.uri)}/assets.extra/ranking_spec.json"
+    if not fileio.exists(path):
+        logging.info("No baseline from %s: there is no %s", model.uri, path)
+        return None
+    with fileio.open(path) as file:
+        text = file.read()
     try:
-        return Contract.of_model(path_utils.serving_model_path(model.uri))
-    except NoContractError as error:
+        spec = RankingSpec.from_json(text)
+    except ValueError as error:
+        # An older release of Fulcrum may have written what this one doesn't take.
         logging.info("No baseline from %s: %s", model.uri, error)
         return None
+    return _Contract(
+        columns=frozenset((column.name, column.dtype, column.ragged) for column in example_columns(spec)),
+        tasks=tuple(task.model_dump_json(exclude={"weight", "exponent"}) for task in spec.tasks),
+    )

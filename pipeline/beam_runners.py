@@ -3,12 +3,8 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
-
-Runner = Literal["local", "flink", "spark", "dataflow"]
-RUNNERS: tuple[str, ...] = get_args(Runner)
 
 # Runs Beam in this process; `DirectRunner` would look for a job server to download first.
 IN_MEMORY = "--runner=FnApiRunner"
@@ -50,7 +46,7 @@ def beam_arguments(runner: str, cluster: Cluster | None = None, extra: Sequence[
             raise BeamArgumentError(f"beam argument {argument!r}: expected --name or --name=value")
         given[found[1]] = argument
     if runner not in _BUILDERS:
-        raise BeamArgumentError(f"runner: expected one of {', '.join(RUNNERS)}, got {runner!r}")
+        raise BeamArgumentError(f"runner: expected one of {', '.join(_BUILDERS)}, got {runner!r}")
     defaults = _BUILDERS[runner](cluster or Cluster(), given)
     return (*(text for name, text in defaults.items() if name not in given), *extra)
 
@@ -109,7 +105,11 @@ def _portable(runner: str, cluster: Cluster, given: dict[str, str], at_home: boo
     if "environment_type" in given:
         return arguments
     image = _needed(runner, cluster.worker_image, "environment_config", given, "--worker-image IMAGE")
-    return {**arguments, "environment_type": "--environment_type=DOCKER", "environment_config": f"--environment_config={image}"}
+    return {
+        **arguments,
+        "environment_type": "--environment_type=DOCKER",
+        "environment_config": f"--environment_config={image}",
+    }
 
 
 def _needed(runner: str, value: str | None, name: str, given: dict[str, str], what: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from pipeline import serving_commands
+from pipeline import beam_options, kubeflow_commands, serving_commands
 from pipeline.quiet import quiet
 from pipeline.terminal import console, errors, fail
 
@@ -92,9 +92,11 @@ def run(
     routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
-    beam_arg: Annotated[
-        list[str] | None, typer.Option(help="An argument for Apache Beam, such as --beam-arg=--runner=FlinkRunner.")
-    ] = None,
+    runner: beam_options.Runner = beam_options.RunnerName.local,
+    master: beam_options.Master = None,
+    worker_image: beam_options.WorkerImage = None,
+    artifacts_dir: beam_options.ArtifactsDir = None,
+    beam_arg: beam_options.BeamArg = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever ran before.")] = False,
 ) -> None:
     """Run the whole pipeline: logs in, a pushed ranker out.
@@ -102,6 +104,7 @@ def run(
     What has not changed since the last run in the same folder is taken from the cache.
     """
     from pipeline import preparation
+    from pipeline.beam_runners import Cluster
 
     try:
         prepared = preparation.prepare(
@@ -111,6 +114,8 @@ def run(
             routing=routing,
             epochs=epochs,
             batch_size=batch_size,
+            runner=runner.value,
+            cluster=Cluster(master, worker_image, artifacts_dir),
             beam_args=beam_arg or (),
             cache=not no_cache,
         )
@@ -145,6 +150,7 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
     render(summary, console)
 
 
+app.add_typer(kubeflow_commands.app)
 app.add_typer(serving_commands.app)
 
 

@@ -1,7 +1,7 @@
 """What a container of a compiled pipeline runs: TFX's own entry point, given what Kubeflow leaves out.
 
-`python -m pipeline.kubeflow_entrypoint` takes the arguments of TFX's `kubeflow_v2_run_executor`, and `--local_artifacts`.
-Open-source Kubeflow differs from what TFX expects of it:
+`python -m pipeline.kubeflow_entrypoint` takes the arguments of TFX's `kubeflow_v2_run_executor`, and
+`--local_artifacts`. Open-source Kubeflow differs from what TFX expects of it:
 
 - Its artifacts come without the type that TFX gave them. The component's inputs, which are compiled into the arguments,
   have it.

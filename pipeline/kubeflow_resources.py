@@ -62,7 +62,9 @@ def parse_resources(options: Sequence[str]) -> dict[str, Resources]:
     for option in options:
         name, colon, text = option.rpartition(":")
         if colon and not _NAME.fullmatch(name):
-            raise ResourcesError(f"resources {option!r}: expected COMPONENT:cpu=…,memory=…,gpu=…, got the name {name!r}")
+            raise ResourcesError(
+                f"resources {option!r}: expected COMPONENT:cpu=…,memory=…,gpu=…, got the name {name!r}"
+            )
         changes = {}
         for part in text.split(","):
             key, equals, value = part.partition("=")

@@ -2,6 +2,7 @@
 
 import tfx.v1 as tfx
 from google.protobuf import text_format
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import transform_pb2
 
 from components.anomaly_gate.component import AnomalyGate
@@ -13,7 +14,7 @@ from components.serving_validator.component import ServingValidator
 from components.trainer.component import Trainer
 from models.routing import ROUTINGS
 from pipeline.baseline import LatestComparableModelStrategy
-from pipeline.config import RunConfig
+from pipeline.config import Parameters, RunConfig
 from pipeline.evaluation import EVALUATED_SPLIT, eval_config, evaluation_schema
 from schema.example_schema import example_schema
 from schema.spec import Model, RankingSpec
@@ -21,8 +22,9 @@ from schema.spec import Model, RankingSpec
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     """The components in their order; each gets the part of the spec that it depends on, so that caching is exact."""
-    # Where the models of earlier runs come from: a compiled pipeline is told by its parameters, here the metadata knows.
-    preflight = _preflight(spec, config) if config.parameters else None
+    # Of models of earlier runs a compiled pipeline is told by its parameters; on this machine metadata knows them.
+    given = config.parameters
+    preflight = _preflight(spec, config.logs, given) if given else None
     example_gen = InteractionExampleGen(spec, logs=config.logs, fingerprint=config.fingerprint)
     if preflight:
         example_gen.add_upstream_node(preflight)
@@ -49,15 +51,15 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         schema=schema_source.outputs["schema"],
         base_model=preflight.outputs["base_model"] if preflight else None,
         custom_config={"checkpoint_dir": config.checkpoint_dir},
-        epochs=config.parameters and config.parameters.epochs,
-        routing=config.parameters and config.parameters.routing,
+        epochs=given.epochs if given else None,
+        routing=given.routing if given else None,
     )
-    resolver = None if preflight else _baseline_resolver(trainer)
+    earlier = preflight or _baseline_resolver(trainer)
     evaluation_schema_source = SchemaSource(text=text_format.MessageToString(evaluation_schema(spec)))
     evaluator = tfx.components.Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
-        baseline_model=preflight.outputs["baseline_model"] if preflight else resolver.outputs["model"],
+        baseline_model=earlier.outputs["baseline_model" if preflight else "model"],
         schema=evaluation_schema_source.with_id("EvaluationSchemaSource").outputs["schema"],
         eval_config=eval_config(spec),
         example_splits=[EVALUATED_SPLIT],
@@ -77,7 +79,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         pipeline_name=config.pipeline_name(spec),
         pipeline_root=config.artifacts_dir,
         components=[
-            *([preflight] if preflight else [resolver]),
+            earlier,
             example_gen,
             statistics_gen,
             schema_source,
@@ -96,12 +98,11 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     )
 
 
-def _preflight(spec: RankingSpec, config: RunConfig) -> Preflight:
-    given = config.parameters
+def _preflight(spec: RankingSpec, logs: str | RuntimeParameter, given: Parameters) -> Preflight:
     return Preflight(
         spec,
         routings=tuple(sorted(ROUTINGS)),
-        logs=config.logs,
+        logs=logs,
         epochs=given.epochs,
         routing=given.routing,
         compare_with=given.compare_with,

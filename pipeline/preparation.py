@@ -9,7 +9,8 @@ from pathlib import Path
 from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import fingerprint
 from models.routing import check_routing
-from pipeline.config import IN_MEMORY, RunConfig
+from pipeline.beam_runners import Cluster, beam_arguments
+from pipeline.config import RunConfig
 from schema.loading import SpecError, load_spec
 from schema.spec import RankingSpec
 
@@ -35,13 +36,16 @@ def prepare(
     routing: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    runner: str = "local",
+    cluster: Cluster | None = None,
     beam_args: Sequence[str] = (),
     cache: bool = True,
 ) -> Prepared:
     """The spec with its overrides, and the run's configuration.
 
     Raises:
-      UsageError: the spec is wrong, the routing is unknown, no log file matches, or `output` can't be written.
+      UsageError: the spec is wrong, the routing is unknown, no log file matches, `output` can't be written, or Beam's
+        runner needs what was not given.
     """
     try:
         spec = load_spec(spec_path).with_training(routing, epochs, batch_size)
@@ -50,7 +54,7 @@ def prepare(
             logs=logs if "://" in logs else str(Path(logs).absolute()),
             output=str(output.absolute()),
             fingerprint=fingerprint(spec, logs),
-            beam_args=(IN_MEMORY, *beam_args),
+            beam_args=beam_arguments(runner, cluster, beam_args),
             cache=cache,
         )
     except (SpecError, IngestError, ValueError) as error:

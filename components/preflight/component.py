@@ -34,8 +34,8 @@ class PreflightSpec(ComponentSpec):
 class Preflight(base_component.BaseComponent):
     """Checks the parameters that a run was started with before anything else runs, and fetches the models they name.
 
-    Outputs: `baseline_model`, which the candidate is compared with, and `base_model`, which training starts from: copies,
-    or artifacts with the custom property `no_model` where the parameter is empty.
+    Outputs: `baseline_model`, which the candidate is compared with, and `base_model`, which training starts from.
+    Where the parameter is empty, the artifact has the custom property `no_model`.
     """
 
     SPEC_CLASS = PreflightSpec

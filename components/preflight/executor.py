@@ -43,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
             lambda: _check_training(given),
             lambda: check_usable_by_tensorflow("push_destination", given["push_destination"]),
             lambda: _check_beam(given["beam_args"]),
-            lambda: fetch("compare_with", given["compare_with"], baseline, comparable=spec),
+            lambda: fetch("compare_with", given["compare_with"], baseline),
             lambda: fetch("start_from", given["start_from"], base),
         ]
         problems = [problem for check in checks if (problem := _problem(check))]

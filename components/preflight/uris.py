@@ -2,7 +2,6 @@
 
 import re
 
-import tensorflow as tf
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
 
@@ -37,6 +36,9 @@ def check_usable_by_tensorflow(name: str, uri: str) -> None:
     Raises:
       UriError: TensorFlow can't read or write it, or it is a relative path.
     """
+    # Takes seconds to import, and much can be said of other parameters before.
+    import tensorflow as tf
+
     check(name, uri, set(tf.io.gfile.get_registered_schemes()) - {"", "ram"})
 
 
@@ -45,4 +47,4 @@ def check(name: str, uri: str, schemes: set[str]) -> None:
     scheme = scheme_of(uri)
     if scheme not in schemes if scheme else not uri.startswith("/"):
         expected = ", ".join(f"{known}://" for known in sorted(schemes))
-        raise UriError(f"{name}: expected an absolute path or a URI of {expected}, got {uri!r}")
+        raise UriError(f"{name}: expected an absolute path or a URI of {expected}; got {uri!r}")

@@ -1,30 +1,25 @@
 """Runs a compiled pipeline by kfp's own local orchestration, each container's command in a process here."""
 
-import contextlib
-import json
 import multiprocessing
 import os
 import runpy
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kfp import components, local
-from kfp.local import docker_task_handler, status
+from kfp.local import config, docker_task_handler, status
 
-# Every container would import it anew, some ten seconds each time; a fork server does it once, and forks.
+# Every container would import it anew, ten seconds each time; a fork server does it once, and forks.
 _PRELOADED = ["tfx.v1", "pipeline.kubeflow_entrypoint"]
 
 
-def run_compiled(
-    compiled: Path, root: Path, log: Path, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Path]:
+def run_compiled(compiled: Path, root: Path, log: Path, arguments: dict[str, Any]) -> dict[str, Path]:
     """Runs the pipeline; the folder of each task's outputs, by the name that kfp gives it.
 
     Raises:
-      RuntimeError: a task failed; what it printed is in `log`.
+      AssertionError: a task failed, with the end of what the tasks printed; all of it is in `log`.
     """
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(_PRELOADED)
@@ -36,9 +31,14 @@ def run_compiled(
         process.join()
         return status.Status.FAILURE if process.exitcode else status.Status.SUCCESS
 
-    monkeypatch.setattr(docker_task_handler.DockerTaskHandler, "run", start)
-    local.init(runner=local.DockerRunner(), pipeline_root=str(root), raise_on_error=True)
-    components.load_component_from_file(str(compiled))(**arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(docker_task_handler.DockerTaskHandler, "run", start)
+        patch.setattr(config.LocalExecutionConfig, "instance", None)
+        local.init(runner=local.DockerRunner(), pipeline_root=str(root), raise_on_error=True)
+        try:
+            components.load_component_from_file(str(compiled))(**arguments)
+        except RuntimeError as error:
+            raise AssertionError(f"{error}\n{log.read_text(errors='replace')[-3000:]}") from None
     (run,) = root.iterdir()
     return {task.name: task for task in run.iterdir()}
 
@@ -47,8 +47,8 @@ def _run_command(command: list[str], log: Path) -> None:
     """As the interpreter does: `python -m MODULE ARGUMENT…`, with what it prints appended to `log`."""
     python, dash_m, module, *arguments = command
     assert (python, dash_m) == ("python", "-m")
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -78,7 +78,11 @@ def _check_training(given: Mapping[str, Any]) -> None:
 
 def _check_beam(text: str) -> None:
     try:
-        PipelineOptions(shlex.split(text)).get_all_options()
+        arguments = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"beam_args: {error}: {text!r}") from None
+    try:
+        PipelineOptions(arguments).get_all_options()
     except SystemExit:
         # argparse has said on stderr what is wrong.
         raise ValueError(f"beam_args: Beam does not take {text!r}") from None

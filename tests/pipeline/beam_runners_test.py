@@ -17,9 +17,9 @@ GCP = ("--project=p", "--region=europe-west1")
 
 
 def parsed(runner: str, cluster: Cluster | None = None, extra: tuple[str, ...] = ()) -> PipelineOptions:
-    """As Beam reads them; an argument that it doesn't know stays in the list of the unknown."""
+    """As Beam reads them; it must know every one of them, and the runner."""
     options = PipelineOptions(list(beam_arguments(runner, cluster, extra)))
-    known = options.get_all_options(drop_default=True)
+    known = options.get_all_options()
     for argument in beam_arguments(runner, cluster, extra):
         assert argument.lstrip("-").partition("=")[0] in known, f"Beam doesn't know {argument}"
     create_runner(options.view_as(StandardOptions).runner)

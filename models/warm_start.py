@@ -68,13 +68,18 @@ def _terms(path: str) -> list[bytes]:
 
 
 def _check_same_shape(base: RankingSpec, ours: RankingSpec, saved_model: str) -> None:
-    parts = {
-        "columns": [
-            [(column.name, column.dtype, column.ragged) for column in example_columns(s)] for s in (base, ours)
-        ],
-        "tasks": [[task.name for task in s.tasks] for s in (base, ours)],
-        "model": [s.model for s in (base, ours)],
+    theirs, own = _shape(base), _shape(ours)
+    for name, expected in own.items():
+        if theirs[name] != expected:
+            raise BaseModelError(
+                f"can't start from {saved_model}: its {name} differ: expected {expected}, got {theirs[name]}"
+            )
+
+
+def _shape(spec: RankingSpec) -> dict[str, object]:
+    """What the number and the sizes of the weights follow from, beside the vocabularies."""
+    return {
+        "columns": [(column.name, column.dtype, column.ragged) for column in example_columns(spec)],
+        "tasks": [task.name for task in spec.tasks],
+        "model's settings": spec.model,
     }
-    for name, (theirs, own) in parts.items():
-        if theirs != own:
-            raise BaseModelError(f"can't start from {saved_model}: its {name} differ: expected {own}, got {theirs}")

@@ -80,4 +80,8 @@ def compile(
     except OSError as error:
         raise fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
     parameters = ", ".join(sorted(prepared.defaults))
-    console.print(f"{out}: to be run with any of its parameters; these have defaults: {parameters}", highlight=False)
+    console.print(
+        f"{out}: to be run with any of its parameters; these have defaults: {parameters}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -6,6 +6,7 @@
 - Its artifacts come without the type that TFX gave them. The component's inputs, which are compiled into the arguments,
   have it.
 - An input is one artifact always. One that says of itself that it holds no model is left out, as LocalDagRunner does.
+- It may ask for an output that no component of TFX has, the container's log; Kubeflow's launcher writes that itself.
 - The arguments of Beam are a parameter of the run and not compiled in.
 - Stores other than Google's (MinIO, S3) are not for TensorFlow to read. Kubeflow's launcher copies what a component
   reads to a folder of the container, and from one what it writes; with `--local_artifacts` TFX uses these folders.
@@ -60,6 +61,7 @@ def main(argv: list[str]) -> None:
     beam_args = take_beam_args(invocation, inputs_spec)
     add_types(invocation, inputs_spec)
     leave_out_no_models(invocation)
+    leave_out_foreign_outputs(invocation)
     uris = use_launcher_folders(invocation, is_distributed(beam_args)) if given.local_artifacts else {}
     compiler_utils.TITLE_TO_CLASS_PATH.update(ARTIFACT_TYPES)
     sys.argv = [_EXECUTOR, _INVOCATION, json.dumps(invocation), _INPUTS_SPEC, json.dumps(inputs_spec)]
@@ -92,6 +94,14 @@ def leave_out_no_models(invocation: Json) -> None:
     for name, artifact in list(_artifacts(invocation, "inputs")):
         if artifact.get("metadata", {}).get(NO_MODEL):
             del inputs[name]
+
+
+def leave_out_foreign_outputs(invocation: Json) -> None:
+    """TFX compiles a schema of the type into each of its outputs; those of Kubeflow's own have only a title."""
+    outputs = invocation["outputs"].get("artifacts", {})
+    for name, artifact in list(_artifacts(invocation, "outputs")):
+        if "instanceSchema" not in artifact.get("type", {}):
+            del outputs[name]
 
 
 def use_launcher_folders(invocation: Json, distributed: bool) -> dict[str, str]:

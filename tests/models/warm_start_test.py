@@ -58,5 +58,5 @@ def test_a_ranker_that_starts_from_a_model_scores_as_it_does(spec, transformed, 
 def test_a_model_of_another_shape_is_refused(spec, transformed, trained):
     wider = spec.model_copy(update={"model": spec.model.model_copy(update={"tower_units": (5,)})})
     transform = tft.TFTransformOutput(transformed.graph)
-    with pytest.raises(BaseModelError, match="its model differ"):
+    with pytest.raises(BaseModelError, match="its model's settings differ"):
         warm_start(build_ranker(wider, transform), transform, str(trained))

@@ -37,7 +37,7 @@ def test_flink_gets_its_version_the_worker_image_and_the_shared_folder():
     assert options.view_as(FlinkRunnerOptions).flink_version == "1.20"
     portable = options.view_as(PortableOptions)
     assert (portable.environment_type, portable.environment_config) == ("DOCKER", "registry/fulcrum:1")
-    assert portable.sdk_worker_parallelism == 1
+    assert int(portable.sdk_worker_parallelism) == 1
 
 
 def test_a_cluster_that_is_started_here_has_its_workers_here():

@@ -8,6 +8,7 @@ import pytest
 from pipeline.kubeflow_entrypoint import (
     UnreachableError,
     add_types,
+    leave_out_foreign_outputs,
     leave_out_no_models,
     restore_uris,
     take_beam_args,
@@ -38,7 +39,16 @@ def invocation() -> dict:
                 },
             },
             "outputs": {
-                "artifacts": {"blessing": {"artifacts": [{"name": "blessing", "uri": "s3://bucket/run/blessing"}]}},
+                "artifacts": {
+                    "blessing": {
+                        "artifacts": [
+                            {
+                                "uri": "s3://bucket/run/blessing",
+                                "type": {"instanceSchema": "title: tfx.ModelBlessing\n"},
+                            }
+                        ]
+                    },
+                },
                 "outputFile": "/tmp/kfp/output.json",
             },
         }
@@ -65,6 +75,13 @@ def test_inputs_get_the_type_that_the_component_declares(invocation):
 def test_an_artifact_without_a_model_is_no_input(invocation):
     leave_out_no_models(invocation)
     assert list(invocation["inputs"]["artifacts"]) == ["examples"]
+
+
+def test_an_output_for_the_containers_log_is_none_of_tfxs(invocation):
+    log = {"uri": "s3://bucket/run/executor-logs", "type": {"schemaTitle": "system.Artifact"}}
+    invocation["outputs"]["artifacts"]["executor-logs"] = {"artifacts": [log]}
+    leave_out_foreign_outputs(invocation)
+    assert list(invocation["outputs"]["artifacts"]) == ["blessing"]
 
 
 def test_artifacts_are_read_and_written_where_the_launcher_copies_them(invocation):

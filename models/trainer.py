@@ -17,6 +17,7 @@ from models.progress import Progress, ProgressStore, fingerprint
 from models.ranker import Ranker
 from models.reading import LabelSummary, TrainingDataError
 from models.routing import check_routing
+from models.warm_start import warm_start
 from schema.spec import RankingSpec
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ def run_fn(fn_args: "FnArgs") -> None:
 
     `custom_config` has `spec`, the ranking spec as JSON, and optionally `checkpoint_dir`: a directory that stays the
     same when a run is repeated, where a killed training leaves its state. The result is the same as without the kill.
+    With `base_model`, a SavedModel, training starts from its weights (`models.warm_start`).
 
     Writes the SavedModel to `serving_model_dir`, TensorBoard logs and `history.json` to `model_run_dir`.
 
     Raises:
       TrainingDataError: an empty split, or a task whose train labels are all the same.
+      BaseModelError: `base_model` is of another shape.
       ValueError: an unknown routing; a loss that is not finite.
     """
     config = fn_args.custom_config
@@ -52,8 +55,14 @@ def run_fn(fn_args: "FnArgs") -> None:
 
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     model = build_ranker(spec, transform, labels, steps=spec.training.epochs * examples // spec.training.batch_size)
+    base_model = getattr(fn_args, "base_model", None)
+    if base_model:
+        # Creates the weights.
+        model(next(iter(reading.batches(evaluation, spec, spec.training.batch_size))))
+        warm_start(model, transform, base_model)
     root = config.get("checkpoint_dir") or f"{fn_args.model_run_dir}/checkpoints"
-    identity = fingerprint(spec.to_json(), train_files, eval_files, fn_args.transform_graph_path)
+    origin = [base_model] if base_model else []
+    identity = fingerprint(spec.to_json(), train_files, eval_files, fn_args.transform_graph_path, *origin)
     store = ProgressStore(f"{root}/{identity}", tf.train.Checkpoint(model=model, optimizer=model.optimizer))
     progress = train_epochs(model, train, evaluation, examples, store, fn_args.model_run_dir)
 

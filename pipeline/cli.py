@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from pipeline import report_commands, serving_commands
+from pipeline import beam_options, kubeflow_commands, report_commands, serving_commands
 from pipeline.quiet import quiet
 from pipeline.terminal import console, errors, fail
 
@@ -98,9 +98,11 @@ def run(
     reference: Annotated[
         bool, typer.Option("--reference", help="Train a single-task ranker too, and show the gain against it.")
     ] = False,
-    beam_arg: Annotated[
-        list[str] | None, typer.Option(help="An argument for Apache Beam, such as --beam-arg=--runner=FlinkRunner.")
-    ] = None,
+    runner: beam_options.Runner = beam_options.RunnerName.local,
+    master: beam_options.Master = None,
+    worker_image: beam_options.WorkerImage = None,
+    artifacts_dir: beam_options.ArtifactsDir = None,
+    beam_arg: beam_options.BeamArg = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever ran before.")] = False,
 ) -> None:
     """Run the whole pipeline: logs in, a pushed ranker out.
@@ -108,6 +110,7 @@ def run(
     What has not changed since the last run in the same folder is taken from the cache.
     """
     from pipeline import preparation
+    from pipeline.beam_runners import Cluster
 
     try:
         prepared = preparation.prepare(
@@ -118,6 +121,8 @@ def run(
             epochs=epochs,
             batch_size=batch_size,
             reference=reference,
+            runner=runner.value,
+            cluster=Cluster(master, worker_image, artifacts_dir),
             beam_args=beam_arg or (),
             cache=not no_cache,
             window=window,
@@ -154,6 +159,7 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
 
 
 app.add_typer(report_commands.app)
+app.add_typer(kubeflow_commands.app)
 app.add_typer(serving_commands.app)
 
 

@@ -1,36 +1,72 @@
-"""Where a run reads and writes, and how."""
+"""Where a run reads and writes, and how: what differs between the runners stands here, not in the DAG."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from pipeline.beam_runners import IN_MEMORY
 from schema.spec import RankingSpec
 
-# Runs Beam in this process; `DirectRunner` would look for a job server to download first.
-IN_MEMORY = "--runner=FnApiRunner"
+if TYPE_CHECKING:
+    # Importing TFX takes seconds, and what is wrong with a command should be said before.
+    from tfx.orchestration.data_types import RuntimeParameter
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What each run of a compiled pipeline is started with, beside `logs` and `window`; see `kubeflow_parameters`."""
+
+    epochs: "RuntimeParameter"
+    routing: "RuntimeParameter"
+    compare_with: "RuntimeParameter"
+    start_from: "RuntimeParameter"
+    push_destination: "RuntimeParameter"
+    state: "RuntimeParameter"
+    beam_args: "RuntimeParameter"
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """`fingerprint` identifies the content of the logs; the cache goes by it.
+    """A run below the folder `output`.
 
-    `window`, such as `7d:2026-11-25`, are the days whose impressions become examples, where the logs lie in daily
-    folders; None reads all logs at once.
+    Attributes:
+      logs: the folder of the logs.
+      fingerprint: identifies the content of the logs; the cache goes by it.
+      window: such as `7d:2026-11-25`, the days whose impressions become examples, where the logs lie in daily folders;
+        None reads all logs at once.
+      parameters: None on this machine, where all is known and there is metadata to look the models up in.
     """
 
-    logs: str
+    logs: "str | RuntimeParameter"
     output: str
     fingerprint: str
     beam_args: tuple[str, ...] = (IN_MEMORY,)
     cache: bool = True
-    window: str | None = None
+    window: "str | RuntimeParameter | None" = None
+    parameters: Parameters | None = None
+
+    def pipeline_name(self, spec: RankingSpec) -> str:
+        # Kubeflow has no underscores in names.
+        return spec.name.replace("_", "-") if self.parameters else spec.name
 
     @property
-    def metadata_path(self) -> str:
-        return f"{self.output}/metadata.sqlite"
+    def artifacts_dir(self) -> str:
+        return self.output if self.parameters else f"{self.output}/artifacts"
 
     @property
-    def state_dir(self) -> str | None:
+    def state_dir(self) -> "str | RuntimeParameter | None":
         """What the runs of a rolling window keep for the next ones."""
+        if self.parameters:
+            return self.parameters.state
         return f"{self.output}/state" if self.window else None
 
-    def serving_dir(self, spec: RankingSpec) -> str:
-        return f"{self.output}/serving/{spec.name}"
+    @property
+    def metadata_path(self) -> str | None:
+        return None if self.parameters else f"{self.output}/metadata.sqlite"
+
+    @property
+    def checkpoint_dir(self) -> str | None:
+        """What a repeated run goes on from; a container that is started again finds it in the run's own folder."""
+        return None if self.parameters else f"{self.output}/checkpoints"
+
+    def push_destination(self, spec: RankingSpec) -> "str | RuntimeParameter":
+        return self.parameters.push_destination if self.parameters else f"{self.output}/serving/{spec.name}"

@@ -1,24 +1,26 @@
 """The DAG: from raw logs to a pushed ranker. The same pipeline runs locally and compiles to Kubeflow."""
 
-import hashlib
-from pathlib import Path
-from typing import Any
-
 import tfx.v1 as tfx
 from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx import types
 from tfx.components import DistributionValidator
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import transform_pb2
 
 from components.anomaly_gate.component import AnomalyGate
 from components.anomaly_gate.drift import DriftGate
 from components.evaluation_report.component import EvaluationReport
 from components.interaction_example_gen.component import InteractionExampleGen
+from components.preflight.component import Preflight
+from components.pusher.component import Pusher
+from components.schema_source.component import SchemaSource
 from components.seesaw_evaluator.component import SeesawEvaluator
 from components.serving_validator.component import ServingValidator
+from components.trainer.component import Trainer
 from components.transform.component import Transform
+from models.routing import ROUTINGS
 from pipeline.baseline import LatestComparableModelStrategy
-from pipeline.config import RunConfig
+from pipeline.config import Parameters, RunConfig
 from pipeline.drift import SPLIT_PAIRS, drift_config
 from schema.example_schema import example_schema
 from schema.spec import Drift, Model, RankingSpec
@@ -30,19 +32,24 @@ SINGLE_TASK = "single_task"
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     """The components in their order; each gets the part of the spec that it depends on, so that caching is exact."""
+    # Of models of earlier runs a compiled pipeline is told by its parameters; on this machine metadata knows them.
+    given = config.parameters
+    preflight = _preflight(spec, config, given) if given else None
     example_gen = InteractionExampleGen(
         spec, logs=config.logs, fingerprint=config.fingerprint, window=config.window, state=config.state_dir
     )
+    if preflight:
+        example_gen.add_upstream_node(preflight)
     statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=_written(example_schema(spec), config.output))
+    schema_source = SchemaSource(text=text_format.MessageToString(example_schema(spec)))
     example_validator = tfx.components.ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+        statistics=statistics_gen.outputs["statistics"], schema=schema_source.outputs["schema"]
     )
     anomaly_gate = AnomalyGate(anomalies=example_validator.outputs["anomalies"])
     drift = _drift_nodes(spec, spec.drift, statistics_gen) if spec.drift else []
     transform = Transform(
         examples=example_gen.outputs["examples"],
-        schema=schema_gen.outputs["schema"],
+        schema=schema_source.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
         custom_config={"spec": _for_transform(spec).to_json()},
         # StatisticsGen has looked at the examples already.
@@ -51,35 +58,45 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     )
     for gate in (anomaly_gate, *drift[1:]):
         transform.add_upstream_node(gate)
-    trainer = _trainer(_for_training(spec), transform, schema_gen, config)
+
+    def trainer_of(
+        spec: RankingSpec,
+        base_model: types.BaseChannel | None = None,
+        routing: RuntimeParameter | None = None,
+    ) -> Trainer:
+        return Trainer(
+            _for_training(spec),
+            examples=transform.outputs["transformed_examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            schema=schema_source.outputs["schema"],
+            base_model=base_model,
+            custom_config={"checkpoint_dir": config.checkpoint_dir},
+            epochs=given.epochs if given else None,
+            routing=routing,
+        )
+
+    trainer = trainer_of(
+        spec, preflight.outputs["base_model"] if preflight else None, given.routing if given else None
+    )
     reference = None
     if spec.training.reference and spec.model.routing != SINGLE_TASK:
-        single_task = _for_training(spec.model_copy(update={"model": _routed(spec.model, SINGLE_TASK)}))
-        reference = _trainer(single_task, transform, schema_gen, config).with_id("ReferenceTrainer")
-    baseline = tfx.dsl.Resolver(
-        strategy_class=LatestComparableModelStrategy,
-        candidate=trainer.outputs["model"],
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("BaselineResolver")
+        reference = trainer_of(spec.with_training(SINGLE_TASK)).with_id("ReferenceTrainer")
+    earlier = preflight or _baseline_resolver(trainer)
     evaluator = SeesawEvaluator(
         spec,
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
+        baseline_model=earlier.outputs["baseline_model" if preflight else "model"],
         reference_model=reference.outputs["model"] if reference else None,
         split=EVALUATED_SPLIT,
     )
     serving_validator = ServingValidator(
         spec, model=trainer.outputs["model"], examples=example_gen.outputs["examples"], split=EVALUATED_SPLIT
     )
-    # Without `model=`, the Pusher takes the copy with warm-up requests that the infra blessing holds.
-    pusher = tfx.components.Pusher(
+    pusher = Pusher(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.serving_dir(spec))
-        ),
+        destination=config.push_destination(spec),
     )
     report = EvaluationReport(
         metadata_path=config.metadata_path,
@@ -91,29 +108,57 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         infra_blessing=serving_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
     )
+    metadata = config.metadata_path and tfx.orchestration.metadata.sqlite_metadata_connection_config(
+        config.metadata_path
+    )
     return tfx.dsl.Pipeline(
-        pipeline_name=spec.name,
-        pipeline_root=f"{config.output}/artifacts",
+        pipeline_name=config.pipeline_name(spec),
+        pipeline_root=config.artifacts_dir,
         components=[
+            earlier,
             example_gen,
             statistics_gen,
-            schema_gen,
+            schema_source,
             example_validator,
             anomaly_gate,
             *drift,
             transform,
             trainer,
             *([reference] if reference else []),
-            baseline,
             evaluator,
             serving_validator,
             pusher,
             report,
         ],
         enable_cache=config.cache,
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(config.metadata_path),
+        metadata_connection_config=metadata,
         beam_pipeline_args=list(config.beam_args),
     )
+
+
+def _preflight(spec: RankingSpec, config: RunConfig, given: Parameters) -> Preflight:
+    return Preflight(
+        spec,
+        routings=tuple(sorted(ROUTINGS)),
+        logs=config.logs,
+        window=config.window or "",
+        state=given.state,
+        epochs=given.epochs,
+        routing=given.routing,
+        compare_with=given.compare_with,
+        start_from=given.start_from,
+        push_destination=given.push_destination,
+        beam_args=given.beam_args,
+    )
+
+
+def _baseline_resolver(trainer: Trainer) -> tfx.dsl.Resolver:
+    return tfx.dsl.Resolver(
+        strategy_class=LatestComparableModelStrategy,
+        candidate=trainer.outputs["model"],
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("BaselineResolver")
 
 
 def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: tfx.components.StatisticsGen) -> list:
@@ -124,20 +169,6 @@ def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: tfx.components
         include_split_pairs=SPLIT_PAIRS,
     )
     return [validator, DriftGate(anomalies=validator.outputs["anomalies"], action=drift.action)]
-
-
-def _trainer(spec: RankingSpec, transform: Any, schema_gen: Any, config: RunConfig) -> tfx.components.Trainer:
-    return tfx.components.Trainer(
-        run_fn="models.trainer.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema_gen.outputs["schema"],
-        custom_config={"spec": spec.to_json(), "checkpoint_dir": f"{config.output}/checkpoints"},
-    )
-
-
-def _routed(model: Model, routing: str) -> Model:
-    return model.model_copy(update={"routing": routing})
 
 
 def _for_training(spec: RankingSpec) -> RankingSpec:
@@ -151,13 +182,3 @@ def _for_transform(spec: RankingSpec) -> RankingSpec:
         min_frequency=model.min_frequency, max_vocabulary=model.max_vocabulary, oov_buckets=model.oov_buckets
     )
     return spec.data_part().model_copy(update={"model": vocabularies})
-
-
-def _written(schema: schema_pb2.Schema, output: str) -> str:
-    """Writes a schema under a name of its content, because the import's cache knows only the path."""
-    text = text_format.MessageToString(schema)
-    folder = Path(output) / "schema" / hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "schema.pbtxt"
-    path.write_text(text)
-    return str(path)

@@ -10,7 +10,8 @@ from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import fingerprint
 from components.interaction_example_gen.window import window_fingerprint
 from models.routing import check_routing
-from pipeline.config import IN_MEMORY, RunConfig
+from pipeline.beam_runners import Cluster, beam_arguments
+from pipeline.config import RunConfig
 from schema.loading import SpecError, load_spec
 from schema.spec import RankingSpec
 
@@ -37,6 +38,8 @@ def prepare(
     epochs: int | None = None,
     batch_size: int | None = None,
     reference: bool = False,
+    runner: str = "local",
+    cluster: Cluster | None = None,
     beam_args: Sequence[str] = (),
     cache: bool = True,
     window: str | None = None,
@@ -45,18 +48,16 @@ def prepare(
 
     Raises:
       UsageError: the spec is wrong, the routing is unknown, no log file matches, a day of the window is missing or
-        there twice, or `output` can't be written.
+        there twice, `output` can't be written, or Beam's runner needs what was not given.
     """
     try:
-        spec = _overridden(load_spec(spec_path), routing=routing, epochs=epochs, batch_size=batch_size)
-        if reference:
-            spec = spec.model_copy(update={"training": spec.training.model_copy(update={"reference": True})})
+        spec = load_spec(spec_path).with_training(routing, epochs, batch_size, reference or None)
         check_routing(spec.model.routing)
         config = RunConfig(
             logs=logs if "://" in logs else str(Path(logs).absolute()),
             output=str(output.absolute()),
             fingerprint=window_fingerprint(spec, logs, window) if window else fingerprint(spec, logs),
-            beam_args=(IN_MEMORY, *beam_args),
+            beam_args=beam_arguments(runner, cluster, beam_args),
             cache=cache,
             window=window,
         )
@@ -64,12 +65,6 @@ def prepare(
         raise UsageError(error) from None
     _check_writable(output)
     return Prepared(spec, config)
-
-
-def _overridden(spec: RankingSpec, routing: str | None, **training: int | None) -> RankingSpec:
-    given = {key: value for key, value in training.items() if value is not None}
-    model = spec.model.model_copy(update={"routing": routing} if routing else {})
-    return spec.model_copy(update={"model": model, "training": spec.training.model_copy(update=given)})
 
 
 def _check_writable(output: Path) -> None:

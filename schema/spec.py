@@ -339,6 +339,19 @@ class RankingSpec(_Frozen):
         rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
         return self.model_copy(update={"tasks": tasks, **rest})
 
+    def with_training(
+        self,
+        routing: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        reference: bool | None = None,
+    ) -> Self:
+        """The spec trained another way; what is None stays."""
+        options = {"epochs": epochs, "batch_size": batch_size, "reference": reference}
+        given = {name: value for name, value in options.items() if value is not None}
+        model = self.model.model_copy(update={"routing": routing} if routing else {})
+        return self.model_copy(update={"model": model, "training": self.training.model_copy(update=given)})
+
     def to_json(self) -> str:
         """The spec as one JSON line; `from_json` reads it back. It travels as a component's execution property."""
         return self.model_dump_json(exclude_defaults=True)

@@ -17,7 +17,7 @@ from schema.spec import RankingSpec
 class Quarantine(Artifact):
     """The rows that ingest left out, `rejected-…jsonl` (file, row, reason, text), and its counts, `summary.json`."""
 
-    TYPE_NAME = "Quarantine"
+    TYPE_NAME = "fulcrum.Quarantine"
 
 
 class InteractionExampleGenSpec(ComponentSpec):

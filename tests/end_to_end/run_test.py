@@ -29,8 +29,8 @@ def stages(text: str) -> dict[str, bool]:
 
 def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
     assert list(stages(run.finished.out)) == [
-        "ImportSchemaGen",
         "InteractionExampleGen",
+        "SchemaSource",
         "StatisticsGen",
         "ExampleValidator",
         "AnomalyGate",

@@ -1,0 +1,109 @@
+"""The first component of a compiled pipeline: what is wrong with a run's parameters is said before all else."""
+
+from pathlib import Path
+
+import pytest
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
+
+from components.preflight.executor import Executor, ParameterError
+from components.preflight.given_models import find_saved_model
+from schema.loading import load_spec
+
+SPEC = load_spec(Path(__file__).parents[3] / "schema" / "specs" / "deskdrop.yaml")
+
+
+@pytest.fixture
+def logs(tmp_path) -> Path:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "users_interactions.csv.zip").write_bytes(b"")
+    return folder
+
+
+def pushed_model(folder: Path, version: int) -> Path:
+    saved = folder / str(version)
+    (saved / "assets.extra").mkdir(parents=True)
+    (saved / "saved_model.pb").write_bytes(b"graph")
+    (saved / "assets.extra" / "ranking_spec.json").write_text(SPEC.to_json())
+    return saved
+
+
+def preflight(tmp_path: Path, **changed: object) -> dict[str, standard_artifacts.Model]:
+    outputs = {}
+    for name in ("baseline_model", "base_model"):
+        outputs[name] = standard_artifacts.Model()
+        outputs[name].uri = str(tmp_path / "artifacts" / name)
+    parameters = {
+        "spec": SPEC.to_json(),
+        "routings": "cgc,ple",
+        "logs": str(tmp_path / "logs"),
+        "epochs": 3,
+        "routing": "ple",
+        "compare_with": "",
+        "start_from": "",
+        "push_destination": str(tmp_path / "serving"),
+        "beam_args": "--runner=FnApiRunner",
+    }
+    Executor().Do({}, {name: [model] for name, model in outputs.items()}, parameters | changed)
+    return outputs
+
+
+def test_an_empty_parameter_gives_an_artifact_that_says_it_holds_no_model(tmp_path, logs):
+    for model in preflight(tmp_path).values():
+        assert model.get_int_custom_property("no_model") == 1
+        assert find_saved_model(model.uri) is None
+
+
+def test_of_a_folder_of_versions_the_newest_whole_one_is_fetched(tmp_path, logs):
+    for version in (9, 10):
+        pushed_model(tmp_path / "pushed", version)
+    (tmp_path / "pushed" / "11").mkdir()
+    baseline = preflight(tmp_path, compare_with=str(tmp_path / "pushed"))["baseline_model"]
+    assert find_saved_model(str(tmp_path / "pushed")) == str(tmp_path / "pushed" / "10")
+    copied = Path(path_utils.serving_model_path(baseline.uri))
+    assert (copied / "saved_model.pb").read_bytes() == b"graph"
+    assert not baseline.has_custom_property("no_model")
+
+
+def test_a_saved_model_and_a_model_artifact_are_found_as_well(tmp_path):
+    saved = pushed_model(tmp_path, 1)
+    assert find_saved_model(f"{saved}/") == str(saved)
+    artifact = pushed_model(tmp_path / "artifact", 1).rename(tmp_path / "artifact" / "Format-Serving")
+    assert find_saved_model(str(tmp_path / "artifact")) == str(artifact)
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path, logs):
+    (tmp_path / "empty").mkdir()
+    foreign = pushed_model(tmp_path / "foreign", 1)
+    (foreign / "assets.extra" / "ranking_spec.json").unlink()
+    with pytest.raises(ParameterError) as error:
+        preflight(
+            tmp_path,
+            logs="ftp://host/logs",
+            epochs=0,
+            push_destination="redis://host",
+            compare_with=str(tmp_path / "empty"),
+            start_from=str(foreign),
+            beam_args="--direct_num_workers=many",
+        )
+    lines = str(error.value).splitlines()
+    names = ["logs", "epochs", "push_destination", "beam_args", "compare_with", "start_from"]
+    assert [line.strip().partition(":")[0] for line in lines[1:]] == names
+    assert "expected an absolute path or a URI of" in lines[1]
+    assert "got 'ftp://host/logs'" in lines[1]
+    assert "expected at least 1, got 0" in lines[2]
+    assert "found none in" in lines[5]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"logs": "/nothing/here"}, "logs: log.files: the pattern .* matches no file in /nothing/here"),
+        ({"routing": "plle"}, "routing: expected one of cgc, ple, got 'plle'"),
+        ({"beam_args": "--runner='FnApiRunner"}, "beam_args: No closing quotation"),
+    ],
+)
+def test_a_wrong_parameter_is_named(tmp_path, logs, changed, message):
+    with pytest.raises(ParameterError, match=message):
+        preflight(tmp_path, **changed)

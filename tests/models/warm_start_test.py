@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from models import reading
+from models.trainer import build_ranker, run_fn
+from models.warm_start import BaseModelError, moved_rows, warm_start
+
+
+def test_a_value_keeps_its_row_where_the_new_vocabulary_has_it():
+    rows = np.array([[1.0], [2.0], [3.0], [90.0], [91.0]])
+    initial = np.array([[-1.0], [-2.0], [-3.0], [-4.0], [-5.0], [-6.0]])
+    moved = moved_rows(rows, [b"a", b"b", b"c"], [b"c", b"new", b"a", b"newer"], initial)
+    np.testing.assert_array_equal(moved, [[3], [-2], [1], [-4], [90], [91]])
+    np.testing.assert_array_equal(initial[0], [-1])
+
+
+@pytest.fixture(scope="module")
+def trained(spec, transformed, tmp_path_factory) -> Path:
+    """Trained for an epoch."""
+    directory = tmp_path_factory.mktemp("trained")
+    training = spec.training.model_copy(update={"epochs": 1})
+    short = spec.model_copy(update={"training": training})
+    run_fn(
+        FnArgs(
+            train_files=[transformed.examples["train"]],
+            eval_files=[transformed.examples["eval"]],
+            transform_graph_path=transformed.graph,
+            serving_model_dir=str(directory / "model"),
+            model_run_dir=str(directory / "run"),
+            custom_config={"spec": short.to_json()},
+        )
+    )
+    return directory / "model"
+
+
+def test_a_ranker_that_starts_from_a_model_scores_as_it_does(spec, transformed, trained):
+    transform = tft.TFTransformOutput(transformed.graph)
+    records = reading.serialized_examples(reading.example_files([transformed.examples["eval"]], "eval"))
+    (batch,) = reading.batches(records, spec, 100)
+    fresh = build_ranker(spec, transform)
+    before = fresh(batch)
+    warm_start(fresh, transform, str(trained))
+    after = fresh(batch)
+
+    serve = tf.saved_model.load(str(trained)).signatures["serving_default"]
+    served = serve(tf.constant(np.array(transformed.raw["eval"], dtype=object)))
+    for task in spec.tasks:
+        expected = np.sort(served[task.name].numpy().ravel())
+        np.testing.assert_allclose(np.sort(after[task.name].numpy().ravel()), expected, atol=1e-5)
+        assert abs(np.sort(before[task.name].numpy().ravel()) - expected).max() > 1e-2
+
+
+def test_a_model_of_another_shape_is_refused(spec, transformed, trained):
+    wider = spec.model_copy(update={"model": spec.model.model_copy(update={"tower_units": (5,)})})
+    transform = tft.TFTransformOutput(transformed.graph)
+    with pytest.raises(BaseModelError, match="its model's settings differ"):
+        warm_start(build_ranker(wider, transform), transform, str(trained))

@@ -110,6 +110,8 @@ class TaskFusion(tf.keras.layers.Layer):
 
         The experts are every task's, in their order, then the shared ones. The residual is not in it.
         """
+        if not self.built:
+            self(inputs)
         streams, named = self._streams(inputs), {}
         for level in range(self.levels):
             for name, gate, stream in zip(self._readers(level + 1), self.gates[level], streams, strict=False):

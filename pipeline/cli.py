@@ -93,6 +93,7 @@ def run(
         str | None, typer.Option(help="Logs in daily folders: the last days up to one, such as 7d:2026-11-25.")
     ] = None,
     routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
+    bottom: Annotated[str | None, typer.Option(help="What the routing reads: plain or dtrn.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
     reference: Annotated[
@@ -118,6 +119,7 @@ def run(
             logs,
             output,
             routing=routing,
+            bottom=bottom,
             epochs=epochs,
             batch_size=batch_size,
             reference=reference,

@@ -9,9 +9,11 @@ from pathlib import Path
 from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import fingerprint
 from components.interaction_example_gen.window import window_fingerprint
+from models.bottom import BOTTOMS
 from models.routing import check_routing
 from pipeline.beam_runners import Cluster, beam_arguments
 from pipeline.config import RunConfig
+from schema.consistency import inconsistencies
 from schema.loading import SpecError, load_spec
 from schema.spec import RankingSpec
 
@@ -35,6 +37,7 @@ def prepare(
     output: Path,
     *,
     routing: str | None = None,
+    bottom: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     reference: bool = False,
@@ -47,12 +50,17 @@ def prepare(
     """The spec with its overrides, and the run's configuration.
 
     Raises:
-      UsageError: the spec is wrong, the routing is unknown, no log file matches, a day of the window is missing or
-        there twice, `output` can't be written, or Beam's runner needs what was not given.
+      UsageError: the spec is wrong, the routing or bottom is unknown or doesn't go with it, no log file matches, a day
+        of the window is missing or there twice, `output` can't be written, or Beam's runner needs what was not given.
     """
     try:
-        spec = load_spec(spec_path).with_training(routing, epochs, batch_size, reference or None)
+        spec = load_spec(spec_path).with_training(routing, epochs, batch_size, reference or None, bottom)
         check_routing(spec.model.routing)
+        if spec.model.bottom not in BOTTOMS:
+            expected = ", ".join(BOTTOMS)
+            raise ValueError(f"model.bottom: unknown bottom {spec.model.bottom!r}, expected one of {expected}")
+        if problems := list(inconsistencies(spec)):
+            raise ValueError("\n".join(problems))
         config = RunConfig(
             logs=logs if "://" in logs else str(Path(logs).absolute()),
             output=str(output.absolute()),

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, input_dim, layer_sizes, per_task, shared
+from models.layers.arguments import (
+    PACKAGE,
+    TaskInputs,
+    at_least,
+    expert_counts,
+    input_dim,
+    layer_sizes,
+    per_task,
+    shared,
+)
 from models.layers.experts import Experts
 from models.layers.shared_rows import SharedRows, product
 
@@ -109,9 +118,9 @@ class GatedExtraction(tf.keras.layers.Layer):
         # One (experts, batch, units) per stream.
         pools = [pool(stream) for pool, stream in zip(self.pools, inputs, strict=True)]
         weights = self.gate_weights(inputs)
-        fused = [_fuse(weight, [own, pools[-1]]) for weight, own in zip(weights, pools[:-1], strict=False)]
+        fused = [fuse(weight, [own, pools[-1]]) for weight, own in zip(weights, pools[:-1], strict=False)]
         if self.shared_gate:
-            fused.append(_fuse(weights[-1], pools))
+            fused.append(fuse(weights[-1], pools))
         return fused
 
     def gate_weights(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -136,7 +145,7 @@ class GatedExtraction(tf.keras.layers.Layer):
         }
 
 
-def _fuse(weights: tf.Tensor, pools: Sequence[tf.Tensor]) -> tf.Tensor:
+def fuse(weights: tf.Tensor, pools: Sequence[tf.Tensor]) -> tf.Tensor:
     """`sum_e w[:, e] E_e` over the experts of several pools, without stacking them."""
     # (batch, experts) -> (experts, batch, 1)
     by_expert = tf.transpose(weights)[:, :, tf.newaxis]
@@ -185,9 +194,7 @@ class ProgressiveExtraction(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = at_least("tasks", tasks, 1)
         self.levels = at_least("levels", levels, 1)
-        self.task_experts = (task_experts,) * tasks if isinstance(task_experts, int) else tuple(task_experts)
-        if len(self.task_experts) != tasks:
-            raise ValueError(f"task_experts: expected one count or {tasks} (one per task), got {task_experts!r}")
+        self.task_experts = expert_counts(task_experts, self.tasks)
         self.extractions = [
             GatedExtraction(
                 self.task_experts,

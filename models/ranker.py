@@ -1,4 +1,4 @@
-"""The multi-task ranker: features -> encoder -> routing -> towers -> one probability per task."""
+"""The multi-task ranker: features -> bottom -> routing -> towers -> one probability per task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -6,9 +6,9 @@ from typing import Literal
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.encoder import FeatureEncoder
+from models.bottom import BOTTOMS
 from models.features import Features
-from models.layers import Towers
+from models.layers import SharedRows, Towers
 from models.layers.arguments import TaskInputs
 from models.routing import check_routing
 from models.tasks import RankingTask, loss_weight
@@ -46,10 +46,14 @@ class Ranker(tfrs.models.Model):
         super().__init__(name="ranker")
         routing = check_routing(spec.model.routing)
         tasks = len(spec.tasks)
-        names = [f"{task.name}_encoder" for task in spec.tasks] if routing.own_embeddings else ["encoder"]
+        own = [f"{task.name}_encoder" for task in spec.tasks] if routing.tables != "shared" else []
+        names = own + (["encoder"] if routing.tables != "own" else [])
         self.spec = spec
-        self.encoders = [FeatureEncoder(spec, table_sizes, name=name) for name in names]
-        self.routing = routing.build(spec.model, tasks)
+        # A bottom that is one task's alone, or the shared one beside those, gives one tensor.
+        self.encoders = [
+            BOTTOMS[spec.model.bottom](spec, table_sizes, 1 if len(names) > 1 else tasks, name) for name in names
+        ]
+        self.routing = routing.build(spec.model.model_copy(update={"task_experts": spec.task_experts}), tasks)
         self.towers = Towers(tasks, spec.model.tower_units, output_bias, name="towers")
         self.ranking_tasks = [RankingTask(task) for task in spec.tasks]
         self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
@@ -58,24 +62,25 @@ class Ranker(tfrs.models.Model):
         self._compiled_head = tf.function(self._head, jit_compile=True)
 
     def call(self, features: Features) -> dict[str, tf.Tensor]:
-        return self._outputs(self.encode(features))
+        return self._outputs(self._route(self.encode(features)))
 
     def score_candidates(self, features: Features) -> dict[str, tf.Tensor]:
         """What a call gives, for one user's candidates: the user's columns have one row, the candidates' one each.
 
         What is the user's alone is computed once. The ranker must have been called before.
         """
-        encoded = [encoder.encode_candidates(features) for encoder in self.encoders]
-        return self._outputs(encoded[0] if len(encoded) == 1 else [candidates.rows() for candidates in encoded])
+        encoded = _one_list([encoder.encode_candidates(features) for encoder in self.encoders])
+        if isinstance(encoded, list):
+            encoded = [part.rows() if isinstance(part, SharedRows) else part for part in encoded]
+        return self._outputs(self._route(encoded))
 
-    def encode(self, features: Features) -> tf.Tensor | list[tf.Tensor]:
-        """What the routing reads: one tensor for all tasks, or one per task where nothing is shared."""
-        encoded = [encoder(features) for encoder in self.encoders]
-        return encoded if len(encoded) > 1 else encoded[0]
+    def encode(self, features: Features) -> TaskInputs:
+        """What the routing reads: one tensor for all tasks, or a list, as the bottom and the routing have it."""
+        return _one_list([encoder(features) for encoder in self.encoders])
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
         head = self._compiled_head if self.compiled == "head" else self._head
-        logits = head(self.encode(inputs))
+        logits = head(dict(inputs), [encoder.embeddings(inputs) for encoder in self.encoders])
         weighted = []
         for task, ranking_task, logit in zip(self.spec.tasks, self.ranking_tasks, logits, strict=True):
             loss = ranking_task(inputs[label_name(task)], logit, inputs[space_name(task)], training=training)
@@ -112,13 +117,31 @@ class Ranker(tfrs.models.Model):
         reader = getattr(self.routing, "gate_weights", None)
         return reader(self.encode(features)) if reader else {}
 
-    def _outputs(self, encoded: TaskInputs) -> dict[str, tf.Tensor]:
-        logits = self._head(encoded)
+    def refinement_weights(self, features: Features) -> dict[str, dict[str, tf.Tensor]]:
+        """The mean weight that each task gives each field of its input (DTRN's refinement), if it has any."""
+        tasks = [task.name for task in self.spec.tasks]
+        readers = [getattr(encoder, "refinement_weights", None) for encoder in self.encoders]
+        weights = [weight for reader in readers if reader for weight in reader(features)]
+        return dict(zip(tasks, weights, strict=False))
+
+    def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}
 
-    def _head(self, encoded: TaskInputs) -> list[tf.Tensor]:
+    def _route(self, encoded: TaskInputs) -> list[tf.Tensor]:
         return self.towers(self.routing(encoded))
+
+    def _head(self, features: Features, values: list[dict[str, tf.Tensor]]) -> list[tf.Tensor]:
+        """All above the embedding tables: from what they gave to the logits."""
+        combined = [encoder.combine(features, value) for encoder, value in zip(self.encoders, values, strict=True)]
+        return self._route(_one_list(combined))
 
     def _step(self) -> tf.Tensor:
         optimizer = getattr(self, "optimizer", None)
         return optimizer.iterations if optimizer is not None else tf.constant(0, tf.int64)
+
+
+def _one_list(encoded: list[TaskInputs]) -> TaskInputs:
+    """What one encoder gives, as it is; what several give, each one tensor or a list of one, as one list."""
+    if len(encoded) == 1:
+        return encoded[0]
+    return [part for given in encoded for part in (given if isinstance(given, list | tuple) else [given])]

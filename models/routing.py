@@ -2,22 +2,36 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import tensorflow as tf
 
-from models.layers import ProgressiveExtraction, SharedBottom, SingleTask
+from models.layers import (
+    CrossStitch,
+    CustomizedSharing,
+    MultiGateMixture,
+    ProgressiveExtraction,
+    SharedBottom,
+    SingleTask,
+    StemExtraction,
+    TaskFusion,
+)
+from models.layers.arguments import expert_counts
 from schema.spec import Model
+
+# What embedding tables, and bottoms above them, there are: one for all tasks; one a task; one a task and a shared one.
+Tables = Literal["shared", "own", "own_and_shared"]
 
 
 @dataclass(frozen=True)
 class Routing:
     """How to build a routing: `build(model, tasks)` gives a layer of the interface that `models.layers` describes.
 
-    `own_embeddings` gives every task embedding tables of its own, so that nothing at all is shared.
+    `model.task_experts` is a count for all tasks, or one count per task in their order.
     """
 
     build: Callable[[Model, int], tf.keras.layers.Layer]
-    own_embeddings: bool = False
+    tables: Tables = "shared"
 
 
 def _bottom_units(model: Model) -> tuple[int, ...]:
@@ -31,11 +45,33 @@ def _extraction(model: Model, tasks: int, levels: int) -> ProgressiveExtraction:
     )
 
 
+def _mixture(model: Model, tasks: int, levels: int) -> MultiGateMixture:
+    """With as many experts as an extraction level has in all."""
+    own = expert_counts(model.task_experts, tasks)
+    return MultiGateMixture(tasks, sum(own) + model.shared_experts, model.expert_units, levels, name="routing")
+
+
+def _fusion(model: Model, tasks: int) -> TaskFusion:
+    return TaskFusion(tasks, model.levels, model.task_experts, model.shared_experts, model.expert_units, name="routing")
+
+
+def _stem(model: Model, tasks: int) -> StemExtraction:
+    return StemExtraction(
+        tasks, model.levels, model.task_experts, model.shared_experts, model.expert_units, name="routing"
+    )
+
+
 ROUTINGS: dict[str, Routing] = {
-    "single_task": Routing(lambda m, tasks: SingleTask(tasks, _bottom_units(m), name="routing"), own_embeddings=True),
+    "single_task": Routing(lambda m, tasks: SingleTask(tasks, _bottom_units(m), name="routing"), tables="own"),
     "shared_bottom": Routing(lambda m, tasks: SharedBottom(tasks, _bottom_units(m), name="routing")),
+    "customized_sharing": Routing(lambda m, tasks: CustomizedSharing(tasks, _bottom_units(m), name="routing")),
+    "cross_stitch": Routing(lambda m, tasks: CrossStitch(tasks, _bottom_units(m), name="routing")),
+    "mmoe": Routing(lambda m, tasks: _mixture(m, tasks, levels=1)),
+    "ml_mmoe": Routing(lambda m, tasks: _mixture(m, tasks, m.levels)),
     "cgc": Routing(lambda m, tasks: _extraction(m, tasks, levels=1)),
     "ple": Routing(lambda m, tasks: _extraction(m, tasks, m.levels)),
+    "adatt": Routing(_fusion),
+    "stem": Routing(_stem, tables="own_and_shared"),
 }
 
 

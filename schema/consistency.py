@@ -20,6 +20,7 @@ def inconsistencies(spec: RankingSpec) -> Iterator[str]:
     yield from _condition_problems(spec)
     yield from _slice_problems(spec)
     yield from _gate_problems(spec)
+    yield from _model_problems(spec)
 
 
 def _name_problems(spec: RankingSpec) -> Iterator[str]:
@@ -93,3 +94,33 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
         )
         if getattr(gate, wrong) is not None:
             yield f"gates.{name}.{wrong}: {name} is a {kind}, expected `{right}` or `max_drop`"
+
+
+def _model_problems(spec: RankingSpec) -> Iterator[str]:
+    names, experts = [task.name for task in spec.tasks], spec.model.task_experts
+    if isinstance(experts, dict):
+        for name in experts:
+            if name not in names:
+                yield f"model.task_experts.{name}: no such task, expected one of {', '.join(names)}"
+        for name in names:
+            if name not in experts:
+                yield f"model.task_experts: no expert for task {name!r}, expected a count for each task"
+    elif isinstance(experts, tuple) and len(experts) != len(names):
+        yield f"model.task_experts: got {len(experts)} counts, expected {len(names)}, one per task: {', '.join(names)}"
+    behaviours = [behaviour.name for behaviour in spec.behaviours]
+    for i, name in enumerate(spec.model.dtrn.behaviours or ()):
+        if name not in behaviours:
+            known = ", ".join(behaviours) or "none is declared"
+            yield f"model.dtrn.behaviours[{i}]: got {name!r}, which has no sequence, expected of `behaviours`: {known}"
+        if name in spec.model.dtrn.behaviours[:i]:
+            yield f"model.dtrn.behaviours[{i}]: got {name!r} twice"
+    if spec.model.bottom == "dtrn":
+        if not behaviours:
+            yield "model.bottom: got 'dtrn', which reads behaviour sequences, expected at least one of `behaviours`"
+        if "item_id" not in spec.model.embed_ids and not any(
+            feature.source == "items" and feature.kind != "multi" for feature in spec.features
+        ):
+            yield (
+                "model.bottom: got 'dtrn', whose sequences would hold nothing but ages, "
+                "expected `item_id` in model.embed_ids or an item feature that is not multi-valued"
+            )

@@ -71,7 +71,7 @@ def _problems(error: ValidationError) -> list[str]:
             # What concerns several parts already says where, a line each.
             return [f"  {line}" for line in problem["msg"].removeprefix("Value error, ").splitlines()]
         # A union reports each of its types under the type's name; one line for the value is enough.
-        where = _path(location[:-1] if location[-2:-1] == ("equals",) else location)
+        where = _path(location[:-1] if location[-2:-1] == ("equals",) else _without_tag(location))
         lines.setdefault(where, f"  {where}: {_message(problem)}")
     return list(lines.values())
 
@@ -112,6 +112,14 @@ def _inner_model(annotation: Any) -> Any:
     if hasattr(annotation, "model_fields"):
         return annotation
     return next((found for part in getattr(annotation, "__args__", ()) if (found := _inner_model(part))), None)
+
+
+def _without_tag(location: tuple) -> tuple:
+    """The place in the file: pydantic puts the form that was recognised after `task_experts`."""
+    if "task_experts" not in location:
+        return location
+    after = location.index("task_experts") + 1
+    return location[:after] + location[after + 1 :]
 
 
 def _path(location: tuple) -> str:

@@ -10,13 +10,24 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    model_validator,
+)
 
 from schema.consistency import inconsistencies
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="a lower-case identifier")]
 Column = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Experts = Annotated[int, Field(ge=1, le=64)]
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -31,6 +42,20 @@ def _duration(value: Any) -> int:
 
 def _one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return " or ".join(f"`{key}`" for key in keys)
+
+
+def _nonempty(value: tuple) -> tuple:
+    if not value:
+        raise ValueError("expected at least one")
+    return value
+
+
+def _form_of_experts(value: Any) -> str:
+    return "by_task" if isinstance(value, dict) else "list" if isinstance(value, list | tuple) else "count"
 
 
 # Seconds, written with a unit.
@@ -237,13 +262,45 @@ class Gate(_Frozen):
     max_drop: Annotated[float, Field(ge=0)] | None = None
 
 
+class Dtrn(_Frozen):
+    """The DTRN bottom: which behaviours each task reads by its own attention, and the sizes of what reads them."""
+
+    # None: all of them. Those that are not named are pooled, as in the plain bottom.
+    behaviours: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_nonempty)] | None = None
+    units: Annotated[int, Field(ge=1, le=1024)] = 32
+    heads: Annotated[int, Field(ge=1, le=64)] = 2
+    layers: Annotated[int, Field(ge=1, le=8)] = 1
+    feed_forward: Annotated[int, Field(ge=1, le=8192)] = 64
+    # The embeddings of tasks and behaviour types, and the hidden layer of the perceptrons that read them.
+    condition_dim: Annotated[int, Field(ge=1, le=1024)] = 8
+    condition_units: Annotated[int, Field(ge=1, le=1024)] = 16
+    # What the refinement's weights come from; what gets one; how much smaller its hidden layer is than its input.
+    refinement: Literal["double_sigmoid", "sigmoid", "linear", "none"] = "double_sigmoid"
+    refine: Literal["element", "field"] = "element"
+    reduction: Annotated[int, Field(ge=1, le=1024)] = 4
+
+    @model_validator(mode="after")
+    def _heads_divide_the_units(self) -> Self:
+        if self.units % self.heads:
+            raise ValueError(f"expected `units` to be a multiple of `heads`, got {self.units} and {self.heads}")
+        return self
+
+
 class Model(_Frozen):
     """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
 
     routing: Name = "ple"
+    bottom: Literal["plain", "dtrn"] = "plain"
+    dtrn: Dtrn = Dtrn()
     levels: Annotated[int, Field(ge=1, le=8)] = 2
-    task_experts: Annotated[int, Field(ge=1, le=64)] = 2
-    shared_experts: Annotated[int, Field(ge=1, le=64)] = 2
+    # A count for every task, one by task name, or a list in the order of the tasks.
+    task_experts: Annotated[
+        Annotated[Experts, Tag("count")]
+        | Annotated[tuple[Experts, ...], Field(strict=False), Tag("list")]
+        | Annotated[dict[str, Experts], Tag("by_task")],
+        Discriminator(_form_of_experts),
+    ] = 2
+    shared_experts: Experts = 2
     expert_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (64,)
     tower_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (32,)
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
@@ -262,16 +319,6 @@ class Training(_Frozen):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     patience: Annotated[int, Field(ge=0)] = 1
     seed: int = 1
-
-
-def _listed(keys: Sequence[str]) -> str:
-    return " or ".join(f"`{key}`" for key in keys)
-
-
-def _nonempty(value: tuple) -> tuple:
-    if not value:
-        raise ValueError("expected at least one")
-    return value
 
 
 # The features whose values, taken together, name a slice.
@@ -303,6 +350,19 @@ class RankingSpec(_Frozen):
 
     def features_of(self, source: str) -> tuple[Feature, ...]:
         return tuple(feature for feature in self.features if feature.source == source)
+
+    @property
+    def task_experts(self) -> tuple[int, ...]:
+        """How many experts of its own each task has in each level, in the order of the tasks."""
+        given = self.model.task_experts
+        if isinstance(given, int):
+            return (given,) * len(self.tasks)
+        return tuple(given[task.name] for task in self.tasks) if isinstance(given, dict) else given
+
+    @property
+    def dtrn_behaviours(self) -> tuple[str, ...]:
+        """The behaviours that the DTRN bottom reads by attention."""
+        return self.model.dtrn.behaviours or tuple(behaviour.name for behaviour in self.behaviours)
 
     def data_part(self) -> Self:
         """What defines the examples; the rest is at its defaults, so that a change of it leaves their caches valid."""

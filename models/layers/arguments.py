@@ -31,6 +31,14 @@ def layer_sizes(name: str, value: Any, minimum: int = 1) -> tuple[int, ...]:
     return sizes
 
 
+def expert_counts(value: Any, tasks: int) -> tuple[int, ...]:
+    """How many experts of its own each task has: `value` for all, or one count per task."""
+    counts = (value,) * tasks if isinstance(value, int) else tuple(value)
+    if len(counts) != tasks:
+        raise ValueError(f"task_experts: expected one count or {tasks} (one per task), got {value!r}")
+    return tuple(at_least("task_experts", count, 1) for count in counts)
+
+
 def per_task(inputs: TaskInputs, tasks: int) -> list[tf.Tensor]:
     """One tensor per task: a single tensor is everyone's, a list has one for each."""
     if not isinstance(inputs, list | tuple):

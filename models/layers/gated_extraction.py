@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, input_dim, layer_sizes, per_task, shared
+from models.layers.arguments import (
+    PACKAGE,
+    TaskInputs,
+    at_least,
+    expert_counts,
+    input_dim,
+    layer_sizes,
+    per_task,
+    shared,
+)
 from models.layers.experts import Experts
 from models.layers.joint_products import joint_products
 from models.layers.shared_rows import SharedRows, product
@@ -120,9 +129,9 @@ class GatedExtraction(tf.keras.layers.Layer):
         # One (batch, experts, units) per stream.
         pools = [pool.from_product(first) for pool, first in zip(self.pools, products, strict=False)]
         weights = [tf.nn.softmax(logits, axis=-1) for logits in products[len(pools) :]]
-        fused = [_fuse(weight, [own, pools[-1]]) for weight, own in zip(weights, pools[:-1], strict=False)]
+        fused = [fuse(weight, [own, pools[-1]], axis=1) for weight, own in zip(weights, pools[:-1], strict=False)]
         if self.shared_gate:
-            fused.append(_fuse(weights[-1], pools))
+            fused.append(fuse(weights[-1], pools, axis=1))
         return fused
 
     def gate_weights(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -147,12 +156,16 @@ class GatedExtraction(tf.keras.layers.Layer):
         }
 
 
-def _fuse(weights: tf.Tensor, pools: Sequence[tf.Tensor]) -> tf.Tensor:
-    """`sum_e w[:, e] E_e` over the experts of several pools `(batch, experts, units)`, without stacking them."""
-    parts = tf.split(weights, [int(pool.shape[1]) for pool in pools], axis=1)
-    return tf.add_n(
-        [tf.reduce_sum(part[:, :, tf.newaxis] * pool, axis=1) for part, pool in zip(parts, pools, strict=True)]
-    )
+def fuse(weights: tf.Tensor, pools: Sequence[tf.Tensor], axis: int = 0) -> tf.Tensor:
+    """`sum_e w[:, e] E_e` over the experts of several pools, without stacking them.
+
+    Args:
+      weights: `w`, `(batch, experts)`, the experts of all pools in their order.
+      pools: `(experts, batch, units)` each; with an `axis` of 1 `(batch, experts, units)`.
+    """
+    parts = tf.split(weights, [int(pool.shape[axis]) for pool in pools], axis=1)
+    by_expert = [(part if axis else tf.transpose(part))[:, :, tf.newaxis] for part in parts]
+    return tf.add_n([tf.reduce_sum(part * pool, axis=axis) for part, pool in zip(by_expert, pools, strict=True)])
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -196,9 +209,7 @@ class ProgressiveExtraction(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = at_least("tasks", tasks, 1)
         self.levels = at_least("levels", levels, 1)
-        self.task_experts = (task_experts,) * tasks if isinstance(task_experts, int) else tuple(task_experts)
-        if len(self.task_experts) != tasks:
-            raise ValueError(f"task_experts: expected one count or {tasks} (one per task), got {task_experts!r}")
+        self.task_experts = expert_counts(task_experts, self.tasks)
         self.extractions = [
             GatedExtraction(
                 self.task_experts,

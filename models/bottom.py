@@ -1,0 +1,13 @@
+"""The bottoms by name: what lies between the features and the routing."""
+
+from collections.abc import Callable, Mapping
+
+from models.encoder import FeatureEncoder
+from models.task_encoder import TaskEncoder
+from schema.spec import RankingSpec
+
+# `build(spec, table_sizes, tasks, name)` gives an encoder for so many tasks: `FeatureEncoder` or one of its kind.
+BOTTOMS: dict[str, Callable[[RankingSpec, Mapping[str, int], int, str], FeatureEncoder]] = {
+    "plain": lambda spec, sizes, tasks, name: FeatureEncoder(spec, sizes, name=name),
+    "dtrn": lambda spec, sizes, tasks, name: TaskEncoder(spec, sizes, tasks, name=name),
+}

@@ -1,0 +1,47 @@
+"""The embedding tables, and what they give for the columns of an example."""
+
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from models.features import Features, table_name
+from schema.columns import ExampleColumn
+
+
+class Embeddings(tf.keras.layers.Layer):
+    """The values of columns: an id's embedding, or a number with its indicator of being missing.
+
+    There is one table per vocabulary, shared by all columns of its ids. A missing number (NaN) is 0 with an indicator
+    of 1. Padded positions get row 0 of their table.
+
+    Args:
+      columns: what to look up.
+      table_sizes: rows of each table (`models.features.table_sizes`).
+      dim: the size of an embedding.
+
+    Input: dense features by name (`models.features.dense`). Output: by name, each with a last axis more.
+    """
+
+    def __init__(self, columns: Sequence[ExampleColumn], table_sizes: Mapping[str, int], dim: int, **kwargs):
+        super().__init__(**kwargs)
+        self.columns, self.table_sizes, self.dim = list(columns), dict(table_sizes), dim
+        self.tables: dict[str, tf.Variable] = {}
+
+    def build(self, input_shape) -> None:
+        for name, rows in self.table_sizes.items():
+            self.tables[name] = self.add_weight(name=f"{name}_embedding", shape=(rows, self.dim), initializer="uniform")
+        super().build(input_shape)
+
+    def call(self, features: Features) -> dict[str, tf.Tensor]:
+        return {column.name: self._values(column, features[column.name]) for column in self.columns}
+
+    def _values(self, column: ExampleColumn, values: tf.Tensor) -> tf.Tensor:
+        table = table_name(column)
+        if table is not None:
+            return tf.gather(self.tables[table], tf.maximum(values, 0))
+        missing = tf.math.is_nan(values)
+        return tf.stack([tf.where(missing, 0.0, values), tf.cast(missing, tf.float32)], axis=-1)
+
+    def size(self, column: ExampleColumn) -> int:
+        """The size of the last axis of a column's values."""
+        return self.dim if table_name(column) is not None else 2

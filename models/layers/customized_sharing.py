@@ -1,0 +1,43 @@
+"""Customized sharing: beside the network that all tasks share, one of its own for each."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from models.layers.arguments import PACKAGE, TaskInputs, at_least, layer_sizes, per_task, shared
+from models.layers.experts import Experts
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class CustomizedSharing(tf.keras.layers.Layer):
+    """`f_k(x) = [MLP_s(x), MLP_k(x)]`: what is shared and what is the task's own are apart, and never mixed by a gate.
+
+    Reference: Tang et al. (PLE), RecSys 2020: one of its single-level models, to which CGC adds experts and gates.
+
+    Args:
+      tasks: the number of tasks.
+      units: the layer sizes of the shared network and of each task's.
+
+    Input: `(batch, inputs)`, or a list of one such tensor per task (the shared network then reads their mean).
+    Output: a list of one `(batch, 2 * units[-1])` per task.
+
+    >>> [y.shape.as_list() for y in CustomizedSharing(tasks=2, units=(32, 16))(tf.ones([4, 8]))]
+    [[4, 32], [4, 32]]
+    """
+
+    def __init__(self, tasks: int, units: Sequence[int] | int, activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.tasks = at_least("tasks", tasks, 1)
+        self.units = layer_sizes("units", units)
+        self.activation = tf.keras.activations.get(activation)
+        self.shared = Experts(1, self.units, self.activation, name="shared")
+        self.own = Experts(self.tasks, self.units, self.activation, name="own")
+
+    def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
+        common = self.shared(shared(inputs, self.tasks))[0]
+        stacked = tf.stack(per_task(inputs, self.tasks)) if isinstance(inputs, list | tuple) else inputs
+        return [tf.concat([common, own], axis=-1) for own in tf.unstack(self.own(stacked), num=self.tasks)]
+
+    def get_config(self) -> dict:
+        activation = tf.keras.activations.serialize(self.activation)
+        return {**super().get_config(), "tasks": self.tasks, "units": self.units, "activation": activation}

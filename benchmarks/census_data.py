@@ -107,9 +107,10 @@ def _buckets(train: pl.Series, test: pl.Series, limit: int) -> tuple[tuple[np.nd
     """
     values = train.cast(pl.Float64).to_numpy()
     distinct, counts = np.unique(values, return_counts=True)
-    rest = values[values != distinct[counts.argmax()]]
-    quantiles = np.quantile(rest, np.linspace(0, 1, limit), method="lower")
-    boundaries = np.unique([*quantiles, distinct[counts.argmax()]])
+    frequent = distinct[counts.argmax()]
+    rest = np.sort(values[values != frequent])
+    quantiles = rest[np.linspace(0, len(rest) - 1, limit).astype(int)] if len(rest) else []
+    boundaries = np.unique([*quantiles, frequent])
     ids = tuple(np.searchsorted(boundaries, s.cast(pl.Float64).to_numpy(), side="right") for s in (train, test))
     return (ids[0], ids[1]), len(boundaries) + 1
 
@@ -117,7 +118,7 @@ def _buckets(train: pl.Series, test: pl.Series, limit: int) -> tuple[tuple[np.nd
 def _scaled(train: pl.Series, test: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """The logarithm, to mean 0 and deviation 1."""
     logs = [np.log1p(series.cast(pl.Float64).to_numpy()) for series in (train, test)]
-    mean, deviation = logs[0].mean(), logs[0].std()
+    mean, deviation = logs[0].mean(), logs[0].std() or 1.0
     return (logs[0] - mean) / deviation, (logs[1] - mean) / deviation
 
 

@@ -41,6 +41,7 @@ class TaskEncoder(FeatureEncoder):
             dtrn.heads,
             dtrn.feed_forward,
             dtrn.layers,
+            dtrn.block,
             dtrn.condition_dim,
             dtrn.condition_units,
             name="interest",

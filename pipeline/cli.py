@@ -90,6 +90,7 @@ def run(
     logs: LogsDir,
     output: Annotated[Path, typer.Option(help="The folder of the run: metadata, artifacts, pushed models.")],
     routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
+    bottom: Annotated[str | None, typer.Option(help="What the routing reads: plain or dtrn.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
     beam_arg: Annotated[
@@ -109,6 +110,7 @@ def run(
             logs,
             output,
             routing=routing,
+            bottom=bottom,
             epochs=epochs,
             batch_size=batch_size,
             beam_args=beam_arg or (),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import fingerprint
+from models.bottom import BOTTOMS
 from models.routing import check_routing
 from pipeline.config import IN_MEMORY, RunConfig
+from schema.consistency import inconsistencies
 from schema.loading import SpecError, load_spec
 from schema.spec import RankingSpec
 
@@ -33,6 +35,7 @@ def prepare(
     output: Path,
     *,
     routing: str | None = None,
+    bottom: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     beam_args: Sequence[str] = (),
@@ -41,10 +44,10 @@ def prepare(
     """The spec with its overrides, and the run's configuration.
 
     Raises:
-      UsageError: the spec is wrong, the routing is unknown, no log file matches, or `output` can't be written.
+      UsageError: the spec is wrong, the routing or the bottom is unknown, no log file matches, or `output` can't be written.
     """
     try:
-        spec = _overridden(load_spec(spec_path), routing=routing, epochs=epochs, batch_size=batch_size)
+        spec = _overridden(load_spec(spec_path), routing=routing, bottom=bottom, epochs=epochs, batch_size=batch_size)
         check_routing(spec.model.routing)
         config = RunConfig(
             logs=logs if "://" in logs else str(Path(logs).absolute()),
@@ -59,10 +62,17 @@ def prepare(
     return Prepared(spec, config)
 
 
-def _overridden(spec: RankingSpec, routing: str | None, **training: int | None) -> RankingSpec:
+def _overridden(spec: RankingSpec, routing: str | None, bottom: str | None, **training: int | None) -> RankingSpec:
     given = {key: value for key, value in training.items() if value is not None}
-    model = spec.model.model_copy(update={"routing": routing} if routing else {})
-    return spec.model_copy(update={"model": model, "training": spec.training.model_copy(update=given)})
+    chosen = {key: value for key, value in (("routing", routing), ("bottom", bottom)) if value is not None}
+    if bottom is not None and bottom not in BOTTOMS:
+        raise ValueError(f"model.bottom: unknown bottom {bottom!r}, expected one of {', '.join(BOTTOMS)}")
+    changed = spec.model_copy(
+        update={"model": spec.model.model_copy(update=chosen), "training": spec.training.model_copy(update=given)}
+    )
+    if problems := list(inconsistencies(changed)):
+        raise ValueError("\n".join(problems))
+    return changed
 
 
 def _check_writable(output: Path) -> None:

@@ -267,17 +267,18 @@ class Dtrn(_Frozen):
 
     # None: all of them. Those that are not named are pooled, as in the plain bottom.
     behaviours: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_nonempty)] | None = None
-    units: Annotated[int, Field(ge=1, le=1024)] = 32
-    heads: Annotated[int, Field(ge=1, le=64)] = 2
+    units: Annotated[int, Field(ge=1, le=1024)] = 16
+    heads: Annotated[int, Field(ge=1, le=64)] = 1
     layers: Annotated[int, Field(ge=1, le=8)] = 1
-    feed_forward: Annotated[int, Field(ge=1, le=8192)] = 64
+    feed_forward: Annotated[int, Field(ge=1, le=8192)] = 32
+    block: Literal["parallel", "sequential"] = "parallel"
     # The embeddings of tasks and behaviour types, and the hidden layer of the perceptrons that read them.
     condition_dim: Annotated[int, Field(ge=1, le=1024)] = 8
     condition_units: Annotated[int, Field(ge=1, le=1024)] = 16
     # What the refinement's weights come from; what gets one; how much smaller its hidden layer is than its input.
     refinement: Literal["double_sigmoid", "sigmoid", "linear", "none"] = "double_sigmoid"
     refine: Literal["element", "field"] = "element"
-    reduction: Annotated[int, Field(ge=1, le=1024)] = 4
+    reduction: Annotated[int, Field(ge=1, le=1024)] = 8
 
     @model_validator(mode="after")
     def _heads_divide_the_units(self) -> Self:

@@ -13,84 +13,110 @@ class MaskedAttention(tf.keras.layers.Layer):
 
     over real positions t only. What padded ones hold changes nothing, as long as it is finite and one is real.
 
-    `folded` computes the same without making keys and values of every position: `q W_q W_k^T` is compared with `x_t`
-    itself, and `W_v` applied to the one vector that was read. It is less work where queries are few.
-
     Reference: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.2.
 
     Args:
       heads: the number of heads; the size of a position is a multiple of it.
-      folded: which way to compute it; the weights and the result are the same.
 
-    Input: queries `(..., queries, dim)`; positions `(..., length, dim)`, whose leading axes broadcast with the
-    queries'; mask `(batch, length)`, true at real positions, where batch is the last of the leading axes.
-    Output: `(..., queries, dim)`.
+    Input: `x (..., length, dim)`, whose positions are the queries as well; mask `(batch, length)`, true at real
+    positions, where batch is the last of the leading axes. `read` has queries of their own.
+    Output: `(..., length, dim)`.
 
-    >>> x, mask = tf.ones([2, 5, 8]), tf.ones([2, 5], tf.bool)
-    >>> MaskedAttention(heads=2)(x, x, mask).shape
+    >>> MaskedAttention(heads=2)(tf.ones([2, 5, 8]), tf.ones([2, 5], tf.bool)).shape
     TensorShape([2, 5, 8])
 
     Raises:
       ValueError: no head, or a size that is no multiple of the number of heads.
     """
 
-    def __init__(self, heads: int, folded: bool = False, **kwargs):
+    def __init__(self, heads: int, **kwargs):
         super().__init__(**kwargs)
         self.heads = at_least("heads", heads, 1)
-        self.folded = bool(folded)
 
     def build(self, input_shape) -> None:
         self.dim = input_dim(input_shape)
         if self.dim % self.heads:
             raise ValueError(f"heads: expected a divisor of the inputs' size {self.dim}, got {self.heads}")
-        for name in ("query", "key", "value", "output"):
-            shape = (self.dim, self.dim)
-            setattr(self, f"{name}_kernel", self.add_weight(name=f"{name}_kernel", shape=shape))
-            if name != "key":
-                # A bias of the keys adds the same to every score of a query: softmax does not see it.
-                bias = self.add_weight(name=f"{name}_bias", shape=(self.dim,), initializer="zeros")
-                setattr(self, f"{name}_bias", bias)
+        # Queries, keys and values side by side. A bias of the keys would add the same to every score of a query.
+        self.kernel = self.add_weight(name="kernel", shape=(self.dim, 3 * self.dim), initializer=_side_by_side)
+        self.output_kernel = self.add_weight(name="output_kernel", shape=(self.dim, self.dim))
+        for name in ("query", "value", "output"):
+            bias = self.add_weight(name=f"{name}_bias", shape=(self.dim,), initializer="zeros")
+            setattr(self, f"{name}_bias", bias)
         super().build(input_shape)
 
-    def call(self, queries: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        asked = (tf.tensordot(queries, self.query_kernel, 1) + self.query_bias) * (self.dim // self.heads) ** -0.5
-        read = (self._folded if self.folded else self._plain)(self._by_head(asked), positions, mask)
-        # (..., heads, queries, dim / heads) -> (..., queries, dim)
-        side_by_side = _merged(tf.einsum("...hqd->...qhd", read))
-        return tf.tensordot(side_by_side + self.value_bias, self.output_kernel, 1) + self.output_bias
+    def call(self, inputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        asked, keys, values = tf.split(tf.tensordot(inputs, self.kernel, 1), 3, axis=-1)
+        asked, keys, values = (self._by_head(part) for part in (self._scaled(asked), keys, values))
+        scores = tf.matmul(asked, keys, transpose_b=True)
+        return self._joined(_mean(scores, mask[:, tf.newaxis, tf.newaxis, :], values))
 
-    def _plain(self, asked: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        keys = self._by_head(tf.tensordot(positions, self.key_kernel, 1))
-        values = self._by_head(tf.tensordot(positions, self.value_kernel, 1))
-        weights = masked_softmax(tf.matmul(asked, keys, transpose_b=True), mask[:, tf.newaxis, tf.newaxis, :])
-        return tf.matmul(weights, values)
+    def read(self, queries: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+        """What queries read of `x scale_c + shift_c`, for each condition c.
 
-    def _folded(self, asked: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        Neither that, nor keys and values of every position are made: what a query is compared with the positions by,
+        `scale_c * (q W_q W_k^T)`, and the one vector that it reads take their place. A shift adds the same to every
+        score of a query, and itself to what is read.
+
+        Args:
+          queries: `(batch, queries, dim)`.
+          x: `(1, batch, length, dim)`, which all conditions read, or `(conditions, batch, length, dim)`.
+          mask: `(batch, length)`.
+          scale, shift: `(conditions, dim)`.
+
+        Returns:
+          `(conditions, batch, queries, dim)`. Queries and `x` may have a batch of 1 each.
+        """
+        query_kernel, *others = tf.split(self.kernel, 3, axis=-1)
         # (heads, dim, dim / heads)
-        keys, values = (self._by_head(kernel) for kernel in (self.key_kernel, self.value_kernel))
-        asked = tf.matmul(asked, keys, transpose_b=True)
-        queries = tf.shape(asked)[-2]
-        # (..., heads * queries, dim): every head is a query of its own.
-        flat = tf.reshape(asked, tf.concat([tf.shape(asked)[:-3], [self.heads * queries, self.dim]], axis=0))
-        weights = masked_softmax(tf.matmul(flat, positions, transpose_b=True), mask[:, tf.newaxis, :])
-        read = tf.matmul(weights, positions)
-        read = tf.reshape(read, tf.concat([tf.shape(read)[:-2], [self.heads, queries, self.dim]], axis=0))
-        return tf.matmul(read, values)
+        keys, values = (self._by_head(kernel) for kernel in others)
+        asked = tf.matmul(self._by_head(self._scaled(tf.tensordot(queries, query_kernel, 1))), keys, transpose_b=True)
+        batch, count, conditions = tf.shape(asked)[0], tf.shape(asked)[2], scale.shape[0]
+        each = [conditions, 1, 1, 1, self.dim]
+        # (conditions, batch, heads, queries, dim)
+        asked = asked[tf.newaxis] * tf.reshape(scale, each)
+        if x.shape[0] == 1:
+            # Every condition and head is a query of its own of the one sequence.
+            asked = tf.reshape(tf.einsum("cbhqd->bchqd", asked), [1, batch, conditions * self.heads * count, self.dim])
+        else:
+            asked = tf.reshape(asked, [conditions, batch, self.heads * count, self.dim])
+        read = _mean(tf.matmul(asked, x, transpose_b=True), mask[:, tf.newaxis, :], x)
+        if x.shape[0] == 1:
+            read = tf.einsum("bchqd->cbhqd", tf.reshape(read, [batch, conditions, self.heads, count, self.dim]))
+        else:
+            read = tf.reshape(read, [conditions, batch, self.heads, count, self.dim])
+        return self._joined(tf.matmul(read * tf.reshape(scale, each) + tf.reshape(shift, each), values))
+
+    def _scaled(self, asked: tf.Tensor) -> tf.Tensor:
+        return (asked + self.query_bias) * (self.dim // self.heads) ** -0.5
 
     def _by_head(self, x: tf.Tensor) -> tf.Tensor:
         """`(..., n, dim)` to `(..., heads, n, dim / heads)`."""
         split = tf.reshape(x, tf.concat([tf.shape(x)[:-1], [self.heads, self.dim // self.heads]], axis=0))
         return tf.einsum("...nhd->...hnd", split)
 
+    def _joined(self, read: tf.Tensor) -> tf.Tensor:
+        """`(..., heads, n, dim / heads)` to `(..., n, dim)`."""
+        side_by_side = tf.einsum("...hnd->...nhd", read)
+        joined = tf.reshape(side_by_side, tf.concat([tf.shape(side_by_side)[:-2], [self.dim]], axis=0))
+        return tf.tensordot(joined + self.value_bias, self.output_kernel, 1) + self.output_bias
+
     def get_config(self) -> dict:
-        return {**super().get_config(), "heads": self.heads, "folded": self.folded}
+        return {**super().get_config(), "heads": self.heads}
 
 
-def masked_softmax(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Softmax over the last axis; exactly 0 where the mask is false, if it is true anywhere."""
-    return tf.nn.softmax(tf.where(mask, scores, scores.dtype.min))
+def _mean(scores: tf.Tensor, mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """`softmax(scores) values` over the real positions; what a padded one weighs is exactly 0, if any is real.
+
+    Divides what was summed, not every weight.
+    """
+    scores = tf.where(mask, scores, scores.dtype.min)
+    # The largest cancels in the quotient; subtracting it keeps the exponential finite.
+    weights = tf.exp(scores - tf.stop_gradient(tf.reduce_max(scores, axis=-1, keepdims=True)))
+    return tf.matmul(weights, values) / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
-def _merged(x: tf.Tensor) -> tf.Tensor:
-    """`(..., n, a, b)` to `(..., n, a * b)`."""
-    return tf.reshape(x, tf.concat([tf.shape(x)[:-2], [x.shape[-2] * x.shape[-1]]], axis=0))
+def _side_by_side(shape, dtype=None, **kwargs) -> tf.Tensor:
+    """The square matrices of `(dim, 3 dim)`, each drawn with its own fan-out."""
+    # One initializer would give the same values each time.
+    return tf.concat([tf.keras.initializers.GlorotUniform()((shape[0], shape[0]), dtype) for _ in range(3)], axis=1)

@@ -37,9 +37,18 @@ class ConditionalLayerNorm(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+        scale, shift = self.conditioned(scale, shift)
+        return self.normalised(inputs) * scale + shift
+
+    def normalised(self, inputs: tf.Tensor) -> tf.Tensor:
+        """`(x - m) / d`, which no condition changes."""
         centred = inputs - tf.reduce_mean(inputs, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        return centred * tf.math.rsqrt(variance + self.epsilon) * (scale * self.gamma) + (shift + self.beta)
+        return centred * tf.math.rsqrt(variance + self.epsilon)
+
+    def conditioned(self, scale: tf.Tensor, shift: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`g_c g` and `b_c + b`."""
+        return scale * self.gamma, shift + self.beta
 
     def get_config(self) -> dict:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -11,13 +11,18 @@ from models.layers.conditional_norm import ConditionalLayerNorm
 class ConditionalTransformer(tf.keras.layers.Layer):
     """Encodes a sequence and decodes it for queries, once for each of c conditions.
 
-        h = x;  for each layer:  h = CLN(h + SelfAttention(h));  h = CLN(h + FFN(h))       encoder
-        o = CLN(q + Attention(q, h));  o = CLN(o + FFN(o))                                 decoder
+        h = x;  for each layer:  h = CLN(h + SelfAttention(h) + FFN(h))               encoder, `parallel`
+                            or:  h = CLN(h + SelfAttention(h));  h = CLN(h + FFN(h))  `sequential`
+        o = CLN(q + Attention(q, h));  o = CLN(o + FFN(o))                            decoder
 
-    `FFN(h) = relu(h W + b) V + c`; every CLN is conditioned, all else is the same for every condition. *Inference*: one
-    encoder as deep as `layers` says, one decoder layer without self-attention among queries (candidates don't see each
-    other), and norms after the residual, as in the original transformer. It follows that the first self-attention and
-    all that a norm does but its last scaling don't depend on the condition: they are computed once.
+    `FFN(h) = relu(h W + b) V + c`; every CLN is conditioned, all else is the same for every condition.
+
+    *Inference*, as the paper says no more than that one transformer is shared and its norms are conditioned: the norms
+    come after the residuals; an encoder as deep as `layers` says, and one decoder layer without self-attention among
+    queries (candidates don't see each other); and the block. `sequential` is that of the original transformer.
+    `parallel`, known from language models (Wang and Komatsuzaki, GPT-J, 2021), has one norm a layer: with one layer all
+    that the encoder does but the norm's scale and shift is the same for every condition and computed once, and scale
+    and shift go over to the decoder's few queries.
 
     Reference: Liu et al. (DTRN), CIKM 2023; Vaswani et al., "Attention Is All You Need", NeurIPS 2017.
 
@@ -25,9 +30,10 @@ class ConditionalTransformer(tf.keras.layers.Layer):
       heads: heads of each attention.
       feed_forward: the hidden size of each FFN.
       layers: encoder layers.
+      block: `parallel` or `sequential`.
 
     Attributes:
-      norms: the number of layer-norm positions, two an encoder layer and two in the decoder.
+      norms: the number of layer-norm positions: one or two an encoder layer, and two in the decoder.
 
     Input: `x (batch, length, dim)`; mask `(batch, length)`, true at real positions; queries `(batch, queries, dim)`;
     scale and shift, `(norms, conditions, dim)`. One sequence may serve all queries: the batch is then 1.
@@ -37,19 +43,32 @@ class ConditionalTransformer(tf.keras.layers.Layer):
     >>> scale, shift = tf.ones([transformer.norms, 3, 8]), tf.zeros([transformer.norms, 3, 8])
     >>> transformer(tf.ones([4, 5, 8]), tf.ones([4, 5], tf.bool), tf.ones([4, 1, 8]), scale, shift).shape
     TensorShape([3, 4, 1, 8])
+
+    Raises:
+      ValueError: a count below 1, or another block.
     """
 
-    def __init__(self, heads: int, feed_forward: int, layers: int = 1, **kwargs):
+    def __init__(self, heads: int, feed_forward: int, layers: int = 1, block: str = "parallel", **kwargs):
         super().__init__(**kwargs)
         self.heads = at_least("heads", heads, 1)
         self.feed_forward = at_least("feed_forward", feed_forward, 1)
         self.layers = at_least("layers", layers, 1)
-        self.norms = 2 * self.layers + 2
-        names = [f"encoder_{layer}" for layer in range(1, self.layers + 1)]
+        if block not in ("parallel", "sequential"):
+            raise ValueError(f"block: expected parallel or sequential, got {block!r}")
+        self.block = block
+        self.norms = (self.layers if block == "parallel" else 2 * self.layers) + 2
+        names = [*(f"encoder_{layer}" for layer in range(1, self.layers + 1)), "decoder"]
         self.attentions = [MaskedAttention(self.heads, name=f"{name}_attention") for name in names]
-        self.attentions.append(MaskedAttention(self.heads, folded=True, name="decoder_attention"))
-        self.networks = [_FeedForward(self.feed_forward, name=f"{name}_ffn") for name in [*names, "decoder"]]
+        self.networks = [_FeedForward(self.feed_forward, name=f"{name}_ffn") for name in names]
         self.layer_norms = [ConditionalLayerNorm(name=f"norm_{position}") for position in range(1, self.norms + 1)]
+
+    def build(self, input_shape) -> None:
+        # The decoder's attention and the encoder's last norm are used in parts, and not called.
+        for layer in (self.attentions[-1], self.layer_norms[-3]):
+            with tf.name_scope(layer.name):
+                layer.build(input_shape)
+                layer.built = True
+        super().build(input_shape)
 
     def call(self, x: tf.Tensor, mask: tf.Tensor, queries: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
         def norm(position: int, values: tf.Tensor) -> tf.Tensor:
@@ -57,16 +76,27 @@ class ConditionalTransformer(tf.keras.layers.Layer):
             condition = [part[position][:, tf.newaxis, tf.newaxis, :] for part in (scale, shift)]
             return self.layer_norms[position](values, *condition)
 
-        # (1, batch, length, dim) until the first norm, and (conditions, batch, length, dim) from there on
-        hidden = x[tf.newaxis]
-        for layer in range(self.layers):
-            hidden = norm(2 * layer, hidden + self.attentions[layer](hidden, hidden, mask))
-            hidden = norm(2 * layer + 1, hidden + self.networks[layer](hidden))
-        decoded = norm(self.norms - 2, queries + self.attentions[-1](queries, hidden, mask))
-        return norm(self.norms - 1, decoded + self.networks[-1](decoded))
+        # (1, batch, length, dim) until a norm is scaled and shifted, (conditions, batch, length, dim) from there on
+        hidden, position = x[tf.newaxis], 0
+        for layer, (attention, network) in enumerate(zip(self.attentions[:-1], self.networks[:-1], strict=True)):
+            if self.block == "parallel":
+                hidden += attention(hidden, mask) + network(hidden)
+            else:
+                hidden = norm(position, hidden + attention(hidden, mask))
+                hidden += network(hidden)
+                position += 1
+            if layer < self.layers - 1:
+                hidden = norm(position, hidden)
+                position += 1
+        last = self.layer_norms[position]
+        read = self.attentions[-1].read(
+            queries, last.normalised(hidden), mask, *last.conditioned(scale[position], shift[position])
+        )
+        decoded = norm(position + 1, queries + read)
+        return norm(position + 2, decoded + self.networks[-1](decoded))
 
     def get_config(self) -> dict:
-        own = {"heads": self.heads, "feed_forward": self.feed_forward, "layers": self.layers}
+        own = {"heads": self.heads, "feed_forward": self.feed_forward, "layers": self.layers, "block": self.block}
         return {**super().get_config(), **own}
 
 

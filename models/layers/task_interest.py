@@ -25,7 +25,7 @@ class TaskInterest(tf.keras.layers.Layer):
       tasks: the number of tasks.
       behaviours: the number of behaviour types.
       units: the size of what each task reads of each behaviour.
-      heads, feed_forward, layers: the transformer's (`ConditionalTransformer`).
+      heads, feed_forward, layers, block: the transformer's (`ConditionalTransformer`).
       condition_dim: the size of the task and behaviour embeddings.
       condition_units: the hidden size of the hypernetwork's perceptrons.
 
@@ -51,6 +51,7 @@ class TaskInterest(tf.keras.layers.Layer):
         heads: int = 2,
         feed_forward: int = 64,
         layers: int = 1,
+        block: str = "parallel",
         condition_dim: int = 8,
         condition_units: int = 16,
         **kwargs,
@@ -61,7 +62,7 @@ class TaskInterest(tf.keras.layers.Layer):
         self.units = at_least("units", units, 1)
         self.condition_dim = at_least("condition_dim", condition_dim, 1)
         self.projection = tf.keras.layers.Dense(self.units, name="projection")
-        self.transformer = ConditionalTransformer(heads, feed_forward, layers, name="transformer")
+        self.transformer = ConditionalTransformer(heads, feed_forward, layers, block, name="transformer")
         self.hypernetwork = HyperNetwork(self.transformer.norms, self.units, units=condition_units, name="hypernetwork")
 
     def build(self, input_shape) -> None:
@@ -97,6 +98,7 @@ class TaskInterest(tf.keras.layers.Layer):
             "heads": transformer.heads,
             "feed_forward": transformer.feed_forward,
             "layers": transformer.layers,
+            "block": transformer.block,
             "condition_dim": self.condition_dim,
             "condition_units": self.hypernetwork.units,
         }

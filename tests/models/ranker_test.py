@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from models import reading
+from models.bottom import BOTTOMS
 from models.features import model_columns, table_name, table_sizes
 from models.optimizer import LazyAdam, evaluation_function, training_function, what_to_compile
 from models.ranker import Ranker
@@ -26,9 +27,12 @@ def batch(spec, transformed) -> dict[str, tf.Tensor]:
 
 @pytest.fixture(scope="module")
 def build(spec, transformed):
-    def built(compiled="nothing", bias=None, **update) -> Ranker:
+    def built(compiled="nothing", bias=None, lean=False, **update) -> Ranker:
         tf.keras.utils.set_random_seed(1)
         changed = with_model(spec, **update)
+        if lean:
+            # Fewer columns, for time's sake.
+            changed = changed.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
         model = Ranker(changed, sizes_of(changed, transformed), bias, compiled=compiled)
         model.compile(optimizer=LazyAdam(0.01))
         return model
@@ -40,18 +44,28 @@ def rows(batch, index) -> dict[str, tf.Tensor]:
     return {name: tf.gather(values, index) for name, values in batch.items()}
 
 
+@pytest.mark.parametrize("bottom", BOTTOMS)
 @pytest.mark.parametrize("routing", ROUTINGS)
-def test_every_routing_gives_one_probability_a_task(build, batch, routing):
-    outputs = build(routing=routing)(batch)
+def test_every_routing_gives_one_probability_a_task_on_every_bottom(build, batch, routing, bottom):
+    outputs = build(routing=routing, bottom=bottom)(batch)
     assert list(outputs) == ["click", "completion", "like"]
     for output in outputs.values():
         assert output.shape == (64, 1)
         assert 0.0 < float(tf.reduce_min(output)) <= float(tf.reduce_max(output)) < 1.0
 
 
-@pytest.mark.parametrize(("routing", "compiled"), [*((name, "nothing") for name in ROUTINGS), ("ple", "step")])
-def test_every_routing_learns(build, batch, routing, compiled):
-    model = build(compiled, routing=routing)
+@pytest.mark.parametrize(
+    ("routing", "bottom", "compiled"),
+    [
+        *((name, "plain", "nothing") for name in ROUTINGS),
+        *((name, "dtrn", "nothing") for name in ("single_task", "stem")),
+        ("ple", "plain", "step"),
+        ("ple", "dtrn", "step"),
+        ("ple", "dtrn", "head"),
+    ],
+)
+def test_every_routing_learns(build, batch, routing, bottom, compiled):
+    model = build(compiled, lean=True, routing=routing, bottom=bottom)
     model(batch)
     step = training_function(model)
     losses = [float(step(batch)) for _ in range(30)]
@@ -65,34 +79,58 @@ def test_a_batch_of_one_is_scored_like_the_same_row_of_many(build, batch):
         np.testing.assert_allclose(many[task][3:4], one[task], rtol=1e-5)
 
 
+@pytest.mark.parametrize("bottom", BOTTOMS)
 @pytest.mark.parametrize("routing", ROUTINGS)
-@pytest.mark.parametrize("count", [0, 1, 64])
-def test_candidates_of_one_user_score_as_the_same_rows_do(build, spec, batch, routing, count):
-    model = build(routing=routing)
+def test_candidates_of_one_user_score_as_the_same_rows_do(build, spec, batch, routing, bottom):
+    model = build(routing=routing, bottom=bottom)
     model(batch)
-    user, written_out = {}, {}
-    for column in model_columns(spec):
-        values = batch[column.name]
-        user[column.name] = values[:1] if column.side == "user" else values[:count]
-        written_out[column.name] = tf.repeat(values[:1], count, axis=0) if column.side == "user" else values[:count]
-    expected = model(written_out)
-    for task, output in model.score_candidates(user).items():
-        assert output.shape == (count, 1)
-        np.testing.assert_allclose(output, expected[task], atol=1e-6)
+    disturb(model)
+    for count in (0, 1, 64):
+        user, written_out = {}, {}
+        for column in model_columns(spec):
+            values = batch[column.name]
+            user[column.name] = values[:1] if column.side == "user" else values[:count]
+            written_out[column.name] = tf.repeat(values[:1], count, axis=0) if column.side == "user" else values[:count]
+        expected = model(written_out)
+        for task, output in model.score_candidates(user).items():
+            assert output.shape == (count, 1)
+            np.testing.assert_allclose(output, expected[task], atol=1e-5)
 
 
-def test_empty_sequences_and_missing_numbers_are_fine(build, spec, batch):
+def disturb(model) -> None:
+    """As after some training: what starts from 0 or 1 for every task no longer has it."""
+    random = np.random.default_rng(3)
+    for variable in model.trainable_variables:
+        variable.assign_add(random.normal(scale=0.1, size=variable.shape))
+
+
+@pytest.mark.parametrize("bottom", BOTTOMS)
+def test_empty_sequences_and_missing_numbers_are_fine(build, spec, batch, bottom):
     bare = dict(batch)
     for column in model_columns(spec):
         if column.ragged:
             bare[column.name] = tf.fill(tf.shape(batch[column.name]), tf.cast(-1, batch[column.name].dtype))
         elif table_name(column) is None:
             bare[column.name] = tf.fill(tf.shape(batch[column.name]), np.float32(np.nan))
-    model = build()
+    model = build(bottom=bottom)
     model(bare)
     loss = training_function(model)(bare)
     assert np.isfinite(float(loss))
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@pytest.mark.parametrize("bottom", BOTTOMS)
+def test_what_padded_positions_hold_changes_nothing_to_the_bit(build, spec, batch, bottom):
+    model, dirty = build(bottom=bottom), dict(batch)
+    model(batch)
+    disturb(model)
+    for behaviour in spec.behaviours:
+        padded = batch[f"{behaviour.name}_age_s"] < 0
+        for column in model_columns(spec):
+            if column.behaviour == behaviour.name and not column.name.endswith("_age_s"):
+                dirty[column.name] = tf.where(padded, tf.cast(1, batch[column.name].dtype), batch[column.name])
+    for task, output in model(batch).items():
+        np.testing.assert_array_equal(output, model(dirty)[task])
 
 
 def test_wider_padding_changes_nothing(build, batch):
@@ -191,10 +229,12 @@ def test_evaluation_changes_no_weight(build, batch):
             np.testing.assert_array_equal(variable, value)
 
 
-def test_weights_round_trip_through_a_file(build, batch, tmp_path):
-    model, other = build(), build()
+@pytest.mark.parametrize("bottom", BOTTOMS)
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_weights_round_trip_through_a_file(build, batch, tmp_path, routing, bottom):
+    model, other = (build(lean=True, routing=routing, bottom=bottom) for _ in range(2))
     model(batch), other(batch)
-    training_function(model)(batch)
+    disturb(model)
     model.save_weights(str(tmp_path / "weights.h5"))
     other.load_weights(str(tmp_path / "weights.h5"))
     for task, output in model(batch).items():
@@ -226,3 +266,44 @@ def test_large_tables_get_sparse_updates_and_short_trainings_are_not_compiled():
     assert what_to_compile({"a": 1_000}, 16, steps=10_000) == "step"
     assert what_to_compile({"a": 1_000}, 16, steps=10) == "nothing"
     assert what_to_compile({"a": 1_000_000}, 16, steps=10_000) == "head"
+
+
+def test_each_task_has_its_own_representation_on_dtrn(build, batch):
+    model = build(bottom="dtrn")
+    alike = model.encode(batch)
+    for own in alike[1:]:
+        np.testing.assert_array_equal(alike[0], own)
+    disturb(model)
+    first, second, _ = model.encode(batch)
+    assert np.abs(first - second).max() > 1e-2
+
+
+def test_behaviours_that_dtrn_is_not_given_are_pooled(build, spec, batch):
+    chosen = spec.model.dtrn.model_copy(update={"behaviours": ("liked",)})
+    model = build(bottom="dtrn", dtrn=chosen)
+    model(batch)
+    (encoder,) = model.encoders
+    assert set(encoder.pooling) == {"tags", "watched"}
+    assert encoder.interest.behaviours == 1
+
+
+@pytest.mark.parametrize(("refinement", "refine"), [("none", "element"), ("sigmoid", "field"), ("linear", "element")])
+def test_how_dtrn_refines_is_configured(build, spec, batch, refinement, refine):
+    dtrn = spec.model.dtrn.model_copy(update={"refinement": refinement, "refine": refine, "block": "sequential"})
+    model = build(bottom="dtrn", dtrn=dtrn)
+    model(batch)
+    weights = model.refinement_weights(batch)
+    if refinement == "none":
+        assert weights == {}
+    else:
+        assert set(weights) == {"click", "completion", "like"}
+        fields = {"user_id", "author", "watched (history)", "liked (interest)"}
+        assert fields < set(weights["like"])
+        start = 0.5 if refinement == "sigmoid" else 1.0
+        np.testing.assert_allclose(list(weights["like"].values()), start)
+
+
+def test_experts_may_be_counted_by_task(build, batch):
+    model = build(task_experts={"click": 1, "like": 3, "completion": 2})
+    shapes = {name: value.shape[1] for name, value in model.gate_weights(batch).items()}
+    assert [shapes[f"level_2/task_{k}"] for k in range(3)] == [1 + 2, 2 + 2, 3 + 2]

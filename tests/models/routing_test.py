@@ -1,7 +1,16 @@
 import pytest
 import tensorflow as tf
 
-from models.layers import ProgressiveExtraction, SharedBottom, SingleTask
+from models.layers import (
+    CrossStitch,
+    CustomizedSharing,
+    MultiGateMixture,
+    ProgressiveExtraction,
+    SharedBottom,
+    SingleTask,
+    StemExtraction,
+    TaskFusion,
+)
 from models.routing import ROUTINGS, check_routing
 from schema.spec import Model
 
@@ -9,7 +18,8 @@ from schema.spec import Model
 @pytest.mark.parametrize("name", ROUTINGS)
 def test_every_routing_builds_from_the_default_model(name):
     routing = check_routing(name).build(Model(), 3)
-    assert [output.shape.as_list() for output in routing(tf.ones([2, 5]))] == [[2, 64]] * 3
+    units = 128 if name == "customized_sharing" else 64
+    assert [output.shape.as_list() for output in routing(tf.ones([2, 5]))] == [[2, units]] * 3
 
 
 def test_names_stand_for_what_they_say():
@@ -17,15 +27,25 @@ def test_names_stand_for_what_they_say():
     assert {name: type(layer) for name, layer in built.items()} == {
         "single_task": SingleTask,
         "shared_bottom": SharedBottom,
+        "customized_sharing": CustomizedSharing,
+        "cross_stitch": CrossStitch,
+        "mmoe": MultiGateMixture,
+        "ml_mmoe": MultiGateMixture,
         "cgc": ProgressiveExtraction,
         "ple": ProgressiveExtraction,
+        "adatt": TaskFusion,
+        "stem": StemExtraction,
     }
     assert (built["cgc"].levels, built["ple"].levels) == (1, 2)
+    assert (built["mmoe"].levels, built["ml_mmoe"].levels) == (1, 2)
+    # As many experts in a level as an extraction level has in all.
+    assert built["mmoe"].experts == built["ml_mmoe"].experts == 2 + 2 + 2
     assert built["single_task"].units == built["shared_bottom"].units == (64, 64)
 
 
 def test_an_unknown_routing_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValueError, match="unknown routing 'plee', expected one of cgc, ple, shared_bottom, single_task"
+        ValueError,
+        match="unknown routing 'plee', expected one of adatt, cgc, cross_stitch, customized_sharing, ml_mmoe",
     ):
         check_routing("plee")

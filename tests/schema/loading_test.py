@@ -151,6 +151,40 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (["gates", "completion"], {"auc": 0.5}, "gates.completion.auc: completion is a regression, expected `mse`"),
         # The model's shape.
         (["model"], {"task_experts": 0}, "model.task_experts: Input should be greater than or equal to 1, got 0 (int)"),
+        (
+            ["model"],
+            {"task_experts": {"like": 0}},
+            "model.task_experts.like: Input should be greater than or equal to 1, got 0 (int)",
+        ),
+        (
+            ["model"],
+            {"task_experts": {"view_through": 1, "completion": 1, "like": 1, "comment": 1}},
+            "model.task_experts: no expert for task 'share', expected a count for each task",
+        ),
+        (
+            ["model"],
+            {"task_experts": {"likes": 1}},
+            "model.task_experts.likes: no such task, expected one of view_through, completion, like, share, comment",
+        ),
+        (["model"], {"task_experts": [1, 2]}, "model.task_experts: got 2 counts, expected 5, one per task"),
+        (["model"], {"task_experts": "two"}, "model.task_experts: Input should be a valid integer, got 'two' (str)"),
+        (["model"], {"bottom": "deep"}, "model.bottom: Input should be 'plain' or 'dtrn', got 'deep' (str)"),
+        (
+            ["model"],
+            {"bottom": "dtrn", "dtrn": {"behaviours": ["liked", "bought"]}},
+            "model.dtrn.behaviours[1]: got 'bought', which has no sequence, expected of `behaviours`: watched, liked",
+        ),
+        (["model"], {"dtrn": {"behaviours": ["liked"] * 2}}, "model.dtrn.behaviours[1]: got 'liked' twice"),
+        (
+            ["model"],
+            {"dtrn": {"units": 10, "heads": 4}},
+            "model.dtrn: expected `units` to be a multiple of `heads`, got 10 and 4",
+        ),
+        (
+            ["model"],
+            {"dtrn": {"unit": 8}},
+            "model.dtrn.unit: unknown key, got 8 (int); expected one of behaviours, units",
+        ),
         (["model"], {"levels": 0}, "model.levels: Input should be greater than or equal to 1, got 0 (int)"),
         (
             ["model"],
@@ -183,6 +217,17 @@ def test_what_is_wrong_is_named_with_its_path(tmp_path, where, value, expected):
 def test_what_is_wrong_in_an_event_log_is_named_with_its_path(tmp_path, where, value, expected):
     found = problems(tmp_path, edited(DESKDROP, where, value))
     assert any(line.startswith(expected) for line in found), found
+
+
+def test_dtrn_needs_behaviours_and_something_of_the_item_in_them(tmp_path):
+    declared = yaml.safe_load(DESKDROP.read_text())
+    declared["model"] = {"bottom": "dtrn", "embed_ids": ["user_id"]}
+    (line,) = problems(tmp_path, yaml.safe_dump(declared))
+    assert line.startswith("model.bottom: got 'dtrn', whose sequences would hold nothing but ages, expected `item_id`")
+    declared["model"]["embed_ids"] = ["item_id"]
+    declared["behaviours"] = []
+    (line,) = problems(tmp_path, yaml.safe_dump(declared))
+    assert line == "model.bottom: got 'dtrn', which reads behaviour sequences, expected at least one of `behaviours`"
 
 
 def test_every_problem_is_told_at_once(tmp_path):

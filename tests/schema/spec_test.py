@@ -47,6 +47,25 @@ def test_one_file_pattern_stands_without_a_list():
     assert events_spec().log.files == ("*.csv",)
 
 
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [(3, (3, 3)), ([1, 2], (1, 2)), ({"sell": 2, "buy": 1}, (1, 2))],
+    ids=["one", "list", "by name"],
+)
+def test_experts_are_counted_for_all_tasks_in_their_order_or_by_name(given, counts):
+    tasks = [{"name": "buy", "event": "BOUGHT"}, {"name": "sell", "event": "SOLD"}]
+    spec = events_spec(tasks=tasks, model={"task_experts": given})
+    assert spec.task_experts == counts
+    assert RankingSpec.from_json(spec.to_json()) == spec
+
+
+def test_dtrn_reads_every_behaviour_unless_told():
+    behaviours = [{"name": name, "event": name} for name in ("seen", "bought")]
+    assert events_spec(behaviours=behaviours).dtrn_behaviours == ("seen", "bought")
+    chosen = {"bottom": "dtrn", "dtrn": {"behaviours": ["bought"]}}
+    assert events_spec(behaviours=behaviours, model=chosen).dtrn_behaviours == ("bought",)
+
+
 def test_every_value_is_frozen():
     spec = events_spec()
     with pytest.raises(ValidationError, match="frozen"):

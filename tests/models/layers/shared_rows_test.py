@@ -2,7 +2,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import Experts, Gate, ProgressiveExtraction, SharedBottom, SharedRows, SingleTask
+from models.layers import (
+    CrossStitch,
+    CustomizedSharing,
+    Experts,
+    Gate,
+    MultiGateMixture,
+    ProgressiveExtraction,
+    SharedBottom,
+    SharedRows,
+    SingleTask,
+    StemExtraction,
+    TaskFusion,
+)
 from models.layers.shared_rows import product
 
 
@@ -22,6 +34,11 @@ def test_the_shared_part_is_added_to_every_row():
         ProgressiveExtraction(tasks=2, levels=2, task_experts=2, shared_experts=1, units=(4,)),
         SharedBottom(tasks=2, units=(4,)),
         SingleTask(tasks=2, units=(4,)),
+        CrossStitch(tasks=2, units=(4, 3)),
+        CustomizedSharing(tasks=2, units=(4,)),
+        MultiGateMixture(tasks=2, experts=2, units=(4,), levels=2),
+        TaskFusion(tasks=2, levels=2, task_experts=2, shared_experts=1, units=(4,)),
+        StemExtraction(tasks=2, levels=2, task_experts=2, shared_experts=1, units=(4,)),
     ],
     ids=lambda layer: type(layer).__name__,
 )

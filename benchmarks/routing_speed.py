@@ -29,7 +29,7 @@ import tensorflow as tf
 from benchmarks import census, census_data, expectations, peers
 from benchmarks.census import SHAPE, auc, shown
 from benchmarks.census_data import TASKS, Dataset
-from benchmarks.compact import CompactRanker, Recipe, Training
+from benchmarks.compact import CompactRanker, Training
 from benchmarks.training import SPEC, compiled_step, vocabularies, write_examples
 from models import reading
 from models.routing import ROUTINGS, check_routing

@@ -71,12 +71,33 @@ class Experts(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor | SharedRows) -> tf.Tensor:
-        hidden = inputs
-        for layer, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
-            activation = self.last_activation if layer == len(self.kernels) - 1 else self.activation
-            # (batch, rows) or (count, batch, rows) x (count, rows, columns)
-            hidden = activation(product(hidden, kernel) + bias)
+        # (batch, rows) or (count, batch, rows) x (count, rows, columns)
+        return self._after(self._activation(0)(product(inputs, self.kernels[0]) + self.biases[0]))
+
+    def first_kernel(self) -> tf.Tensor:
+        """All experts' first layers side by side: `(inputs, count * units[0])`."""
+        return tf.reshape(tf.transpose(self.kernels[0], [1, 0, 2]), [self.kernels[0].shape[1], -1])
+
+    def from_product(self, first: tf.Tensor) -> tf.Tensor:
+        """The experts' outputs, batch first: `(batch, count, units[-1])`.
+
+        Args:
+          first: the inputs times `first_kernel()`, `(batch, count * units[0])`.
+        """
+        hidden = tf.reshape(first, [-1, self.count, self.units[0]]) + tf.squeeze(self.biases[0], axis=1)
+        hidden = self._activation(0)(hidden)
+        if len(self.units) == 1:
+            return hidden
+        return tf.transpose(self._after(tf.transpose(hidden, [1, 0, 2])), [1, 0, 2])
+
+    def _after(self, hidden: tf.Tensor) -> tf.Tensor:
+        """The layers after the first one, of and to `(count, batch, units)`."""
+        for layer in range(1, len(self.units)):
+            hidden = self._activation(layer)(tf.matmul(hidden, self.kernels[layer]) + self.biases[layer])
         return hidden
+
+    def _activation(self, layer: int) -> Callable:
+        return self.last_activation if layer == len(self.units) - 1 else self.activation
 
     def get_config(self) -> dict:
         return {

@@ -19,6 +19,7 @@ from models.layers.arguments import (
     shared,
 )
 from models.layers.experts import Experts
+from models.layers.joint_products import joint_products
 from models.layers.shared_rows import SharedRows, product
 
 
@@ -113,14 +114,24 @@ class GatedExtraction(tf.keras.layers.Layer):
         if self.shared_gate:
             self.gates.append(Gate(sum(self.task_experts) + self.shared_experts, name="shared_gate"))
 
+    def build(self, input_shape) -> None:
+        self._check(input_shape)
+        for readers in (self.pools, self.gates):
+            for reader, shape in zip(readers, input_shape, strict=False):
+                with tf.name_scope(reader.name):
+                    reader.build(shape)
+        super().build(input_shape)
+
     def call(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         self._check(inputs)
-        # One (experts, batch, units) per stream.
-        pools = [pool(stream) for pool, stream in zip(self.pools, inputs, strict=True)]
-        weights = self.gate_weights(inputs)
-        fused = [fuse(weight, [own, pools[-1]]) for weight, own in zip(weights, pools[:-1], strict=False)]
+        kernels = [*(pool.first_kernel() for pool in self.pools), *(gate.kernel for gate in self.gates)]
+        products = joint_products([*inputs, *inputs[: len(self.gates)]], kernels)
+        # One (batch, experts, units) per stream.
+        pools = [pool.from_product(first) for pool, first in zip(self.pools, products, strict=False)]
+        weights = [tf.nn.softmax(logits, axis=-1) for logits in products[len(pools) :]]
+        fused = [fuse(weight, [own, pools[-1]], axis=1) for weight, own in zip(weights, pools[:-1], strict=False)]
         if self.shared_gate:
-            fused.append(fuse(weights[-1], pools))
+            fused.append(fuse(weights[-1], pools, axis=1))
         return fused
 
     def gate_weights(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -145,12 +156,16 @@ class GatedExtraction(tf.keras.layers.Layer):
         }
 
 
-def fuse(weights: tf.Tensor, pools: Sequence[tf.Tensor]) -> tf.Tensor:
-    """`sum_e w[:, e] E_e` over the experts of several pools, without stacking them."""
-    # (batch, experts) -> (experts, batch, 1)
-    by_expert = tf.transpose(weights)[:, :, tf.newaxis]
-    parts = tf.split(by_expert, [int(pool.shape[0]) for pool in pools])
-    return tf.add_n([tf.reduce_sum(part * pool, axis=0) for part, pool in zip(parts, pools, strict=True)])
+def fuse(weights: tf.Tensor, pools: Sequence[tf.Tensor], axis: int = 0) -> tf.Tensor:
+    """`sum_e w[:, e] E_e` over the experts of several pools, without stacking them.
+
+    Args:
+      weights: `w`, `(batch, experts)`, the experts of all pools in their order.
+      pools: `(experts, batch, units)` each; with an `axis` of 1 `(batch, experts, units)`.
+    """
+    parts = tf.split(weights, [int(pool.shape[axis]) for pool in pools], axis=1)
+    by_expert = [(part if axis else tf.transpose(part))[:, :, tf.newaxis] for part in parts]
+    return tf.add_n([tf.reduce_sum(part * pool, axis=axis) for part, pool in zip(by_expert, pools, strict=True)])
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -1,0 +1,127 @@
+"""Census-Income (KDD) as the PLE paper uses it: two tasks, and which rows train, validate and test.
+
+The rows, the dropped columns and the labels are those of the paper: 199,523 rows train; the test file is split 1:1
+into validation and test. Whatever is fitted (vocabularies, means, quantiles) is fitted on the train rows alone.
+"""
+
+import bz2
+import gzip
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.compact import Rows
+
+COLUMNS = (  # noqa: SIM905
+    "age class_worker det_ind_code det_occ_code education wage_per_hour hs_college marital_stat major_ind_code "
+    "major_occ_code race hisp_origin sex union_member unemp_reason full_or_part_emp capital_gains capital_losses "
+    "stock_dividends tax_filer_stat region_prev_res state_prev_res det_hh_fam_stat det_hh_summ instance_weight "
+    "mig_chg_msa mig_chg_reg mig_move_reg mig_same mig_prev_sunbelt num_emp fam_under_18 country_father "
+    "country_mother country_self citizenship own_or_self vet_question vet_benefits weeks_worked year income_50k"
+).split()
+NUMERIC = ("age", "wage_per_hour", "capital_gains", "capital_losses", "stock_dividends", "num_emp", "weeks_worked")
+# What the labels are made of, education, and the weight of a row in the population.
+DROPPED = ("income_50k", "marital_stat", "education", "instance_weight")
+CATEGORICAL = tuple(column for column in COLUMNS if column not in {*DROPPED, *NUMERIC})
+TASKS = ("income", "never_married")
+# Values rarer than this in the train rows share row 0 of their column.
+MIN_FREQUENCY = 5
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three splits, and how many rows the embedding table of all columns has."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    table_rows: int
+
+
+def load(path: Path, buckets: int = 0) -> Dataset:
+    """Census-Income from a directory with `census-income.data` and `.test` (plain, .gz or .bz2), or a zip of them.
+
+    Args:
+      buckets: the largest number of quantile buckets in which each number stands beside its scaled value; 0 for none.
+
+    Raises:
+      FileNotFoundError: `path`, or one of the two files in it, is missing; the message names it.
+    """
+    train, test = (_read(path, part) for part in ("data", "test"))
+    ids: list[tuple[np.ndarray, np.ndarray]] = []
+    table_rows = 0
+    columns = [(name, None) for name in CATEGORICAL] + [(name, buckets) for name in NUMERIC if buckets]
+    for name, limit in columns:
+        codes, size = _codes(train[name], test[name]) if limit is None else _buckets(train[name], test[name], limit)
+        ids.append((codes[0] + table_rows, codes[1] + table_rows))
+        table_rows += size
+    numbers = [_scaled(train[name], test[name]) for name in NUMERIC]
+    splits = [
+        Rows(
+            np.stack([column[i] for column in ids], axis=1).astype(np.int32),
+            np.stack([column[i] for column in numbers], axis=1).astype(np.float32),
+            _labels(frame),
+        )
+        for i, frame in enumerate((train, test))
+    ]
+    half = len(splits[1]) // 2
+    return Dataset(splits[0], splits[1].part(slice(half)), splits[1].part(slice(half, None)), table_rows)
+
+
+def _read(path: Path, part: str) -> pl.DataFrame:
+    name = f"census-income.{part}"
+    if path.is_dir():
+        candidates = [file for file in sorted(path.iterdir()) if file.name in (name, f"{name}.gz", f"{name}.bz2")]
+        if not candidates:
+            raise FileNotFoundError(f"{path}: expected {name}, {name}.gz or {name}.bz2 in this directory")
+        file, content = candidates[0].name, candidates[0].read_bytes()
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.namelist() if Path(member).name.startswith(name)]
+            if not members:
+                raise FileNotFoundError(f"{path}: expected a member {name}, got {archive.namelist()}")
+            file, content = members[0], archive.read(members[0])
+    else:
+        raise FileNotFoundError(f"{path}: expected a directory or a zip file with {name}")
+    opened = {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(Path(file).suffix, bytes)(content)
+    frame = pl.read_csv(io.BytesIO(opened), has_header=False, new_columns=COLUMNS, infer_schema=False)
+    return frame.with_columns(pl.all().str.strip_chars())
+
+
+def _codes(train: pl.Series, test: pl.Series) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    """Ids by the train rows' vocabulary; 0 for what is rare or unknown in it. With how many ids there are."""
+    counts = train.value_counts().filter(pl.col("count") >= MIN_FREQUENCY)
+    values = counts[train.name].sort()
+    places = {value: place for place, value in enumerate(values, start=1)}
+    train_ids, test_ids = (s.replace_strict(places, default=0, return_dtype=pl.Int32).to_numpy() for s in (train, test))
+    return (train_ids, test_ids), len(values) + 1
+
+
+def _buckets(train: pl.Series, test: pl.Series, limit: int) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    """Ids of quantile buckets. The most frequent value, often zero, is left out of the quantiles: half or more of the
+    rows have it in most of the columns, and it would take all buckets.
+    """
+    values = train.cast(pl.Float64).to_numpy()
+    distinct, counts = np.unique(values, return_counts=True)
+    frequent = distinct[counts.argmax()]
+    rest = np.sort(values[values != frequent])
+    quantiles = rest[np.linspace(0, len(rest) - 1, limit).astype(int)] if len(rest) else []
+    boundaries = np.unique([*quantiles, frequent])
+    ids = tuple(np.searchsorted(boundaries, s.cast(pl.Float64).to_numpy(), side="right") for s in (train, test))
+    return (ids[0], ids[1]), len(boundaries) + 1
+
+
+def _scaled(train: pl.Series, test: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The logarithm, to mean 0 and deviation 1."""
+    logs = [np.log1p(series.cast(pl.Float64).to_numpy()) for series in (train, test)]
+    mean, deviation = logs[0].mean(), logs[0].std() or 1.0
+    return (logs[0] - mean) / deviation, (logs[1] - mean) / deviation
+
+
+def _labels(frame: pl.DataFrame) -> np.ndarray:
+    income = frame["income_50k"].str.contains("50000+", literal=True)
+    return np.stack([income, frame["marital_stat"] == "Never married"], axis=1).astype(np.float32)

@@ -1,0 +1,42 @@
+"""The peers: other people's implementations, trained in an environment of their own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PEERS = ("deepctr-torch", "torch-rechub")
+SCRIPT = Path(__file__).with_name("peer_training.py")
+ROOT = Path(__file__).resolve().parents[1]
+DIRECTORY = ROOT.parent / "shared" / "peers"
+CENSUS = ROOT.parent / "shared" / "data" / "census_income"
+
+
+def missing(python: Path | None, directory: Path) -> str | None:
+    """Why the peers can't be trained; None if they can."""
+    if python is None:
+        return "no --peers-python: an interpreter with torch, deepctr-torch, torch-rechub and lightgbm"
+    if not python.exists():
+        return f"--peers-python: {python} is not there"
+    if not (directory / "train_peers.py").exists():
+        return f"--peers: {directory} has no train_peers.py"
+    return None
+
+
+def train(python: Path, directory: Path, model: str, epochs: int, seed: int) -> list[dict]:
+    """One record an epoch: `validation` and `test` AUCs by task, and `examples_per_second`.
+
+    Raises:
+      RuntimeError: the peer's script failed; the message has the end of what it said.
+    """
+    arguments: Sequence[str] = [str(python), "-B", str(SCRIPT), str(directory.resolve()), model, str(seed), str(epochs)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{model}, seed {seed}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+    # The peers print lines of their own among ours.
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"model"')]
+
+
+def announce_skipped(reason: str) -> None:
+    print(f"PEERS SKIPPED: {reason}", file=sys.stderr)

@@ -1,0 +1,213 @@
+"""What sharing gains and costs, by how closely two tasks are related: synthetic regressions, of known relation.
+
+`python -m benchmarks.seesaw`: for the cosines .2, .5, .75 and 1 of the two tasks' weights, hard sharing, MMoE, CGC and
+PLE against single-task models of the same depth; the gain is the fall of the test MSE (PLE, eq. 11), its mean and
+interval over 3 seeds. Each seed draws tasks and examples anew, the same for every routing. A quick form:
+
+    python -m benchmarks.seesaw --seeds 1 --correlations 0.2,1
+
+With `--runs FILE` runs are kept, and those that the file holds aren't repeated. `--write DIRECTORY` writes the table,
+the picture and the results as JSON.
+
+The generator is that of Ma et al. (MMoE), KDD 2018, with the constants of Tang et al. (PLE), RecSys 2020, and smaller:
+128 inputs instead of 512, 100,000 examples instead of 1.4 million.
+"""
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import expectations, picture
+from benchmarks.compact import CompactRanker, Recipe, Rows, Training
+from benchmarks.expectations import with_interval
+from benchmarks.run_log import RunLog
+from models.routing import check_routing
+from schema.spec import Model
+
+CORRELATIONS = (0.2, 0.5, 0.75, 1.0)
+ROUTINGS = ("shared_bottom", "mmoe", "cgc", "ple")
+REFERENCE = "single_task"
+INPUTS = 128
+SINES = 10
+NOISE = 0.1  # a variance of 0.01
+TRAIN, VALIDATION, TEST = 100_000, 10_000, 20_000
+TASKS = ("task 1", "task 2")
+SHAPE = Model(expert_units=(64,), tower_units=(32,))
+RECIPE = Recipe(epochs=15, learning_rate=3e-3)
+
+
+def main() -> int:
+    options = arguments()
+    expected = expectations.load("seesaw")
+    log = RunLog(options.runs)
+    errors: dict[float, dict[str, np.ndarray]] = {}
+    for correlation in options.correlations:
+        runs: dict[str, list[list[float]]] = {name: [] for name in (REFERENCE, *options.routings)}
+        for seed in range(1, options.seeds + 1):
+            for routing in runs:
+                settings = [correlation, dataclasses.asdict(RECIPE), SHAPE.model_dump(mode="json"), INPUTS, TRAIN]
+                run = functools.partial(train, correlation, routing)
+                runs[routing].append(log.run(routing, seed, settings, run))
+                print(f"{correlation:<5} {routing:<14} seed {seed}  MSE {shown(runs[routing][-1])}", flush=True)
+        errors[correlation] = {name: np.array(values) for name, values in runs.items()}
+    gains = {
+        correlation: {name: values[REFERENCE] - values[name] for name in options.routings}
+        for correlation, values in errors.items()
+    }
+    table = list(report(errors, gains))
+    print("\n".join(table))
+    if options.write:
+        write(options.write, table, errors, gains)
+    short = list(unmet(gains, expected))
+    means = {str(c): {name: round(float(gain.mean()), 5) for name, gain in by.items()} for c, by in gains.items()}
+    print(json.dumps({"mean_gain": means, "runs": options.seeds, "short": short}))
+    for sentence in short:
+        print(sentence, file=sys.stderr)
+    return 1 if short else 0
+
+
+def arguments() -> argparse.Namespace:
+    def numbers(text: str) -> list[float]:
+        return [float(part) for part in text.split(",")]
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=expectations.load("seesaw")["runs"])
+    parser.add_argument("--correlations", type=numbers, default=list(CORRELATIONS))
+    parser.add_argument("--routings", type=lambda text: text.split(","), default=list(ROUTINGS))
+    parser.add_argument("--runs", type=Path, help="a file that keeps the runs, and gives those it has")
+    parser.add_argument("--write", type=Path, help="a directory for the table, the picture and the JSON")
+    options = parser.parse_args()
+    for routing in options.routings:
+        check_routing(routing)
+    return options
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def generate(correlation: float, seed: int) -> Examples:
+    """Two regressions of the same inputs, whose weights have `correlation` as their cosine.
+
+    w1 = u1,  w2 = p u1 + sqrt(1 - p^2) u2,  u1 and u2 orthonormal
+    y_t = w_t x + sum_i sin(a_i w_t x + b_i) + e,  x ~ N(0, I),  a, b ~ N(0, 1),  e ~ N(0, 0.01)
+    """
+    random = np.random.default_rng([seed, round(1000 * correlation)])
+    u = np.linalg.qr(random.normal(size=(INPUTS, 2)))[0].T
+    weights = np.stack([u[0], correlation * u[0] + np.sqrt(1 - correlation**2) * u[1]], axis=1)
+    a, b = random.normal(size=(2, SINES))
+    count = TRAIN + VALIDATION + TEST
+    x = random.standard_normal((count, INPUTS), dtype=np.float32)
+    linear = x @ weights  # (rows, tasks)
+    y = linear + np.sin(linear[:, :, np.newaxis] * a + b).sum(axis=-1) + random.normal(scale=NOISE, size=linear.shape)
+    # The scale of the labels says nothing about sharing; the mean is what an output bias would learn.
+    y = (y - y[:TRAIN].mean(axis=0)) / y[:TRAIN].std(axis=0)
+    rows = Rows(np.zeros((count, 0), np.int32), x, y.astype(np.float32))
+    cuts = np.cumsum([0, TRAIN, VALIDATION, TEST])
+    return Examples(*(rows.part(slice(first, last)) for first, last in itertools.pairwise(cuts)))
+
+
+def train(correlation: float, routing: str, seed: int) -> list[float]:
+    """The test MSE of each task, in units of the label's variance, after the epoch that validation picks."""
+    examples = generate(correlation, seed)
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(seed)
+    training = Training(CompactRanker(routing, SHAPE, len(TASKS)), examples.train, RECIPE, "squared_error", seed)
+    best, errors = float("inf"), [float("inf")] * len(TASKS)
+    for _ in range(RECIPE.epochs):
+        training.epoch()
+        validation = float(np.mean(mse(training, examples.validation)))
+        if validation < best:
+            best, errors = validation, mse(training, examples.test)
+    return errors
+
+
+def mse(training: Training, rows: Rows) -> list[float]:
+    return np.square(training.predict(rows) - rows.labels).mean(axis=0).tolist()
+
+
+def report(
+    errors: Mapping[float, Mapping[str, np.ndarray]], gains: Mapping[float, Mapping[str, np.ndarray]]
+) -> Iterator[str]:
+    """The table, in Markdown, and a sentence wherever PLE doesn't win."""
+    yield "| cosine | routing | MSE " + " | MSE ".join(TASKS) + " | gain " + " | gain ".join(TASKS) + " | mean gain |"
+    yield "|---:|---|" + "---:|" * (2 * len(TASKS) + 1)
+    for correlation, by_routing in errors.items():
+        for name, values in by_routing.items():
+            cells = [f"{mean:.4f}" for mean in values.mean(axis=0)]
+            if name == REFERENCE:
+                cells += [""] * (len(TASKS) + 1)
+            else:
+                gain = gains[correlation][name]
+                cells += [with_interval(gain[:, task], 4, sign=True) for task in range(len(TASKS))]
+                cells.append(with_interval(gain.mean(axis=1), 4, sign=True))
+            yield f"| {correlation} | {name} | {' | '.join(cells)} |"
+    yield ""
+    lost = []
+    for correlation, by_name in gains.items():
+        best = max(by_name, key=lambda name: float(by_name[name].mean()))
+        if "ple" in by_name and best != "ple":
+            lost.append(f"At {correlation} PLE doesn't win: {best} gains more.")
+        if "ple" in by_name and by_name["ple"].mean() <= 0:
+            lost.append(f"At {correlation} PLE loses to single task.")
+    yield " ".join(lost) or "PLE's mean gain is the largest at each cosine."
+
+
+def unmet(gains: Mapping[float, Mapping[str, np.ndarray]], expected: Mapping[str, Any]) -> Iterator[str]:
+    """Where PLE gains nothing, gains less than others on average, or falls behind what is expected of it."""
+    for correlation, by_name in gains.items():
+        if "ple" not in by_name:
+            continue
+        gain = float(by_name["ple"].mean())
+        if gain <= 0:
+            yield f"ple at {correlation}: a gain of {gain:+.4f}, expected a positive one"
+        entry = expected["ple_gain"].get(correlation)
+        if entry and gain < entry["value"] - entry["tolerance"]:
+            yield f"ple at {correlation}: a gain of {gain:+.4f}, expected {entry['value']:+.4f} ± {entry['tolerance']}"
+    average = {
+        name: float(np.mean([by_name[name].mean() for by_name in gains.values()]))
+        for name in next(iter(gains.values()))
+    }
+    for other in ("mmoe", "shared_bottom"):
+        if "ple" in average and other in average and average["ple"] <= average[other]:
+            yield f"ple gains {average['ple']:+.4f} on average, {other} {average[other]:+.4f}"
+
+
+def write(
+    directory: Path,
+    table: list[str],
+    errors: Mapping[float, Mapping[str, np.ndarray]],
+    gains: Mapping[float, Mapping[str, np.ndarray]],
+) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "seesaw.md").write_text("\n".join(table) + "\n")
+    results = {str(c): {name: values.tolist() for name, values in by.items()} for c, by in errors.items()}
+    (directory / "seesaw.json").write_text(json.dumps({"tasks": TASKS, "mse": results}, indent=1) + "\n")
+    panels = {
+        f"cosine {c:g}: mean gain in MSE": {name: gain.mean(axis=1) for name, gain in by.items()}
+        for c, by in gains.items()
+    }
+    (directory / "seesaw.svg").write_text(picture.intervals(panels, zero=True))
+
+
+def shown(values: list[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,7 +31,12 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
     with tf.io.gfile.GFile(f"{saved_model}/assets.extra/ranking_spec.json") as file:
         _check_same_shape(RankingSpec.from_json(file.read()), model.spec, saved_model)
     names = {column.vocabulary for column in model_columns(model.spec) if column.vocabulary is not None}
-    tables = {id(table): name for encoder in model.encoders for name, table in encoder.embeddings.tables.items() if name in names}
+    tables = {
+        id(table): name
+        for encoder in model.encoders
+        for name, table in encoder.embeddings.tables.items()
+        if name in names
+    }
     before = {name: _terms(f"{saved_model}/assets/{name}") for name in names}
     now = {name: list(transform.vocabulary_by_name(name)) for name in names}
     trained = {id(variable) for variable in model.trainable_variables}

@@ -19,7 +19,7 @@ def compile(
     out: Annotated[Path, typer.Option(help="The file to write: .yaml, or .json for Vertex AI.")],
     logs: Annotated[str | None, typer.Option(help="The default of the parameter `logs`.")] = None,
     window: Annotated[str, typer.Option(help="The default of `window`, such as 7d:2026-11-25; empty: all logs.")] = "",
-    state: Annotated[str | None, typer.Option(help="The default of `state`; else the folder `state` in the root.")] = None,
+    state: Annotated[str | None, typer.Option(help="The default of `state`; else `state` in the root.")] = None,
     push_destination: Annotated[str | None, typer.Option(help="The default of `push_destination`.")] = None,
     compare_with: Annotated[str, typer.Option(help="The default of `compare_with`, a model.")] = "",
     start_from: Annotated[str, typer.Option(help="The default of `start_from`, a model.")] = "",

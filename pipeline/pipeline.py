@@ -75,9 +75,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             routing=routing,
         )
 
-    trainer = trainer_of(
-        spec, preflight.outputs["base_model"] if preflight else None, given.routing if given else None
-    )
+    trainer = trainer_of(spec, preflight.outputs["base_model"] if preflight else None, given.routing if given else None)
     reference = None
     if spec.training.reference and spec.model.routing != SINGLE_TASK:
         reference = trainer_of(spec.with_training(SINGLE_TASK)).with_id("ReferenceTrainer")

@@ -112,8 +112,6 @@ def _drift_problems(spec: RankingSpec) -> Iterator[str]:
             yield f"drift.limits: got {name!r}, expected a feature or a task's label: {', '.join(expected)}"
 
 
-
-
 def _model_problems(spec: RankingSpec) -> Iterator[str]:
     names, experts = [task.name for task in spec.tasks], spec.model.task_experts
     if isinstance(experts, dict):

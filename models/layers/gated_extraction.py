@@ -116,7 +116,8 @@ class GatedExtraction(tf.keras.layers.Layer):
 
     def build(self, input_shape) -> None:
         self._check(input_shape)
-        for readers in (self.pools, self.gates):
+        streams: tuple[list[tf.keras.layers.Layer], ...] = (self.pools, self.gates)
+        for readers in streams:
             for reader, shape in zip(readers, input_shape, strict=False):
                 with tf.name_scope(reader.name):
                     reader.build(shape)

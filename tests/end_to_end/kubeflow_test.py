@@ -23,7 +23,7 @@ def compiled(run: Run, tmp_path_factory) -> Path:
     defaults = [argument for name, value in DEFAULTS.items() for argument in (f"--{name}", value)]
     done = fulcrum("compile", run.spec, "--image", IMAGE, "--root", "gs://bucket/runs", "--out", path, *defaults)
     assert done.code == 0, done.err
-    assert "have defaults: beam_args, compare_with, epochs, routing, start_from" in done.out
+    assert "have defaults: beam_args, compare_with, epochs, routing, start_from, state, window" in done.out
     return path
 
 

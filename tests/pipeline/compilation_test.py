@@ -15,6 +15,8 @@ IMAGE, ROOT = "registry.example.com:5000/team/fulcrum:1.0", "gs://bucket/runs"
 def test_a_run_that_is_told_nothing_does_as_the_spec_says():
     prepared = prepare(SPEC, IMAGE, ROOT)
     assert prepared.defaults == {
+        "window": "",
+        "state": "gs://bucket/runs/state",
         "epochs": 5,
         "routing": "ple",
         "compare_with": "",
@@ -31,6 +33,8 @@ def test_an_image_with_a_tag_or_a_digest_will_do(image):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"window": "seven days"}, "window: expected DAYS:LAST such as 7d:2026-11-25"),
+        ({"state": "ftp://host/state"}, "--state: expected an absolute path or a URI of"),
         ({"image": "registry:5000/fulcrum"}, "--image: expected a tag or a digest"),
         ({"image": "fulcrum"}, "--image: expected a tag or a digest"),
         ({"image": "fulcrum@sha256:12"}, "--image: expected REGISTRY/NAME:TAG"),

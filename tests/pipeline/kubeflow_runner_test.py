@@ -16,7 +16,7 @@ from pipeline.kubeflow_runner import _check_artifact_types, compile_pipeline
 
 PROJECT = Path(__file__).parents[2]
 SPEC = PROJECT / "schema" / "specs" / "shortvideo.yaml"
-BEAM = {"InteractionExampleGen", "StatisticsGen", "Transform"}
+BEAM = {"InteractionExampleGen", "StatisticsGen", "Transform", "SeesawEvaluator"}
 
 
 def compiled(**changed: object) -> str:
@@ -56,6 +56,8 @@ def test_every_parameter_has_a_description_and_a_default_where_one_was_given(spe
     defaults = {name: definition.get("defaultValue") for name, definition in parameters.items()}
     assert defaults == {
         "logs": "gs://bucket/logs",
+        "window": "",
+        "state": "gs://bucket/runs/state",
         "epochs": 5,
         "routing": "ple",
         "compare_with": "",

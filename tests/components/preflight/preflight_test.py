@@ -38,6 +38,8 @@ def preflight(tmp_path: Path, **changed: object) -> dict[str, standard_artifacts
         "spec": SPEC.to_json(),
         "routings": "cgc,ple",
         "logs": str(tmp_path / "logs"),
+        "window": "",
+        "state": str(tmp_path / "state"),
         "epochs": 3,
         "routing": "ple",
         "compare_with": "",
@@ -73,6 +75,16 @@ def test_a_saved_model_and_a_model_artifact_are_found_as_well(tmp_path):
     assert find_saved_model(str(tmp_path / "artifact")) == str(artifact)
 
 
+def test_a_window_beyond_the_data_is_refused_with_the_days_that_there_are(tmp_path, logs):
+    daily = tmp_path / "daily" / "2026-11-24"
+    daily.mkdir(parents=True)
+    for file in logs.iterdir():
+        (daily / file.name).write_bytes(file.read_bytes())
+    preflight(tmp_path, logs=str(tmp_path / "daily"), window="1d:2026-11-24")
+    with pytest.raises(ParameterError, match="no files of 2026-11-25; it has 2026-11-24 to 2026-11-24"):
+        preflight(tmp_path, logs=str(tmp_path / "daily"), window="2d:2026-11-25")
+
+
 def test_everything_that_is_wrong_is_said_at_once(tmp_path, logs):
     (tmp_path / "empty").mkdir()
     foreign = pushed_model(tmp_path / "foreign", 1)
@@ -100,6 +112,9 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path, logs):
     ("changed", "message"),
     [
         ({"logs": "/nothing/here"}, "logs: log.files: the pattern .* matches no file in /nothing/here"),
+        ({"window": "a week"}, "window: expected DAYS:LAST such as 7d:2026-11-25 .*, got 'a week'"),
+        ({"window": "2d:2026-11-25"}, "no folder of a day .* holds a file that matches"),
+        ({"window": "2d:2026-11-25", "state": "ftp://host"}, "state: expected an absolute path or a URI of"),
         ({"routing": "plle"}, "routing: expected one of cgc, ple, got 'plle'"),
         ({"beam_args": "--runner='FnApiRunner"}, "beam_args: No closing quotation"),
     ],

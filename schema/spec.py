@@ -65,6 +65,8 @@ class Log(_Frozen):
     event: Column | None = None
     impression: str | None = None
     attribution_window: Annotated[Duration, Field(gt=0)] | None = None
+    # Daily folders: how far beyond its day's ends a row of the folder may lie.
+    allowed_lateness: Duration = 3600
     # The share of unreadable rows above which a run stops.
     max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.05
 

@@ -10,6 +10,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.interaction_example_gen.executor import Executor
 from components.interaction_example_gen.files import fingerprint as fingerprint_of
+from components.interaction_example_gen.window import window_fingerprint
 from schema.spec import RankingSpec
 
 
@@ -33,6 +34,8 @@ class InteractionExampleGenSpec(ComponentSpec):
         # Not read by the executor: a change of it is what makes TFX's cache see changed files.
         "fingerprint": ExecutionParameter(type=str, optional=True),
         "shards": ExecutionParameter(type=int, optional=True),
+        "window": ExecutionParameter(type=str, optional=True),
+        "state": ExecutionParameter(type=str, optional=True),
     }
 
 
@@ -56,6 +59,8 @@ class InteractionExampleGen(BaseBeamComponent):
         logs: str | RuntimeParameter,
         fingerprint: str | RuntimeParameter | None = None,
         shards: int | None = None,
+        window: str | RuntimeParameter | None = None,
+        state: str | RuntimeParameter | None = None,
     ):
         """Declares the step.
 
@@ -64,22 +69,28 @@ class InteractionExampleGen(BaseBeamComponent):
           fingerprint: what the files hold (`files.fingerprint`). None reads them now; give "" where a pipeline is
             compiled away from its data.
           shards: buckets of users, and so the files of a split; None goes by the size of the logs.
+          window: the logs lie in daily folders, and the impressions of these days become examples (`7d:2026-11-25`).
+          state: the folder where the runs of a rolling window keep what earlier days carry on; goes with `window`.
 
         Raises:
           IngestError: `fingerprint` is None and a pattern of the spec matches no file.
+          ValueError: of `window` and `state` one is given alone.
         """
+        if (window is None) != (state is None):
+            raise ValueError(f"`window` and `state` go together, got window={window!r} and state={state!r}")
         if fingerprint is None:
-            if not isinstance(logs, str):
-                raise ValueError(
-                    f"`logs` given as {type(logs).__name__} needs `fingerprint`, expected a text, got None"
-                )
-            fingerprint = fingerprint_of(spec, logs)
+            for name, given in (("logs", logs), ("window", window)):
+                if isinstance(given, RuntimeParameter):
+                    raise ValueError(f"`{name}` given as a RuntimeParameter needs `fingerprint`, a text, got None")
+            fingerprint = window_fingerprint(spec, logs, window) if window else fingerprint_of(spec, logs)
         super().__init__(
             InteractionExampleGenSpec(
                 spec=ingest_part(spec).to_json(),
                 logs=logs,
                 fingerprint=fingerprint,
                 shards=shards,
+                window=window,
+                state=state,
                 examples=types.Channel(type=standard_artifacts.Examples),
                 quarantine=types.Channel(type=Quarantine),
             )

@@ -1,5 +1,6 @@
 """Timelines -> the columns of examples, as `schema.columns.example_columns` names them."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -124,8 +125,8 @@ class ExampleBuilder:
         spec: RankingSpec,
         rows: pa.Table,
         timelines: Timelines,
-        users: Lookup,
-        items: Lookup,
+        users: Lookup | None = None,
+        items: Lookup | None = None,
         text: Callable[[pa.Array], pa.Array] = lambda texts: texts,
     ):
         self.columns = example_columns(spec)
@@ -135,9 +136,19 @@ class ExampleBuilder:
         features = [feature for feature in spec.features_of("log") if not feature.derive]
         log = {feature.name: _filled(feature, _array(rows[f"feature:{feature.name}"])) for feature in features}
         self.log = _texts_by(text, log)
-        self.by_user = _texts_by(text, users.at(timelines.users))
-        self.by_item = _texts_by(text, items.at(timelines.items))
         self.ticks = spec.log.timestamp.ticks_per_second
+        self._text = text
+        self._tables(users or Lookup.of(spec, "users", None), items or Lookup.of(spec, "items", None))
+
+    def _tables(self, users: Lookup, items: Lookup) -> None:
+        self.by_user = _texts_by(self._text, users.at(self.timelines.users))
+        self.by_item = _texts_by(self._text, items.at(self.timelines.items))
+
+    def with_tables(self, users: Lookup, items: Lookup) -> "ExampleBuilder":
+        """The same rows beside these tables."""
+        other = copy.copy(self)
+        other._tables(users, items)
+        return other
 
     def positions(self) -> np.ndarray:
         """How many sequence positions each impression has, over all behaviours: what a slice costs."""

@@ -12,9 +12,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.files import match_files
+from components.interaction_example_gen.files import SourceFile, match_files, shard_count
 from components.interaction_example_gen.ingest import SCRATCH, SUMMARY, ingest
+from components.interaction_example_gen.rolling import Rolling, plan
+from components.interaction_example_gen.snapshots import publish, scratch_of
 from components.interaction_example_gen.time_split import SPLITS
+from components.interaction_example_gen.window import Window
 from schema.spec import RankingSpec
 
 
@@ -37,12 +40,18 @@ class Executor(BaseBeamExecutor):
         spec = RankingSpec.from_json(exec_properties["spec"])
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         quarantine = artifact_utils.get_single_instance(output_dict["quarantine"])
-        files = match_files(spec, exec_properties["logs"])
+        rolling: Rolling | None = None
+        if exec_properties.get("window"):
+            window = Window.parse(exec_properties["window"])
+            rolling, files = plan(spec, exec_properties["logs"], exec_properties["state"], window)
+        else:
+            files = match_files(spec, exec_properties["logs"])
+        shards = exec_properties.get("shards") or _shards(files, rolling)
         try:
             for artifact in (examples, quarantine):
                 _empty(artifact.uri)
             with self._make_beam_pipeline() as pipeline:
-                ingest(pipeline, spec, files, examples.uri, quarantine.uri, exec_properties.get("shards"))
+                ingest(pipeline, spec, files, examples.uri, quarantine.uri, shards, rolling)
         except OSError as error:
             raise IngestError(
                 f"{error.filename or quarantine.uri}: can't be written: {error.strerror or error}"
@@ -56,6 +65,11 @@ class Executor(BaseBeamExecutor):
             raise IngestError("\n".join(told["problems"]) + where)
         for artifact in (examples, quarantine):
             _remove(FileSystems.join(artifact.uri, SCRATCH))
+        if rolling:
+            publish(rolling.snapshot, shards)
+            _remove(scratch_of(rolling.snapshot.folder))
+            examples.set_string_custom_property("window", str(rolling.window))
+            examples.set_string_custom_property("snapshot", rolling.earlier.folder if rolling.earlier else "")
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span, examples.version = 0, 0
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)  # type: ignore[attr-defined]
@@ -72,6 +86,14 @@ def read_summary(quarantine: str) -> dict[str, Any]:
     """What a run of ingest counted, from the folder of its `quarantine` artifact; see `findings.summary`."""
     with FileSystems.open(FileSystems.join(quarantine, SUMMARY)) as stream:
         return orjson.loads(stream.read())
+
+
+def _shards(files: tuple[SourceFile, ...], rolling: Rolling | None) -> int:
+    if not rolling:
+        return shard_count(files)
+    # The same from day to day, although the days aren't of one size: a day's files then stay as they are.
+    count = shard_count(tuple(file for file in files if rolling.has(file.day)))
+    return 1 << (count - 1).bit_length()
 
 
 def _empty(uri: str) -> None:

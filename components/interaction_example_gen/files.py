@@ -3,9 +3,11 @@
 import hashlib
 import os
 import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from components.interaction_example_gen.errors import IngestError
@@ -19,12 +21,25 @@ _EXPANSION = 6
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source (`log`, `users` or `items`); `size` in bytes as stored."""
+    """One file of a source (`log`, `users`, `items`, or `history` of earlier days); `size` in bytes as stored.
+
+    `day` is that of the daily folder that it lies in, if any.
+    """
 
     source: str
     index: int
     path: str
     size: int
+    day: date | None = None
+
+    @classmethod
+    def of(cls, source: str, index: int, file: FileMetadata, day: date | None = None) -> "SourceFile":
+        """Raises IngestError where the file's name is of no known format."""
+        kind, compression = format_of(file.path)
+        if kind is None and compression != "zip":
+            known = ", ".join(FORMATS) + "; plain or with " + ", ".join(COMPRESSIONS)
+            raise IngestError(f"{file.path}: unknown format, expected a name that ends in one of {known}")
+        return cls(source, index, file.path, file.size_in_bytes, day)
 
 
 def format_of(name: str) -> tuple[str | None, str | None]:
@@ -44,48 +59,57 @@ def match_files(spec: RankingSpec, logs: str) -> tuple[SourceFile, ...]:
     Raises:
       IngestError: a pattern matches nothing, or a file is of no known format.
     """
-    found: list[SourceFile] = []
-    for source in ("log", "users", "items"):
-        declared = getattr(spec, source)
-        if declared is None:
-            continue
-        matched: dict[str, int] = {}
-        for pattern in declared.files:
-            here = _match(logs, pattern)
-            if not here:
-                raise IngestError(
-                    f"{source}.files: the pattern {pattern!r} matches no file in {logs}"
-                    + ("" if _exists(logs) else ", and that folder does not exist")
-                )
-            matched.update(here)
-        for index, path in enumerate(sorted(matched)):
-            kind, compression = format_of(path)
-            if kind is None and compression != "zip":
-                known = ", ".join(FORMATS) + "; plain or with " + ", ".join(COMPRESSIONS)
-                raise IngestError(f"{path}: unknown format, expected a name that ends in one of {known}")
-            found.append(SourceFile(source, index, path, matched[path]))
-    return tuple(found)
+    declared = {source: getattr(spec, source) for source in ("log", "users", "items")}
+    return tuple(
+        file for source, one in declared.items() if one is not None for file in source_files(source, logs, one.files)
+    )
+
+
+def source_files(source: str, logs: str, patterns: Iterable[str]) -> list[SourceFile]:
+    """The files of one source, sorted by path. Raises as `match_files` does."""
+    found: dict[str, FileMetadata] = {}
+    for pattern in patterns:
+        here = matched(logs, pattern)
+        if not here:
+            raise IngestError(
+                f"{source}.files: the pattern {pattern!r} matches no file in {logs}"
+                + ("" if exists(logs) else ", and that folder does not exist")
+            )
+        found.update({file.path: file for file in here})
+    return [SourceFile.of(source, index, found[path]) for index, path in enumerate(sorted(found))]
 
 
 def fingerprint(spec: RankingSpec, logs: str) -> str:
-    """A digest of the matched files' names and contents, so that TFX's cache notices a file that changed.
+    """A digest of the matched files' names and contents, so that TFX's cache notices a file that changed."""
+    return digest_of(match_files(spec, logs))
 
-    Local files are read and hashed, so that rewriting the same bytes changes nothing and changing one byte of a file of
-    the same size and time does; of remote files the store's checksum, size and time are taken.
-    """
+
+def digest_of(files: Iterable[SourceFile]) -> str:
+    """A digest of the files' names and contents."""
     digest = hashlib.sha256()
-    for file in match_files(spec, logs):
-        digest.update(f"{file.source}\0{posixpath.basename(file.path)}\0{file.size}\0".encode())
-        if os.path.isfile(file.path):
-            try:
-                with open(file.path, "rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
-            except OSError as error:
-                raise IngestError(f"{file.path}: can't be read: {error.strerror or error}") from None
-        else:
-            changed = FileSystems.match([file.path])[0].metadata_list[0].last_updated_in_seconds
-            digest.update(f"{FileSystems.checksum(file.path)}\0{changed}".encode())
+    for file in files:
+        name = posixpath.basename(file.path)
+        digest.update(f"{file.source}\0{file.day}\0{name}\0{file.size}\0{content_digest(file.path)}".encode())
     return digest.hexdigest()
+
+
+def content_digest(path: str) -> str:
+    """What a file holds.
+
+    A local file is read and hashed, so that rewriting the same bytes changes nothing and changing one byte of a file of
+    the same size and time does; of a remote file the store's checksum, size and time are taken.
+
+    Raises:
+      IngestError: the file can't be read.
+    """
+    if os.path.isfile(path):
+        try:
+            with open(path, "rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise IngestError(f"{path}: can't be read: {error.strerror or error}") from None
+    changed = FileSystems.match([path])[0].metadata_list[0].last_updated_in_seconds
+    return f"{FileSystems.checksum(path)} {changed}"
 
 
 def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = 8 << 20, most: int = 5000) -> int:
@@ -103,15 +127,16 @@ def open_raw(path: str):
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def _match(logs: str, pattern: str) -> dict[str, int]:
+def matched(logs: str, pattern: str) -> list[FileMetadata]:
+    """The files in the folder `logs` that a pattern names, but those that begin with `_` or `.`."""
     try:
-        metadata = FileSystems.match([FileSystems.join(logs, pattern)])[0].metadata_list
+        found = FileSystems.match([FileSystems.join(logs, pattern)])[0].metadata_list
     except BeamIOError as error:
         raise IngestError(f"{logs}: can't be listed: {error}") from None
-    return {item.path: item.size_in_bytes for item in metadata if posixpath.basename(item.path)[:1] not in ("_", ".")}
+    return [file for file in found if posixpath.basename(file.path)[:1] not in ("_", ".")]
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
     try:
         return FileSystems.exists(path)
     except BeamIOError:

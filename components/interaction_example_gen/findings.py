@@ -114,6 +114,8 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
         for name in SPLITS
     }
     sources = [source for source in ("log", "users", "items") if getattr(spec, source)]
+    days = _of(counts, "day", None)
+    window = {"examples": dict(sorted(days.items())), "carried_rows": counts["rows", "history"]}
     problems = [*verdict.problems, *total.problems]
     if not problems:
         problems = _one_sided(spec, splits["train"]["tasks"])
@@ -136,6 +138,7 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
             if task.event
         },
         "splits": splits,
+        **({"window": window} if days else {}),
         "cuts": {
             name: {"time": cut, "utc": moment(spec, cut)} for name, cut in zip(SPLITS[1:], verdict.cuts, strict=True)
         },

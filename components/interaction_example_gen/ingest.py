@@ -9,7 +9,7 @@ import logging
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -20,16 +20,20 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
+from components.interaction_example_gen.carried import before
 from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.example_encoding import serialized, text_elements
 from components.interaction_example_gen.examples import ExampleBuilder, Lookup, slices
 from components.interaction_example_gen.files import SourceFile, shard_count
 from components.interaction_example_gen.findings import Findings, MergeFindings, Verdict, judge, summary
 from components.interaction_example_gen.reading import BadRow, read_file
+from components.interaction_example_gen.rolling import DAY, Rolling, lookup_by_day, read_part, with_day
 from components.interaction_example_gen.rows import columns_of, parse, separators_of
+from components.interaction_example_gen.snapshots import part_name, scratch_of
 from components.interaction_example_gen.tfrecord import gzipped, write_whole
 from components.interaction_example_gen.time_split import SPLITS, CountTimes, TimeCounts, split_of
-from components.interaction_example_gen.timeline import join
+from components.interaction_example_gen.timeline import Timelines, join
+from components.interaction_example_gen.window import bounds, day_of_number
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
 
@@ -48,6 +52,7 @@ def ingest(
     examples: str,
     quarantine: str,
     shards: int | None = None,
+    rolling: Rolling | None = None,
 ) -> None:
     """Adds to `pipeline` all that turns `files` into examples.
 
@@ -56,6 +61,7 @@ def ingest(
       quarantine: the folder that gets `rejected-…jsonl` of the rows left out, and `summary.json`, whose `problems` say
         what makes the examples unfit for use.
       shards: the number of buckets of users; None goes by the size of the files.
+      rolling: the files are daily ones, and only those days become examples; the snapshot's parts are written.
     """
     text, shards = spec.to_json(), shards or shard_count(files)
     scratch = FileSystems.join(examples, SCRATCH)
@@ -64,7 +70,9 @@ def ingest(
         | "Files" >> beam.Create(list(files))
         | "Spread" >> beam.Reshuffle()
         | "Read"
-        >> beam.ParDo(ReadRows(text, shards, quarantine)).with_outputs("items", "times", "findings", main="rows")
+        >> beam.ParDo(ReadRows(text, shards, quarantine, rolling)).with_outputs(
+            "items", "times", "findings", main="rows"
+        )
     )
     found = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
     times = read.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
@@ -72,7 +80,7 @@ def ingest(
     written = (
         read.rows
         | "GroupByUser" >> beam.GroupByKey()
-        | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples), verdict, AsList(read["items"]))
+        | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples, rolling), verdict, AsList(read["items"]))
     )
     (
         (found, written)
@@ -105,8 +113,8 @@ def bucket_of(keys: pa.Array, buckets: int) -> np.ndarray:
 class ReadRows(beam.DoFn):
     """A file -> `(bucket, Chunk)`; tagged: `items` chunks, `times` of impressions, `findings`."""
 
-    def __init__(self, spec: str, buckets: int, quarantine: str):
-        self._spec, self._buckets, self._quarantine = spec, buckets, quarantine
+    def __init__(self, spec: str, buckets: int, quarantine: str, rolling: Rolling | None):
+        self._spec, self._buckets, self._quarantine, self._rolling = spec, buckets, quarantine, rolling
         self._rows = Metrics.counter("ingest", "rows_read")
         self._bad = Metrics.counter("ingest", "rows_quarantined")
 
@@ -117,9 +125,16 @@ class ReadRows(beam.DoFn):
         started = time.monotonic()
         with tempfile.SpooledTemporaryFile(max_size=8 << 20) as rejected:
             try:
+                if file.source == "history":
+                    table = read_part(file.path)
+                    findings.counts["rows", file.source] += table.num_rows
+                    yield from self._chunks(spec, file, 0, table)
+                    yield TaggedOutput("findings", findings)
+                    return
+                times = bounds(spec, file.day) if file.source == "log" and file.day else None
                 wanted, separators = columns_of(spec, file.source), separators_of(spec, file.source)
                 for number, batch in enumerate(read_file(file.path, wanted, separators)):
-                    table, bad, unused = parse(spec, file.source, batch)
+                    table, bad, unused = parse(spec, file.source, batch, times)
                     self._count(findings, file.source, batch.file, len(batch.rows) + len(batch.bad), bad)
                     findings.counts.update({("unused", name[:100]): n for name, n in unused.items()})
                     for row in bad:
@@ -152,15 +167,16 @@ class ReadRows(beam.DoFn):
     def _chunks(self, spec: RankingSpec, file: SourceFile, number: int, table: pa.Table) -> Iterator[Any]:
         if table.num_rows == 0:
             return
+        table = with_day(table, file)
         if file.source == "items":
             yield TaggedOutput("items", (file.source, file.index, number, _packed(table)))
             return
-        if file.source == "log":
+        if file.source == "log" and (not self._rolling or self._rolling.has(file.day)):
             opens = np.ones(table.num_rows, bool)
             if spec.log.layout == "events":
                 opens = table["event"].to_numpy() == 0
             yield TaggedOutput("times", TimeCounts.of(table["time"].to_numpy()[opens]))
-        key = table["user" if file.source == "log" else "key"].combine_chunks()
+        key = table["key" if file.source == "users" else "user"].combine_chunks()
         key = key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
         buckets = bucket_of(key, self._buckets)
         # Stable: a bucket's rows stay in the order of the file.
@@ -178,10 +194,10 @@ class JoinAndWrite(beam.DoFn):
     The examples of a shard stand in a random order that is always the same, so that a batch of training mixes users.
     """
 
-    def __init__(self, spec: str, buckets: int, examples: str):
-        self._spec, self._buckets, self._examples = spec, buckets, examples
+    def __init__(self, spec: str, buckets: int, examples: str, rolling: Rolling | None):
+        self._spec, self._buckets, self._examples, self._rolling = spec, buckets, examples, rolling
         self._written = Metrics.counter("ingest", "examples_written")
-        self._items: Lookup | None = None
+        self._items: Callable[[int], Lookup] | None = None
 
     def process(self, element: tuple[int, Iterable[Chunk]], verdict: Verdict, items: list[Chunk]) -> Iterator[Findings]:
         bucket, chunks = element
@@ -189,37 +205,67 @@ class JoinAndWrite(beam.DoFn):
             return
         spec = RankingSpec.from_json(self._spec)
         if self._items is None:
-            self._items = Lookup.of(spec, "items", _unpacked(items))
-        parts: dict[str, list[Chunk]] = {"log": [], "users": []}
+            self._items = lookup_by_day(spec, "items", _unpacked(items))
+        parts: dict[str, list[Chunk]] = {"log": [], "users": [], "history": []}
         for chunk in chunks:
             parts[chunk[0]].append(chunk)
-        rows = _unpacked(parts.pop("log"))
-        if rows is None:
-            return
-        timelines = join(spec, rows)
-        users = Lookup.of(spec, "users", _unpacked(parts.pop("users")))
-        build = ExampleBuilder(spec, rows, timelines, users, self._items, text=text_elements)
-        findings = Findings()
-        for task, (attributed, unattributed) in timelines.attributed.items():
-            findings.counts["attributed", task] += attributed
-            findings.counts["unattributed", task] += unattributed
-        split = split_of(timelines.time[timelines.impressions], verdict.cuts)
-        shuffled = np.random.default_rng(bucket).permutation(len(split))
+        log, history = _unpacked(parts.pop("log")), _unpacked(parts.pop("history"))
+        rows = before(log, history)
+        try:
+            if self._rolling and rows is not None:
+                self._carry(spec, bucket, rows, self._rolling)
+            if log is None or rows is None:
+                return
+            users = lookup_by_day(spec, "users", _unpacked(parts.pop("users")))
+            timelines = join(spec, rows)
+            # Without daily folders, all rows are of one day.
+            day = np.zeros(len(timelines.impressions), np.int32)
+            if self._rolling:
+                day = rows[DAY].to_numpy()[timelines.source[timelines.impressions]]
+                within = self._rolling.examples(day)
+                timelines, day = timelines.only(within), day[within]
+            findings = _feedback_findings(timelines)
+            build = ExampleBuilder(spec, rows, timelines, text=text_elements)
+            for one in np.unique(day).tolist():
+                self._write(bucket, one, day, build.with_tables(users(one), self._items(one)), verdict, findings)
+        except OSError as error:
+            findings = Findings(problems=[_cannot_write(error.filename or self._examples, error)])
+        yield findings
+
+    def _carry(self, spec: RankingSpec, bucket: int, rows: pa.Table, rolling: Rolling) -> None:
+        part, folder = rolling.part(spec, rows), rolling.snapshot.folder
+        if part is not None:
+            write_whole(FileSystems.join(folder, part_name(bucket, self._buckets)), [part], scratch_of(folder))
+
+    def _write(
+        self, bucket: int, one: int, day: np.ndarray, build: ExampleBuilder, verdict: Verdict, findings: Findings
+    ) -> None:
+        """Writes the examples of the day `one`, in files that don't depend on the days beside it."""
+        shuffled = np.flatnonzero(day == one)
+        np.random.default_rng([bucket, one] if one else bucket).shuffle(shuffled)
+        lines = build.timelines
+        split = split_of(lines.time[lines.impressions], verdict.cuts)[shuffled]
         positions = build.positions()
+        prefix = f"{day_of_number(one)}-" if one else ""
         for number, name in enumerate(SPLITS):
-            chosen = shuffled[split[shuffled] == number]
+            chosen = shuffled[split == number]
             if len(chosen) == 0:
                 continue
             folder = FileSystems.join(self._examples, f"Split-{name}")
-            path = FileSystems.join(folder, f"data_tfrecord-{bucket:05d}-of-{self._buckets:05d}.gz")
-            batches = _encoded(spec, name, build, slices(chosen, positions), findings)
-            try:
-                write_whole(path, gzipped(batches), FileSystems.join(self._examples, SCRATCH))
-            except OSError as error:
-                findings.problems.append(_cannot_write(path, error))
-                break
+            path = FileSystems.join(folder, f"{prefix}data_tfrecord-{bucket:05d}-of-{self._buckets:05d}.gz")
+            batches = _encoded(build.spec, name, build, slices(chosen, positions), findings)
+            write_whole(path, gzipped(batches), FileSystems.join(self._examples, SCRATCH))
             self._written.inc(len(chosen))
-        yield findings
+            if one:
+                findings.counts["day", str(day_of_number(one))] += len(chosen)
+
+
+def _feedback_findings(timelines: Timelines) -> Findings:
+    findings = Findings()
+    for task, (attributed, unattributed) in timelines.attributed.items():
+        findings.counts["attributed", task] += attributed
+        findings.counts["unattributed", task] += unattributed
+    return findings
 
 
 def _encoded(

@@ -78,10 +78,15 @@ def separators_of(spec: RankingSpec, source: str) -> dict[str, str]:
     return {feature.source_column: feature.separator for feature in spec.features_of(source) if feature.kind == "multi"}
 
 
-def parse(spec: RankingSpec, source: str, batch: RawBatch) -> tuple[pa.Table, list[BadRow], Counter]:
+def parse(
+    spec: RankingSpec, source: str, batch: RawBatch, times: tuple[int, int] | None = None
+) -> tuple[pa.Table, list[BadRow], Counter]:
     """The typed rows of a batch, those left out (the batch's own among them), and unused events by name.
 
     Rows of the `users` and `items` tables have `key` and a `feature:F` for each feature of the table.
+
+    Args:
+      times: rows of the log at other times than `[low, high)` are left out.
     """
     rejects = Rejects(len(batch.rows))
     columns = {name: Column(name, array, rejects) for name, array in batch.columns.items()}
@@ -93,6 +98,11 @@ def parse(spec: RankingSpec, source: str, batch: RawBatch) -> tuple[pa.Table, li
             value = pa.array(column.numbers().astype(np.float32)) if feature.is_numeric else column.texts()
             values[f"feature:{feature.name}"] = value
     table = pa.table(values)
+    if times:
+        time = columns[spec.log.timestamp.column]
+        outside = (table["time"].to_numpy() < times[0]) | (table["time"].to_numpy() >= times[1])
+        kind = f"{time.name}: not a time of the daily folder (nor within log.allowed_lateness of it)"
+        rejects.add(outside, kind, time.shown)
     keep = ~rejects.mask
     if source == "log" and spec.log.event:
         used = table["event"].to_numpy() >= 0

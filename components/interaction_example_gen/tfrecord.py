@@ -49,7 +49,7 @@ def write_whole(path: str, blocks: Iterable[bytes], scratch: str) -> None:
     """Writes the blocks to `path`: under a name of its own in the folder `scratch` first, so that no part ever shows.
 
     Raises:
-      OSError: the file can't be written.
+      OSError: the file can't be written; its `filename` is `path`.
     """
     temporary = FileSystems.join(scratch, uuid.uuid4().hex)
     try:
@@ -58,9 +58,11 @@ def write_whole(path: str, blocks: Iterable[bytes], scratch: str) -> None:
                 stream.write(block)
         make_folder(path.rsplit("/", 1)[0])
         FileSystems.rename([temporary], [path])
-    except BaseException:
+    except BaseException as error:
         if FileSystems.exists(temporary):
             FileSystems.delete([temporary])
+        if isinstance(error, OSError):
+            error.filename = path
         raise
 
 

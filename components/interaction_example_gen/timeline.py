@@ -5,7 +5,7 @@ Sequences stay index ranges here, so that a user with a million events costs a m
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,18 @@ class Timelines:
     # Per task: feedback events that found their impression, and that did not (layout events).
     attributed: dict[str, tuple[int, int]]
 
+    def only(self, keep: np.ndarray) -> "Timelines":
+        """The same rows, of which the impressions where `keep` (bool [impressions]) holds become examples."""
+        return replace(
+            self,
+            impressions=self.impressions[keep],
+            sequences={
+                name: Sequence(one.rows, one.start[keep], one.stop[keep]) for name, one in self.sequences.items()
+            },
+            labels={name: values[keep] for name, values in self.labels.items()},
+            spaces={name: values[keep] for name, values in self.spaces.items()},
+        )
+
 
 def join(spec: RankingSpec, rows: pa.Table) -> Timelines:
     """The timelines of the rows that `rows.parse` gives, all of a user's rows together.
@@ -49,8 +61,8 @@ def join(spec: RankingSpec, rows: pa.Table) -> Timelines:
     later event).
     """
     rows = rows.combine_chunks()
-    users, user = _codes(rows["user"])
-    items, item = _codes(rows["item"])
+    users, user = codes(rows["user"])
+    items, item = codes(rows["item"])
     time = rows["time"].to_numpy()
     order = np.lexsort((item, time, user))
     user, item, time = user[order], item[order], time[order]
@@ -85,7 +97,7 @@ def _numpy(column: pa.ChunkedArray) -> np.ndarray:
     return column.to_numpy()
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+def codes(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     """The distinct values, sorted, and each row's place among them (so that ties go by value, not by file order)."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):

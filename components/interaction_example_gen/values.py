@@ -50,7 +50,7 @@ class Column:
         self.name, self.array, self.rejects = name, array, rejects
         self._texts: pa.Array | None = None
 
-    def _shown(self, row: int) -> str:
+    def shown(self, row: int) -> str:
         return shown(self.array[row].as_py())
 
     def texts(self) -> pa.Array:
@@ -92,7 +92,7 @@ class Column:
         return self._without(self.array, bad, "is not UTF-8").cast(pa.string())
 
     def _without(self, array: pa.Array, bad: np.ndarray, reason: str) -> pa.Array:
-        self.rejects.add(bad, f"{self.name}: {reason}", self._shown)
+        self.rejects.add(bad, f"{self.name}: {reason}", self.shown)
         return pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
 
     def ids(self) -> pa.Array:
@@ -114,7 +114,7 @@ class Column:
         result = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
         # Examples hold float32.
         huge = np.abs(result) > np.finfo(np.float32).max
-        self.rejects.add(huge, f"{self.name}: expected a finite number", self._shown)
+        self.rejects.add(huge, f"{self.name}: expected a finite number", self.shown)
         return np.where(huge, np.nan, result)
 
     def _parsed_numbers(self, texts: pa.Array) -> pa.Array:
@@ -126,7 +126,7 @@ class Column:
         texts = pc.if_else(pc.equal(texts, "true"), "1", pc.if_else(pc.equal(texts, "false"), "0", texts))
         texts = pc.if_else(pc.is_in(texts, pa.array(["", "nan"])), pa.scalar(None, pa.string()), texts)
         wrong = pc.invert(pc.match_substring_regex(texts, _NUMBER))
-        self.rejects.add(bools(wrong), f"{self.name}: expected a number", self._shown)
+        self.rejects.add(bools(wrong), f"{self.name}: expected a number", self.shown)
         return pc.if_else(pc.fill_null(wrong, True), pa.scalar(None, pa.string()), texts).cast(pa.float64())
 
     def flags(self) -> np.ndarray:
@@ -140,7 +140,7 @@ class Column:
             encoded = self.texts().dictionary_encode()
             meaning = np.array([_flag(text) for text in encoded.dictionary.to_pylist()] + [-1], np.int8)
             result = meaning[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
-        self.rejects.add(result == -2, f"{self.name}: expected 0, 1, true or false", self._shown)
+        self.rejects.add(result == -2, f"{self.name}: expected 0, 1, true or false", self.shown)
         return result
 
     def times(self, timestamp: Timestamp) -> np.ndarray:
@@ -151,16 +151,16 @@ class Column:
             ticks = self.array.cast(pa.timestamp(unit, getattr(kind, "tz", None)), safe=False).cast(pa.int64())
         elif timestamp.unit == "iso":
             ticks = _iso_milliseconds(self.texts())
-            self.rejects.add(bools(pc.is_null(ticks)), f"{self.name}: expected an ISO 8601 time", self._shown)
+            self.rejects.add(bools(pc.is_null(ticks)), f"{self.name}: expected an ISO 8601 time", self.shown)
         else:
             ticks = self._whole_numbers()
             expected = f"{self.name}: expected a whole number of {unit}"
-            self.rejects.add(bools(pc.is_null(ticks)), expected, self._shown)
+            self.rejects.add(bools(pc.is_null(ticks)), expected, self.shown)
         result = pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False)
         second = timestamp.ticks_per_second
         outside = (result < _EARLIEST * second) | (result >= _LATEST * second)
         expected = f"{self.name}: expected a time from 1990 to 2100 in {unit} (is the unit right?)"
-        self.rejects.add(outside, expected, self._shown)
+        self.rejects.add(outside, expected, self.shown)
         return result
 
     def _whole_numbers(self) -> pa.Array:

@@ -58,7 +58,12 @@ def ingest_logs(tmp_path: Path) -> Callable[..., Ingested]:
     """`ingest_logs(spec, logs, shards=…, beam=[…])` runs the executor; a second call writes to the same place."""
 
     def run(
-        spec: RankingSpec, logs: Path, shards: int | None = None, beam: tuple[str, ...] = ("--runner=FnApiRunner",)
+        spec: RankingSpec,
+        logs: Path,
+        shards: int | None = None,
+        beam: tuple[str, ...] = ("--runner=FnApiRunner",),
+        window: str | None = None,
+        state: Path | None = None,
     ) -> Ingested:
         examples, quarantine = standard_artifacts.Examples(), Quarantine()
         examples.uri, quarantine.uri = str(tmp_path / "gen/examples/1"), str(tmp_path / "gen/quarantine/1")
@@ -69,7 +74,7 @@ def ingest_logs(tmp_path: Path) -> Callable[..., Ingested]:
         executor.Do(
             {},
             {"examples": [examples], "quarantine": [quarantine]},
-            {"spec": spec.to_json(), "logs": str(logs), "shards": shards},
+            {"spec": spec.to_json(), "logs": str(logs), "shards": shards, "window": window, "state": str(state)},
         )
         splits = {name: _read(Path(examples.uri) / f"Split-{name}") for name in ("train", "eval", "test")}
         return Ingested(examples, Path(quarantine.uri), splits)

@@ -89,6 +89,9 @@ def run(
     spec: SpecPath,
     logs: LogsDir,
     output: Annotated[Path, typer.Option(help="The folder of the run: metadata, artifacts, pushed models.")],
+    window: Annotated[
+        str | None, typer.Option(help="Logs in daily folders: the last days up to one, such as 7d:2026-11-25.")
+    ] = None,
     routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
@@ -113,6 +116,7 @@ def run(
             batch_size=batch_size,
             beam_args=beam_arg or (),
             cache=not no_cache,
+            window=window,
         )
     except preparation.UsageError as error:
         raise fail(error, 2) from None

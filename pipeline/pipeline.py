@@ -6,28 +6,35 @@ from pathlib import Path
 import tfx.v1 as tfx
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.components import DistributionValidator
 from tfx.proto import transform_pb2
 
 from components.anomaly_gate.component import AnomalyGate
+from components.anomaly_gate.drift import DriftGate
 from components.interaction_example_gen.component import InteractionExampleGen
 from components.serving_validator.component import ServingValidator
+from components.transform.component import Transform
 from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
+from pipeline.drift import SPLIT_PAIRS, drift_config
 from pipeline.evaluation import EVALUATED_SPLIT, eval_config, evaluation_schema
 from schema.example_schema import example_schema
-from schema.spec import Model, RankingSpec
+from schema.spec import Drift, Model, RankingSpec
 
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     """The components in their order; each gets the part of the spec that it depends on, so that caching is exact."""
-    example_gen = InteractionExampleGen(spec, logs=config.logs, fingerprint=config.fingerprint)
+    example_gen = InteractionExampleGen(
+        spec, logs=config.logs, fingerprint=config.fingerprint, window=config.window, state=config.state_dir
+    )
     statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = tfx.components.ImportSchemaGen(schema_file=_written(example_schema(spec), config.output))
     example_validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
     anomaly_gate = AnomalyGate(anomalies=example_validator.outputs["anomalies"])
-    transform = tfx.components.Transform(
+    drift = _drift_nodes(spec, spec.drift, statistics_gen) if spec.drift else []
+    transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
@@ -36,7 +43,8 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         disable_statistics=True,
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
     )
-    transform.add_upstream_node(anomaly_gate)
+    for gate in (anomaly_gate, *drift[1:]):
+        transform.add_upstream_node(gate)
     trainer = tfx.components.Trainer(
         run_fn="models.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
@@ -81,6 +89,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             schema_gen,
             example_validator,
             anomaly_gate,
+            *drift,
             transform,
             trainer,
             baseline,
@@ -95,8 +104,18 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     )
 
 
+def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: tfx.components.StatisticsGen) -> list:
+    validator = DistributionValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        baseline_statistics=statistics_gen.outputs["statistics"],
+        config=drift_config(spec, drift),
+        include_split_pairs=SPLIT_PAIRS,
+    )
+    return [validator, DriftGate(anomalies=validator.outputs["anomalies"], action=drift.action)]
+
+
 def _for_training(spec: RankingSpec) -> RankingSpec:
-    return spec.model_copy(update={"slices": (), "gates": {}})
+    return spec.model_copy(update={"slices": (), "gates": {}, "drift": None})
 
 
 def _for_transform(spec: RankingSpec) -> RankingSpec:

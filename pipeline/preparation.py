@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import fingerprint
+from components.interaction_example_gen.window import window_fingerprint
 from models.routing import check_routing
 from pipeline.config import IN_MEMORY, RunConfig
 from schema.loading import SpecError, load_spec
@@ -37,11 +38,13 @@ def prepare(
     batch_size: int | None = None,
     beam_args: Sequence[str] = (),
     cache: bool = True,
+    window: str | None = None,
 ) -> Prepared:
     """The spec with its overrides, and the run's configuration.
 
     Raises:
-      UsageError: the spec is wrong, the routing is unknown, no log file matches, or `output` can't be written.
+      UsageError: the spec is wrong, the routing is unknown, no log file matches, a day of the window is missing or
+        there twice, or `output` can't be written.
     """
     try:
         spec = _overridden(load_spec(spec_path), routing=routing, epochs=epochs, batch_size=batch_size)
@@ -49,9 +52,10 @@ def prepare(
         config = RunConfig(
             logs=logs if "://" in logs else str(Path(logs).absolute()),
             output=str(output.absolute()),
-            fingerprint=fingerprint(spec, logs),
+            fingerprint=window_fingerprint(spec, logs, window) if window else fingerprint(spec, logs),
             beam_args=(IN_MEMORY, *beam_args),
             cache=cache,
+            window=window,
         )
     except (SpecError, IngestError, ValueError) as error:
         raise UsageError(error) from None

@@ -20,6 +20,7 @@ def inconsistencies(spec: RankingSpec) -> Iterator[str]:
     yield from _condition_problems(spec)
     yield from _slice_problems(spec)
     yield from _gate_problems(spec)
+    yield from _drift_problems(spec)
 
 
 def _name_problems(spec: RankingSpec) -> Iterator[str]:
@@ -93,3 +94,10 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
         )
         if getattr(gate, wrong) is not None:
             yield f"gates.{name}.{wrong}: {name} is a {kind}, expected `{right}` or `max_drop`"
+
+
+def _drift_problems(spec: RankingSpec) -> Iterator[str]:
+    expected = [feature.name for feature in spec.features] + [f"label_{task.name}" for task in spec.tasks]
+    for name in spec.drift.limits if spec.drift else ():
+        if name not in expected:
+            yield f"drift.limits: got {name!r}, expected a feature or a task's label: {', '.join(expected)}"

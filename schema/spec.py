@@ -231,6 +231,14 @@ class Split(_Frozen):
         return self
 
 
+class Drift(_Frozen):
+    """How far the newest impressions (the test split) may be from those trained on, by a column of the examples."""
+
+    action: Literal["stop", "warn"] = "stop"
+    # Of text the largest change of a value's share, of numbers the Jensen-Shannon divergence.
+    limits: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
+
+
 class Gate(_Frozen):
     """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model."""
 
@@ -293,6 +301,7 @@ class RankingSpec(_Frozen):
     split: Split = Split()
     slices: Annotated[tuple[Slice, ...], Field(strict=False)] = ()
     gates: dict[str, Gate] = {}
+    drift: Drift | None = None
     model: Model = Model()
     training: Training = Training()
 
@@ -309,7 +318,7 @@ class RankingSpec(_Frozen):
     def data_part(self) -> Self:
         """What defines the examples; the rest is at its defaults, so that a change of it leaves their caches valid."""
         tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in self.tasks)
-        rest = {"slices": (), "gates": {}, "model": Model(), "training": Training()}
+        rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
         return self.model_copy(update={"tasks": tasks, **rest})
 
     def to_json(self) -> str:

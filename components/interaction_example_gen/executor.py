@@ -69,6 +69,8 @@ class Executor(BaseBeamExecutor):
             publish(rolling.snapshot, shards)
             _remove(scratch_of(rolling.snapshot.folder))
             examples.set_string_custom_property("window", str(rolling.window))
+            # Transform keeps its analyses of the days there too.
+            examples.set_string_custom_property("state", exec_properties["state"])
             examples.set_string_custom_property("snapshot", rolling.earlier.folder if rolling.earlier else "")
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.span, examples.version = 0, 0

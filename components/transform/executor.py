@@ -1,0 +1,132 @@
+"""The executor of Transform: TFX's own, told which files are a day's, and where that day's analysis is kept."""
+
+import hashlib
+from typing import Any
+
+from tensorflow_transform.beam.analyzer_cache import DatasetKey
+from tfx import types
+from tfx.components.transform import executor as transform
+from tfx.components.transform import executor_utils, labels
+from tfx.components.util import examples_utils, tfxio_utils
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils
+
+# The name under which TFT lists what the analysis of a data set holds.
+_MANIFEST = "MANIFEST"
+_DAY = len("2026-11-25")
+_BLOCK = 1 << 20
+
+
+class Executor(transform.Executor):
+    """Analyses day by day where the examples are those of a rolling window, and does as TFX does elsewhere."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs Transform; see TFX's executor for what it takes and gives."""
+        examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
+        state = examples.get_string_custom_property("state")
+        if not state:
+            super().Do(input_dict, output_dict, exec_properties)
+            return
+        self._log_startup(input_dict, output_dict, exec_properties)
+        splits = executor_utils.ResolveSplitsConfig(
+            exec_properties.get(standard_component_specs.SPLITS_CONFIG_KEY), [examples]
+        )
+        days = daily_datasets(examples, list(splits.analyze))
+        transformed = output_dict[standard_component_specs.TRANSFORMED_EXAMPLES_KEY]
+        executor_utils.SetSplitNames(splits.transform, transformed)
+        graph = artifact_utils.get_single_uri(output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY])
+        cache = artifact_utils.get_single_uri(output_dict[standard_component_specs.UPDATED_ANALYZER_CACHE_KEY])
+        functions = {
+            labels.PREPROCESSING_FN: exec_properties[standard_component_specs.PREPROCESSING_FN_KEY],
+            labels.CUSTOM_CONFIG: exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY),
+        }
+        kept = f"{state.rstrip('/')}/analysis/{_digest(repr(sorted(functions.items())).encode())}"
+        payload_format, data_view = tfxio_utils.resolve_payload_format_and_data_view_uri([examples])
+        file_format = examples_utils.get_file_format(examples)
+        patterns = [
+            io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split)) for split in splits.transform
+        ]
+        inputs = {
+            labels.DISABLE_STATISTICS_LABEL: True,
+            labels.SCHEMA_PATH_LABEL: io_utils.get_only_uri_in_dir(
+                artifact_utils.get_single_uri(input_dict[standard_component_specs.SCHEMA_KEY])
+            ),
+            labels.EXAMPLES_DATA_FORMAT_LABEL: payload_format,
+            labels.DATA_VIEW_LABEL: data_view,
+            labels.ANALYZE_DATA_PATHS_LABEL: list(days),
+            labels.ANALYZE_PATHS_FILE_FORMATS_LABEL: [file_format] * len(days),
+            labels.TRANSFORM_DATA_PATHS_LABEL: patterns,
+            labels.TRANSFORM_PATHS_FILE_FORMATS_LABEL: [file_format] * len(patterns),
+            labels.PREPROCESSING_FN: self._GetPreprocessingFn(functions, {}),
+            labels.MAKE_BEAM_PIPELINE_FN: self._make_beam_pipeline,
+            labels.FORCE_TF_COMPAT_V1_LABEL: False,
+            **({labels.CACHE_INPUT_PATH_LABEL: kept} if fileio.exists(kept) else {}),
+        }
+        temporary = f"{graph}/.temp_path"
+        outputs = {
+            labels.TRANSFORM_METADATA_OUTPUT_PATH_LABEL: graph,
+            labels.TRANSFORM_MATERIALIZE_OUTPUT_PATHS_LABEL: executor_utils.GetSplitPaths(transformed),
+            labels.CACHE_OUTPUT_PATH_LABEL: cache,
+            labels.TEMP_OUTPUT_LABEL: temporary,
+        }
+        _DailyProcessor(days).Transform(inputs, outputs)
+        io_utils.delete_dir(temporary)
+        for name in days.values():
+            _keep(f"{cache}/{name}", f"{kept}/{name}")
+
+
+def daily_datasets(examples: types.Artifact, splits: list[str]) -> dict[str, str]:
+    """The file pattern of each day's examples in the splits, and a name that says the day and what the files hold."""
+    datasets = {}
+    for split in splits:
+        folder = artifact_utils.get_split_uri([examples], split)
+        names = sorted(fileio.listdir(folder))
+        for day in dict.fromkeys(name[:_DAY] for name in names):
+            digest = hashlib.sha256()
+            for name in names:
+                if name.startswith(day):
+                    digest.update(f"{split} {name}\n".encode())
+                    with fileio.open(f"{folder}/{name}", "rb") as file:
+                        while block := file.read(_BLOCK):
+                            digest.update(block)
+            datasets[f"{folder}/{day}-*"] = f"{day}-{digest.hexdigest()[:16]}"
+    return datasets
+
+
+class _DailyProcessor(transform.TransformProcessor):
+    """TFX's processor, in which a day's data set is known by what it holds and not by the artifact that it lies in."""
+
+    def __init__(self, days: dict[str, str]):
+        super().__init__()
+        self._days = days
+
+    def _MakeDatasetList(self, *arguments: Any, **named: Any) -> list[Any]:  # noqa: N802
+        datasets = super()._MakeDatasetList(*arguments, **named)
+        for dataset in datasets:
+            if dataset.file_pattern in self._days:
+                dataset.dataset_key = DatasetKey(self._days[dataset.file_pattern])
+        return datasets
+
+    def _JoinUncachedDatasets(self, *arguments: Any) -> tuple[list[Any], dict[Any, Any]]:  # noqa: N802
+        # TFX reads and decodes the days whose analysis is known all the same, for nothing.
+        datasets, to_analyse = super()._JoinUncachedDatasets(*arguments)
+        return [dataset for dataset in datasets if to_analyse[dataset.dataset_key] is not None], to_analyse
+
+
+def _keep(made: str, kept: str) -> None:
+    """Copies a day's analysis to where the next run looks for it, unless it is there; what lists it goes last."""
+    if fileio.exists(f"{kept}/{_MANIFEST}"):
+        return
+    fileio.makedirs(kept)
+    for name in sorted(fileio.listdir(made), key=lambda name: (name == _MANIFEST, name)):
+        fileio.copy(f"{made}/{name}", f"{kept}/{name}", overwrite=True)
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:12]

@@ -1,5 +1,6 @@
 """What a rolling window adds to ingest: rows that know their day, a day's own tables, and what the days carry on."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,6 +16,8 @@ from components.interaction_example_gen.files import SourceFile, open_raw
 from components.interaction_example_gen.snapshots import Snapshot, latest_valid, planned
 from components.interaction_example_gen.window import DailyLogs, Window, daily_logs, day_number, earliest, window_files
 from schema.spec import RankingSpec
+
+_progress = logging.getLogger("fulcrum.progress")
 
 DAY = "day"
 # The day of rows that were carried on from earlier days.
@@ -57,7 +60,13 @@ def plan(spec: RankingSpec, logs: str, state: str, window: Window) -> tuple[Roll
     """
     daily = daily_logs(spec, logs)
     earlier = latest_valid(spec, state, window.first, daily)
-    files = window_files(spec, logs, window, daily, since=_read_from(earlier, window, daily))
+    since = _read_from(earlier, window, daily)
+    if since < window.first:
+        # It costs time, and where older logs are gone sequences begin here.
+        _progress.warning(
+            "reading the logs from %s on: no run has carried on what was known on %s", since, window.first
+        )
+    files = window_files(spec, logs, window, daily, since=since)
     snapshot = planned(spec, state, window.first + timedelta(days=1), earlier, daily, files)
     return Rolling(window, earlier, snapshot), (*(earlier.files if earlier else ()), *files)
 

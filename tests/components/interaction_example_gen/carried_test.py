@@ -32,7 +32,7 @@ EVENTS = RankingSpec.model_validate(
             {"name": "viewed", "event": "VIEW", "max_length": 3},
             {"name": "liked", "event": "LIKE", "max_length": 2, "delay": "4s"},
         ],
-        "tasks": [{"name": "like", "event": "LIKE"}, {"name": "share", "event": "SHARE", "within": {"event": "LIKE"}}],
+        "tasks": [{"name": "share", "event": "SHARE"}, {"name": "like", "event": "LIKE", "within": {"event": "SHARE"}}],
     }
 )
 IMPRESSIONS = RankingSpec.model_validate(
@@ -58,7 +58,8 @@ IMPRESSIONS = RankingSpec.model_validate(
 ROWS = st.lists(
     st.tuples(
         st.integers(0, 4),
-        st.integers(-LATE, DAY + LATE - 1),
+        # Few moments, so that many rows are simultaneous.
+        st.sampled_from([-LATE, -1, 0, 4, DAY - 1, DAY + LATE - 1]),
         st.sampled_from("uv"),
         st.sampled_from("abc"),
         st.sampled_from(["VIEW", "VIEW", "LIKE", "SHARE"]),

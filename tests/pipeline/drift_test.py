@@ -1,0 +1,84 @@
+"""Drift of the newest impressions: TFX's DistributionValidator for real, and what its verdict does."""
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import yaml
+from tensorflow_data_validation.statistics import stats_impl
+from tensorflow_data_validation.statistics.stats_options import StatsOptions
+from tfx.components.distribution_validator.executor import Executor
+from tfx.proto import distribution_validator_pb2
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import json_utils
+
+from components.anomaly_gate.drift import DriftError, DriftGate
+from pipeline.drift import SPLIT_PAIRS, drift_config
+from schema.loading import SpecError, load_spec
+from schema.spec import RankingSpec
+
+SHORTVIDEO = Path(__file__).resolve().parents[2] / "schema" / "specs" / "shortvideo.yaml"
+
+
+def _spec(**limits: float) -> RankingSpec:
+    return RankingSpec.model_validate({**yaml.safe_load(SHORTVIDEO.read_text()), "drift": {"limits": limits}})
+
+
+@pytest.fixture(scope="module")
+def statistics(tmp_path_factory) -> standard_artifacts.ExampleStatistics:
+    """In the test split, one in ten countries has become another, and activity has doubled."""
+    artifact = standard_artifacts.ExampleStatistics()
+    artifact.uri = str(tmp_path_factory.mktemp("statistics"))
+    artifact.split_names = artifact_utils.encode_split_names(["train", "test"])
+    for split, french, activity in (("train", 50, 1.0), ("test", 60, 2.0)):
+        countries = [[b"FR"]] * french + [[b"BR"]] * (100 - french)
+        rows = pa.RecordBatch.from_pydict(
+            {"country": countries, "activity": [[activity * (i % 10)] for i in range(100)], "tab": [[b"home"]] * 100}
+        )
+        made = stats_impl.generate_statistics_in_memory(rows, StatsOptions())
+        folder = Path(artifact.uri, f"Split-{split}")
+        folder.mkdir()
+        (folder / "FeatureStats.pb").write_bytes(made.SerializeToString())
+    return artifact
+
+
+def _validated(statistics, folder: Path, **limits: float) -> standard_artifacts.ExampleAnomalies:
+    anomalies = standard_artifacts.ExampleAnomalies()
+    anomalies.uri = str(folder)
+    spec = _spec(**limits)
+    config = drift_config(spec, spec.drift)
+    assert isinstance(config, distribution_validator_pb2.DistributionValidatorConfig)
+    Executor().Do(
+        {"statistics": [statistics], "baseline_statistics": [statistics]},
+        {"anomalies": [anomalies]},
+        {"distribution_validator_config": config, "include_split_pairs": json_utils.dumps(SPLIT_PAIRS)},
+    )
+    return anomalies
+
+
+def test_drift_above_a_limit_stops_the_run_and_names_each_column(statistics, tmp_path):
+    found = _validated(statistics, tmp_path, country=0.05, activity=0.05, tab=0.01)
+    with pytest.raises(DriftError) as error:
+        DriftGate.test_call(anomalies=found, action="stop")
+    assert "test against train: country: The Linfty distance" in str(error.value)
+    assert "test against train: activity: The approximate Jensen-Shannon divergence" in str(error.value)
+    assert "tab" not in str(error.value)
+
+
+def test_drift_warns_where_the_spec_says_so(statistics, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "fulcrum.progress"):
+        DriftGate.test_call(anomalies=_validated(statistics, tmp_path, country=0.05), action="warn")
+    assert "country: The Linfty distance" in caplog.text
+
+
+def test_what_stays_within_its_limits_passes(statistics, tmp_path):
+    DriftGate.test_call(anomalies=_validated(statistics, tmp_path, country=0.2, tab=0.01), action="stop")
+
+
+def test_a_limit_is_of_a_feature_or_a_label(tmp_path):
+    path = tmp_path / "spec.yaml"
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    path.write_text(yaml.safe_dump({**declared, "drift": {"limits": {"contry": 0.1}}}))
+    with pytest.raises(SpecError, match=r"drift\.limits: got 'contry', expected a feature or a task's label: tab"):
+        load_spec(path)

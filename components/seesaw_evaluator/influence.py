@@ -26,7 +26,8 @@ _AUC, _ECE = PLACE["auc"], PLACE["expected_calibration_error"]
 def values(totals: SliceTotals) -> np.ndarray:
     """Every metric of a slice, `(tasks, models, metrics)`; NaN where it is undefined or doesn't belong to the task."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        result = totals.numerators / totals.denominators
+        # Without a label, calibration is undefined and not infinite, as in TFMA.
+        result = np.where(totals.denominators > 0, totals.numerators / totals.denominators, np.nan)
         examples = totals.counts[:, None, COUNTS.index("examples")]
         result[..., _ECE] = np.abs(totals.gaps).sum(axis=-1) / examples
     for t, row in enumerate(totals.histograms):

@@ -47,11 +47,14 @@ SPEC = RankingSpec.model_validate(
 
 
 class Ranker(tf.Module):
-    """Task t's output is σ(signal_t + noise[t] noise_t): the truth with some noise added, none by default."""
+    """Task t's output is σ(signal_t + noise[t] noise_t): the truth with some noise added, none by default.
 
-    def __init__(self, noise: Mapping[str, float], tasks: tuple[str, ...] = TASKS):
+    With `steps`, outputs are whole numbers of 1 / steps, and neither 0 nor 1.
+    """
+
+    def __init__(self, noise: Mapping[str, float], tasks: tuple[str, ...] = TASKS, steps: int | None = None):
         super().__init__()
-        self.noise, self.tasks = dict(noise), tasks
+        self.noise, self.tasks, self.steps = dict(noise), tasks, steps
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(self, examples):
@@ -59,10 +62,13 @@ class Ranker(tf.Module):
         parsed = tf.io.parse_example(
             examples, {f"{kind}_{task}": number for kind in ("signal", "noise") for task in self.tasks}
         )
-        return {
-            task: tf.sigmoid(parsed[f"signal_{task}"] + self.noise.get(task, 0.0) * parsed[f"noise_{task}"])[:, None]
-            for task in self.tasks
-        }
+        outputs = {}
+        for task in self.tasks:
+            score = tf.sigmoid(parsed[f"signal_{task}"] + self.noise.get(task, 0.0) * parsed[f"noise_{task}"])
+            if self.steps:
+                score = tf.clip_by_value(tf.round(score * self.steps), 1, self.steps - 1) / self.steps
+            outputs[task] = score[:, None]
+        return outputs
 
 
 @dataclass
@@ -153,13 +159,15 @@ def save_examples(tmp_path: Path) -> Callable[[Columns], standard_artifacts.Exam
 
 @pytest.fixture
 def save_model(tmp_path: Path) -> Callable[..., standard_artifacts.Model]:
-    """`save_model(name, noise, spec)` writes a Ranker as the Trainer would, and returns the artifact."""
+    """`save_model(name, noise, spec, steps)` writes a Ranker as the Trainer would, and returns the artifact."""
 
-    def save(name: str, noise: Mapping[str, float] | None = None, spec: RankingSpec = SPEC) -> standard_artifacts.Model:
+    def save(
+        name: str, noise: Mapping[str, float] | None = None, spec: RankingSpec = SPEC, steps: int | None = None
+    ) -> standard_artifacts.Model:
         artifact = standard_artifacts.Model()
         artifact.uri = str(tmp_path / name)
         artifact.id = abs(hash(name)) % 1000 + 1
-        ranker = Ranker(noise or {}, tuple(task.name for task in spec.tasks))
+        ranker = Ranker(noise or {}, tuple(task.name for task in spec.tasks), steps)
         folder = tmp_path / name / "Format-Serving"
         tf.saved_model.save(ranker, str(folder), signatures={"serving_default": ranker.serving_default})
         (folder / "assets.extra").mkdir()

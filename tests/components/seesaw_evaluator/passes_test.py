@@ -121,7 +121,7 @@ def in_slice(rows: ScoredRows, key) -> np.ndarray:
     return held
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(scored_rows())
 def test_values_and_standard_errors_equal_the_plain_ones(rows):
     parts = [rows.take(np.flatnonzero(rows.users % 2 == half)) for half in (0, 1)]

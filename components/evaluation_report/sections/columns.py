@@ -51,10 +51,7 @@ def distributions(statistics: Statistics) -> Figure:
     drawn = {}
     for name, column in sorted(next(iter(by_split.values())).items()):
         own = {split: columns[name] for split, columns in by_split.items() if name in columns}
-        if column.HasField("num_stats"):
-            rows = [row for split, other in own.items() for row in _histogram(split, other)]
-        else:
-            rows = _values(own)
+        rows = histograms(own) if column.HasField("num_stats") else _values(own)
         if rows:
             drawn[name] = charts.bars(rows, name, numeric=column.HasField("num_stats"))
     caption = "How a column’s values are distributed in each split; of text, the most frequent values."
@@ -109,12 +106,22 @@ def _values(by_split: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> lis
     ]
 
 
-def _histogram(split: str, column: statistics_pb2.FeatureNameStatistics) -> list[dict[str, Any]]:
-    for histogram in column.num_stats.histograms:
-        total = sum(bucket.sample_count for bucket in histogram.buckets)
-        if histogram.type == statistics_pb2.Histogram.STANDARD and total:
-            ends = [(bucket.low_value, bucket.sample_count / total) for bucket in histogram.buckets]
-            # The last step ends where its bin does.
-            ends.append((histogram.buckets[-1].high_value, ends[-1][1]))
-            return [{"x": x, "share": part, "series": split} for x, part in ends]
-    return []
+def histograms(by_split: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> list[dict[str, Any]]:
+    """Each split's histogram, as shares by bins of one width: TFDV's bins are as wide as the split's own values say."""
+    found = {}
+    for split, column in by_split.items():
+        for histogram in column.num_stats.histograms:
+            if histogram.type == statistics_pb2.Histogram.STANDARD and any(b.sample_count for b in histogram.buckets):
+                found[split] = histogram.buckets
+    if not found:
+        return []
+    first = next(iter(found.values()))[0]
+    width = first.high_value - first.low_value or 1.0
+    rows = []
+    for split, buckets in found.items():
+        total = sum(bucket.sample_count for bucket in buckets)
+        shares = [b.sample_count / total * width / (b.high_value - b.low_value or width) for b in buckets]
+        # The last step ends where its bin does.
+        places = [*(bucket.low_value for bucket in buckets), buckets[-1].high_value]
+        rows += [{"x": x, "share": y, "series": split} for x, y in zip(places, [*shares, shares[-1]], strict=True)]
+    return rows

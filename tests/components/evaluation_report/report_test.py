@@ -7,12 +7,14 @@ import re
 import pytest
 from made_evaluation import SCRIPT, make_evaluation
 from material_of_a_run import make_material
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.evaluation_report.elements import Facts, Figure, Section, Table
 from components.evaluation_report.lineage import relative
 from components.evaluation_report.material import INFRA_BLESSING, Artifact, Material, read_material
 from components.evaluation_report.report import report
 from components.evaluation_report.sections import (
+    columns,
     curves,
     data,
     lineage,
@@ -124,6 +126,19 @@ def test_the_seesaw_has_a_chart_a_pair_and_a_point_a_model_with_its_interval():
     assert (candidate["y_low"], candidate["y_high"]) == pytest.approx((-0.005, 0.001))
     # By hand: 0.79 - 0.78, and 0.051 - 0.048 turned round.
     assert (blessed["x"], blessed["y"]) == pytest.approx((0.01, -0.003))
+
+
+def test_histograms_of_splits_are_comparable_however_wide_their_bins_are():
+    narrow, wide = (statistics_pb2.FeatureNameStatistics() for _ in range(2))
+    for column, width, counts in ((narrow, 1.0, (5, 5)), (wide, 2.0, (10, 10))):
+        histogram = column.num_stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
+        for place, count in enumerate(counts):
+            histogram.buckets.add(low_value=place * width, high_value=(place + 1) * width, sample_count=count)
+    # By hand: half of the values in twice the width is a quarter in one.
+    assert columns.histograms({"train": narrow, "test": wide}) == [
+        *({"x": x, "share": 0.5, "series": "train"} for x in (0.0, 1.0, 2.0)),
+        *({"x": x, "share": 0.25, "series": "test"} for x in (0.0, 2.0, 4.0)),
+    ]
 
 
 def test_lineage_says_what_came_from_what_without_the_machines_paths(whole_page):

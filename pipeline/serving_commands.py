@@ -45,7 +45,6 @@ def serve(
 
     from serving.directory import VersionPolicy
     from serving.logs import log_to
-    from serving.predict import Limits
     from serving.server import ServerOptions
     from serving.server import serve as serve_until_stopped
 
@@ -57,8 +56,6 @@ def serve(
         rest_port=rest_port,
         policy=VersionPolicy(specific=VersionPolicy.Specific(versions=version)) if version else VersionPolicy(),
         labels=labels,
-        # A missing number of an example is NaN, and so is that of an unknown item in a request.
-        limits=Limits(finite=False),
         poll_seconds=poll_seconds,
         threads=threads,
     )

@@ -23,7 +23,8 @@ class Limits:
     Attributes:
       request_bytes: size of a request's body, and of each tensor that it declares.
       batch: size of any input's first dimension: candidates, or examples.
-      finite: whether NaN and infinity are refused in the inputs. TensorFlow Serving lets them through.
+      finite: whether NaN and infinity are refused in the inputs, but for NaN where it is a missing number
+        (`SavedModel.may_be_nan`). TensorFlow Serving lets them through.
     """
 
     request_bytes: int = 32 << 20
@@ -53,7 +54,7 @@ def predict(
     try:
         for name, spec in signature.inputs.items():
             value = inputs.get(name, signature.defaults.get(name))
-            feeds[name] = _to_tensor(spec, value, limits)
+            feeds[name] = _to_tensor(spec, value, limits, may_be_nan=name in model.may_be_nan)
         return model.run(signature, feeds, outputs)
     except ServingError as error:
         # What TensorFlow says of an operation means little to the caller; the shapes that were sent do.
@@ -89,7 +90,7 @@ def _check_names(signature: Signature, inputs: Mapping[str, Value]) -> None:
         )
 
 
-def _to_tensor(spec: TensorSpec, value: Value, limits: Limits) -> Tensor:
+def _to_tensor(spec: TensorSpec, value: Value, limits: Limits, may_be_nan: bool) -> Tensor:
     shape = _shape(value)
     is_proto = isinstance(value, tensor_pb2.TensorProto)
     dtype = value.dtype if is_proto else tf.string if value.dtype == object else tf.as_dtype(value.dtype)
@@ -113,9 +114,13 @@ def _to_tensor(spec: TensorSpec, value: Value, limits: Limits) -> Tensor:
             tensor = Tensor.from_proto(proto)
         except ServingError:
             raise invalid(f"input {spec.name!r}: its values do not fill {spec.dtype.name}{shown(shape)}") from None
-    if limits.finite and spec.dtype.is_floating and not np.isfinite(tensor.numpy()).all():
-        tensor.close()
-        raise invalid(f"input {spec.name!r}: holds NaN or infinity; expected finite numbers")
+    if limits.finite and spec.dtype.is_floating:
+        numbers = tensor.numpy()
+        refused = np.isinf(numbers) if may_be_nan else ~np.isfinite(numbers)
+        if refused.any():
+            tensor.close()
+            expected = "finite numbers, or NaN for a missing one" if may_be_nan else "finite numbers"
+            raise invalid(f"input {spec.name!r}: holds {numbers[refused].flat[0]}; expected {expected}")
     return tensor
 
 

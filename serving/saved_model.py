@@ -10,10 +10,14 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from schema.columns import example_columns
+from schema.spec import RankingSpec
 from serving.errors import Code, ServingError, invalid
 from serving.tensorflow_c import Session, Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
+# The ranking spec that the Trainer saves with a model.
+SPEC_FILE = Path("assets.extra", "ranking_spec.json")
 _PREDICT_METHOD = "tensorflow/serving/predict"
 
 
@@ -57,7 +61,12 @@ class Signature:
 
 
 class SavedModel:
-    """A SavedModel under TensorFlow's C++ loader, as TensorFlow Serving would have it."""
+    """A SavedModel under TensorFlow's C++ loader, as TensorFlow Serving would have it.
+
+    Attributes:
+      signatures: its signatures by name.
+      may_be_nan: the inputs in which NaN is a missing number and not a mistake.
+    """
 
     def __init__(self, path: Path, intra_op_threads: int = 0, inter_op_threads: int = 0):
         """Loads the folder `path`. A thread number of 0 lets TensorFlow choose.
@@ -66,6 +75,7 @@ class SavedModel:
           ServingError: it can't be served; the reason.
         """
         self.path = path
+        self.may_be_nan = _numeric_features(path)
         if not (path / "saved_model.pb").is_file():
             raise ServingError(Code.NOT_FOUND, f"{path.name} has no saved_model.pb")
         # With threads of its own, a version that loads or warms up leaves those of the serving one alone.
@@ -122,6 +132,15 @@ class SavedModel:
     def close(self) -> None:
         """Unloads it. No `run` may be under way, and none may follow."""
         self._session.close()
+
+
+def _numeric_features(path: Path) -> frozenset[str]:
+    """The numeric columns of the model's ranking spec; none without a spec, or with one of a release that differs."""
+    try:
+        columns = example_columns(RankingSpec.from_json((path / SPEC_FILE).read_text()))
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(column.name for column in columns if column.feature is not None and column.feature.is_numeric)
 
 
 def _check_variables(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> None:

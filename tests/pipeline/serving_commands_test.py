@@ -18,7 +18,7 @@ from pipeline.cli import app
 from pipeline.load_test import is_loopback, recorded_requests
 from pipeline.ranking_request import RequestError
 from schema.loading import load_spec
-from serving.predict import Limits
+from serving.saved_model import SPEC_FILE
 from serving.server import ModelServer, ServerOptions
 
 
@@ -87,12 +87,15 @@ def model_dir(tiny, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("serving") / "tiny"
     model = HandMade()
     tf.saved_model.save(model, str(folder / "3"), {"rank": model.rank, "serving_default": model.rank})
+    # As the Trainer does; it says in which inputs NaN is a missing number.
+    (folder / "3" / SPEC_FILE).parent.mkdir()
+    (folder / "3" / SPEC_FILE).write_text(load_spec(tiny[0]).to_json())
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(model_dir):
-    with ModelServer(model_dir, ServerOptions(grpc_port=0, rest_port=0, limits=Limits(finite=False))) as running:
+    with ModelServer(model_dir, ServerOptions(grpc_port=0, rest_port=0)) as running:
         yield running
 
 

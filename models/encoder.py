@@ -59,6 +59,10 @@ class FeatureEncoder(tf.keras.layers.Layer):
         return self.combine_candidates(features, self.embeddings(features))
 
     def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> TaskInputs:
+        return self.candidate_rows(features, values)
+
+    def candidate_rows(self, features: Features, values: Mapping[str, tf.Tensor]) -> SharedRows:
+        """What all tasks read of the candidates."""
         user, items = (list(self.parts(side, features, values).values()) for side in ("user", "item"))
         return SharedRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
 

@@ -79,13 +79,27 @@ class Ranker(tfrs.models.Model):
         return _one_list([encoder(features) for encoder in self.encoders])
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
+        losses = self.task_losses(inputs, training)
+        return tf.add_n([weight * loss for weight, loss in zip(self.loss_weights(), losses, strict=True)])
+
+    def task_losses(self, inputs: Features, training: bool = False, compute_metrics: bool = True) -> list[tf.Tensor]:
+        """`L_k` of each task: its mean loss over its sample space in the batch."""
         head = self._compiled_head if self.compiled == "head" else self._head
         logits = head(dict(inputs), [encoder.embeddings(inputs) for encoder in self.encoders])
-        weighted = []
-        for task, ranking_task, logit in zip(self.spec.tasks, self.ranking_tasks, logits, strict=True):
-            loss = ranking_task(inputs[label_name(task)], logit, inputs[space_name(task)], training=training)
-            weighted.append(loss_weight(task.weight, self.epoch, self._step()) * loss)
-        return tf.add_n(weighted)
+        return [
+            ranking_task(
+                inputs[label_name(task)],
+                logit,
+                inputs[space_name(task)],
+                training=training,
+                compute_metrics=compute_metrics,
+            )
+            for task, ranking_task, logit in zip(self.spec.tasks, self.ranking_tasks, logits, strict=True)
+        ]
+
+    def loss_weights(self) -> list[tf.Tensor]:
+        """`w_k(t)` of each task, at this epoch and step."""
+        return [loss_weight(task.weight, self.epoch, self._step()) for task in self.spec.tasks]
 
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
         """One step of the optimiser. Unlike TFRS's, it doesn't compute every metric's result at every step."""

@@ -40,9 +40,8 @@ def _bottom_units(model: Model) -> tuple[int, ...]:
 
 
 def _extraction(model: Model, tasks: int, levels: int) -> ProgressiveExtraction:
-    return ProgressiveExtraction(
-        tasks, levels, model.task_experts, model.shared_experts, model.expert_units, name="routing"
-    )
+    own = expert_counts(model.task_experts, tasks)
+    return ProgressiveExtraction(tasks, levels, own, model.shared_experts, model.expert_units, name="routing")
 
 
 def _mixture(model: Model, tasks: int, levels: int) -> MultiGateMixture:
@@ -52,13 +51,13 @@ def _mixture(model: Model, tasks: int, levels: int) -> MultiGateMixture:
 
 
 def _fusion(model: Model, tasks: int) -> TaskFusion:
-    return TaskFusion(tasks, model.levels, model.task_experts, model.shared_experts, model.expert_units, name="routing")
+    own = expert_counts(model.task_experts, tasks)
+    return TaskFusion(tasks, model.levels, own, model.shared_experts, model.expert_units, name="routing")
 
 
 def _stem(model: Model, tasks: int) -> StemExtraction:
-    return StemExtraction(
-        tasks, model.levels, model.task_experts, model.shared_experts, model.expert_units, name="routing"
-    )
+    own = expert_counts(model.task_experts, tasks)
+    return StemExtraction(tasks, model.levels, own, model.shared_experts, model.expert_units, name="routing")
 
 
 ROUTINGS: dict[str, Routing] = {

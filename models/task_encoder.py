@@ -48,9 +48,9 @@ class TaskEncoder(FeatureEncoder):
         )
         self.refinement = None
         if dtrn.refinement != "none":
-            fields = self._field_sizes().values() if dtrn.refine == "field" else None
+            fields = tuple(self._field_sizes().values()) if dtrn.refine == "field" else None
             self.refinement = RepresentationRefinement(
-                tasks, dtrn.reduction, dtrn.refinement, fields and tuple(fields), name="refinement"
+                tasks, dtrn.reduction, dtrn.refinement, fields, name="refinement"
             )
 
     def pooled_behaviours(self) -> list[str]:
@@ -61,7 +61,7 @@ class TaskEncoder(FeatureEncoder):
         return self.refinement(raw) if self.refinement else [tf.concat([raw[0], own], axis=-1) for own in raw[1:]]
 
     def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | SharedRows]:
-        common = super().combine_candidates(features, values)
+        common = self.candidate_rows(features, values)
         # One sequence a behaviour, read for all candidates: (1, candidates, behaviours * units)
         query = self._candidate(values)[tf.newaxis]
         interests = [tf.squeeze(read, axis=0) for read in self.interest(*self._sequences(features, values), query)]
@@ -110,7 +110,7 @@ class TaskEncoder(FeatureEncoder):
     def _field_sizes(self) -> dict[str, int]:
         """The size of each field of a task's input, in their order there."""
         size = self.embeddings.size
-        sizes = {}
+        sizes: dict[str, int] = {}
         for side in ("user", "item"):
             sizes |= {column.name: size(column) for column in [*self.single, *self.multi] if column.side == side}
             if side == "user":

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import reading, signatures
+from models.diagnostics import diagnose, scalars
 from models.features import model_columns, table_sizes
 from models.optimizer import LazyAdam, evaluation_function, training_function, what_to_compile
 from models.progress import Progress, ProgressStore, fingerprint
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     # Importing TFX takes seconds, and training needs nothing of it.
     from tfx.components.trainer.fn_args_utils import FnArgs
 
-HISTORY_FILE = "history.json"
+HISTORY_FILE, DIAGNOSTICS_FILE = "history.json", "diagnostics.json"
 
 # What the person who waits for the run reads.
 _progress = logging.getLogger("fulcrum.progress")
@@ -35,7 +36,8 @@ def run_fn(fn_args: "FnArgs") -> None:
     `custom_config` has `spec`, the ranking spec as JSON, and optionally `checkpoint_dir`: a directory that stays the
     same when a run is repeated, where a killed training leaves its state. The result is the same as without the kill.
 
-    Writes the SavedModel to `serving_model_dir`, TensorBoard logs and `history.json` to `model_run_dir`.
+    Writes the SavedModel to `serving_model_dir`, and to `model_run_dir` TensorBoard logs, `history.json` and
+    `diagnostics.json` (`models.diagnostics`).
 
     Raises:
       TrainingDataError: an empty split, or a task whose train labels are all the same.
@@ -60,6 +62,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     store.restore_best(progress)
     signatures.save(model, transform, fn_args.serving_model_dir)
     _write_history(progress, examples, fn_args.model_run_dir)
+    _write_diagnostics(progress, fn_args.model_run_dir)
     store.clear()
 
 
@@ -101,7 +104,8 @@ def train_epochs(
     """
     training = model.spec.training
     eval_batches = reading.batches(evaluation, model.spec, training.batch_size)
-    _create_variables(model, eval_batches)
+    some_batch = next(iter(eval_batches))
+    _create_variables(model, some_batch)
     train_step, eval_step = training_function(model), evaluation_function(model)
     writers = {split: tf.summary.create_file_writer(f"{log_dir}/{split}") for split in ("train", "eval")}
     progress = store.load()
@@ -125,6 +129,7 @@ def train_epochs(
             "examples_per_second": round(examples / seconds, 1),
             "train": train_metrics,
             "eval": eval_metrics,
+            "diagnostics": diagnose(model, some_batch),
         }
         progress.add(record, _mean_loss(eval_metrics, f"eval, epoch {epoch}"))
         store.save(progress)
@@ -153,9 +158,9 @@ def _checked_labels(
     return examples, labels
 
 
-def _create_variables(model: Ranker, dataset: tf.data.Dataset) -> None:
+def _create_variables(model: Ranker, batch: Mapping[str, tf.Tensor]) -> None:
     """Creates the weights and the optimiser's slots, outside of any compiled function."""
-    model(next(iter(dataset)))
+    model(batch)
     model.optimizer.iterations  # noqa: B018  it creates the counter
     model.optimizer._create_all_weights(model.trainable_variables)
 
@@ -189,6 +194,9 @@ def _write_summaries(writers: Mapping[str, Any], record: Mapping[str, Any]) -> N
                         _write_scalar(f"{task}/{name}", value)
             if split == "train":
                 _write_scalar("examples_per_second", record["examples_per_second"])
+            else:
+                for name, value in scalars(record["diagnostics"]).items():
+                    _write_scalar(name, value)
         writer.flush()
 
 
@@ -200,9 +208,26 @@ def _write_scalar(name: str, value: float) -> None:
 
 def _write_history(progress: Progress, examples: int, directory: str) -> None:
     history = {"examples": examples, "best_epoch": progress.best_epoch, "best_loss": progress.best_loss}
-    tf.io.gfile.makedirs(directory)
-    with tf.io.gfile.GFile(f"{directory}/{HISTORY_FILE}", "w") as file:
-        json.dump({**history, "epochs": progress.epochs}, file, indent=1)
+    epochs = [{key: value for key, value in record.items() if key != "diagnostics"} for record in progress.epochs]
+    _write_json({**history, "epochs": epochs}, f"{directory}/{HISTORY_FILE}")
+
+
+def _write_diagnostics(progress: Progress, directory: str) -> None:
+    """The weights of gates and fields at the best epoch, and how gradients and loss weights went over all of them."""
+    found = [record["diagnostics"] for record in progress.epochs]
+    best = found[progress.best_epoch - 1]
+    over_time = {
+        "gradient_cosine": [{"epoch": i, "pairs": each["gradient_cosine"]} for i, each in enumerate(found, 1)],
+        "loss_weights": [{"epoch": i, **each["loss_weights"]} for i, each in enumerate(found, 1)],
+    }
+    weights = {key: best[key] for key in ("gate_weights", "refinement_weights")}
+    _write_json({**weights, **over_time}, f"{directory}/{DIAGNOSTICS_FILE}")
+
+
+def _write_json(value: Any, path: str) -> None:
+    tf.io.gfile.makedirs(path.rpartition("/")[0])
+    with tf.io.gfile.GFile(path, "w") as file:
+        json.dump(value, file, indent=1)
 
 
 def _log_odds(rate: float) -> float:

@@ -44,7 +44,8 @@ def prepare(
     """The spec with its overrides, and the run's configuration.
 
     Raises:
-      UsageError: the spec is wrong, the routing or the bottom is unknown, no log file matches, or `output` can't be written.
+      UsageError: the spec is wrong, the routing or bottom is unknown, no log file matches, or `output` can't be
+        written.
     """
     try:
         spec = _overridden(load_spec(spec_path), routing=routing, bottom=bottom, epochs=epochs, batch_size=batch_size)

@@ -108,11 +108,12 @@ def _model_problems(spec: RankingSpec) -> Iterator[str]:
     elif isinstance(experts, tuple) and len(experts) != len(names):
         yield f"model.task_experts: got {len(experts)} counts, expected {len(names)}, one per task: {', '.join(names)}"
     behaviours = [behaviour.name for behaviour in spec.behaviours]
-    for i, name in enumerate(spec.model.dtrn.behaviours or ()):
+    read = spec.model.dtrn.behaviours or ()
+    for i, name in enumerate(read):
         if name not in behaviours:
             known = ", ".join(behaviours) or "none is declared"
             yield f"model.dtrn.behaviours[{i}]: got {name!r}, which has no sequence, expected of `behaviours`: {known}"
-        if name in spec.model.dtrn.behaviours[:i]:
+        if name in read[:i]:
             yield f"model.dtrn.behaviours[{i}]: got {name!r} twice"
     if spec.model.bottom == "dtrn":
         if not behaviours:

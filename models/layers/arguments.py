@@ -57,6 +57,15 @@ def shared(inputs: TaskInputs, tasks: int) -> tf.Tensor:
     return tf.add_n(per_task(inputs, tasks)) / float(tasks)
 
 
+def by_level(flat: Sequence[Any], width: int, levels: int) -> list[Sequence[Any]]:
+    """A flat list of layers, level by level: `width` in each but the last, which has the rest.
+
+    Keras's `.keras` format does not look for weights in lists of lists.
+    """
+    below = [flat[level * width : (level + 1) * width] for level in range(levels - 1)]
+    return [*below, flat[(levels - 1) * width :]]
+
+
 def input_dim(shape: Any) -> int:
     """The static size of the last axis."""
     size = tf.TensorShape(shape)[-1]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, layer_sizes, per_task, shared
+from models.layers.arguments import PACKAGE, TaskInputs, at_least, by_level, layer_sizes, per_task, shared
 from models.layers.experts import Experts
 from models.layers.gated_extraction import Gate, fuse
 
@@ -66,13 +66,16 @@ class MultiGateMixture(tf.keras.layers.Layer):
             )
             for level in range(1, self.levels + 1)
         ]
-        self.gates = [
-            [
-                Gate(self.experts, name=f"level_{level}_{reader}_gate")
-                for reader in (self._tasks if level == self.levels else self._experts)
-            ]
+        self._gates = [
+            Gate(self.experts, name=f"level_{level}_{reader}_gate")
             for level in range(1, self.levels + 1)
+            for reader in (self._tasks if level == self.levels else self._experts)
         ]
+
+    @property
+    def gates(self) -> list[Sequence[Gate]]:
+        """By level: a gate for each expert of the next, and in the last for each task."""
+        return by_level(self._gates, self.experts, self.levels)
 
     @property
     def _tasks(self) -> list[str]:

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, expert_counts, layer_sizes, per_task, shared
+from models.layers.arguments import (
+    PACKAGE,
+    TaskInputs,
+    at_least,
+    by_level,
+    expert_counts,
+    layer_sizes,
+    per_task,
+    shared,
+)
 from models.layers.experts import Experts
 from models.layers.gated_extraction import Gate, fuse
 from models.layers.shared_rows import SharedRows
@@ -66,26 +75,32 @@ class StemExtraction(tf.keras.layers.Layer):
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
         counts = [*self.task_experts, self.shared_experts]
         names = [*(f"task_{k}" for k in range(self.tasks)), "shared"]
-        self.pools = [
-            [
-                Experts(
-                    count,
-                    self.units,
-                    self.activation,
-                    kernel_initializer=self.kernel_initializer,
-                    name=f"level_{level}_{name}_experts",
-                )
-                for name, count in zip(names, counts, strict=True)
-            ]
+        self._pools = [
+            Experts(
+                count,
+                self.units,
+                self.activation,
+                kernel_initializer=self.kernel_initializer,
+                name=f"level_{level}_{name}_experts",
+            )
             for level in range(1, self.levels + 1)
+            for name, count in zip(names, counts, strict=True)
         ]
-        self.gates = [
-            [
-                Gate(sum(counts), name=f"level_{level}_{name}_gate")
-                for name in (names if level < self.levels else names[:-1])
-            ]
+        self._gates = [
+            Gate(sum(counts), name=f"level_{level}_{name}_gate")
             for level in range(1, self.levels + 1)
+            for name in (names if level < self.levels else names[:-1])
         ]
+
+    @property
+    def pools(self) -> list[Sequence[Experts]]:
+        """The experts of each stream, by level."""
+        return by_level(self._pools, self.tasks + 1, self.levels)
+
+    @property
+    def gates(self) -> list[Sequence[Gate]]:
+        """The gate of each stream, by level."""
+        return by_level(self._gates, self.tasks + 1, self.levels)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         streams = self._streams(inputs)
@@ -140,4 +155,4 @@ class StemExtraction(tf.keras.layers.Layer):
 def _sum(a: tf.Tensor | SharedRows, b: tf.Tensor | SharedRows) -> tf.Tensor | SharedRows:
     if isinstance(a, SharedRows) and isinstance(b, SharedRows):
         return SharedRows(a.shared + b.shared, a.own + b.own)
-    return a + b
+    return tf.add(a, b)

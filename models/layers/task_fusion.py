@@ -4,7 +4,16 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, expert_counts, layer_sizes, per_task, shared
+from models.layers.arguments import (
+    PACKAGE,
+    TaskInputs,
+    at_least,
+    by_level,
+    expert_counts,
+    layer_sizes,
+    per_task,
+    shared,
+)
 from models.layers.experts import Experts
 from models.layers.gated_extraction import Gate, fuse
 
@@ -68,23 +77,32 @@ class TaskFusion(tf.keras.layers.Layer):
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
         self.counts = [*self.task_experts, self.shared_experts] if self.shared_experts else [*self.task_experts]
         self.names = [f"task_{k}" for k in range(self.tasks)] + (["shared"] if self.shared_experts else [])
-        self.pools = [
-            [
-                Experts(
-                    count,
-                    self.units,
-                    self.activation,
-                    kernel_initializer=self.kernel_initializer,
-                    name=f"level_{level}_{name}_experts",
-                )
-                for name, count in zip(self.names, self.counts, strict=True)
-            ]
+        self._pools = [
+            Experts(
+                count,
+                self.units,
+                self.activation,
+                kernel_initializer=self.kernel_initializer,
+                name=f"level_{level}_{name}_experts",
+            )
             for level in range(1, self.levels + 1)
+            for name, count in zip(self.names, self.counts, strict=True)
         ]
-        self.gates = [
-            [Gate(sum(self.counts), name=f"level_{level}_{name}_gate") for name in self._readers(level)]
+        self._gates = [
+            Gate(sum(self.counts), name=f"level_{level}_{name}_gate")
             for level in range(1, self.levels + 1)
+            for name in self._readers(level)
         ]
+
+    @property
+    def pools(self) -> list[Sequence[Experts]]:
+        """The experts of each unit, by level."""
+        return by_level(self._pools, len(self.names), self.levels)
+
+    @property
+    def gates(self) -> list[Sequence[Gate]]:
+        """The gate of each unit, by level."""
+        return by_level(self._gates, len(self.names), self.levels)
 
     def _readers(self, level: int) -> list[str]:
         """The units whose output somebody reads: the shared one's of the last level nobody does."""
@@ -110,6 +128,8 @@ class TaskFusion(tf.keras.layers.Layer):
 
         The experts are every task's, in their order, then the shared ones. The residual is not in it.
         """
+        if not self.built:
+            self(inputs)
         streams, named = self._streams(inputs), {}
         for level in range(self.levels):
             for name, gate, stream in zip(self._readers(level + 1), self.gates[level], streams, strict=False):

@@ -74,6 +74,8 @@ class TaskInterest(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, sequences: Sequence[tf.Tensor], masks: Sequence[tf.Tensor], queries: tf.Tensor) -> list[tf.Tensor]:
+        # Keras's functional models hand a list of one over as a tensor.
+        sequences, masks = (x if isinstance(x, list | tuple) else [x] for x in (sequences, masks))
         if len(sequences) != self.behaviours or len(masks) != self.behaviours:
             given = f"{len(sequences)} sequences and {len(masks)} masks"
             raise ValueError(f"sequences: expected {self.behaviours} and as many masks, got {given}")

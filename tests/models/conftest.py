@@ -13,7 +13,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.public import tfxio
 
+from models import reading
+from models.features import model_columns, table_sizes
+from models.optimizer import LazyAdam
 from models.preprocessing import preprocessing_fn
+from models.ranker import Ranker
 from schema.columns import MISSING, example_columns
 from schema.example_schema import example_schema
 from schema.spec import RankingSpec
@@ -172,3 +176,45 @@ def transformed(spec, tmp_path_factory) -> Transformed:
 def transform_examples():
     """`run_transform`, for tests with examples of their own."""
     return run_transform
+
+
+def with_model(spec, **update):
+    return spec.model_copy(update={"model": spec.model.model_copy(update=update)})
+
+
+def sizes_of(spec, transformed) -> dict[str, int]:
+    names = {column.vocabulary for column in model_columns(spec) if column.vocabulary}
+    return table_sizes(spec, {name: transformed.output.vocabulary_size_by_name(name) for name in names})
+
+
+@pytest.fixture(scope="session")
+def batch(spec, transformed) -> dict[str, tf.Tensor]:
+    records = reading.serialized_examples(reading.example_files([transformed.examples["train"]], "train"))
+    return next(iter(reading.batches(records, spec, 64)))
+
+
+@pytest.fixture(scope="session")
+def build(spec, transformed):
+    def built(compiled="nothing", bias=None, lean=False, **update) -> Ranker:
+        tf.keras.utils.set_random_seed(1)
+        changed = with_model(spec, **update)
+        if lean:
+            # Fewer columns, for time's sake.
+            changed = changed.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
+        model = Ranker(changed, sizes_of(changed, transformed), bias, compiled=compiled)
+        model.compile(optimizer=LazyAdam(0.01))
+        return model
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def disturb():
+    """Changes a ranker's weights as some training would: what starts from 0, or alike for all tasks, no longer is."""
+
+    def disturbed(model: Ranker) -> None:
+        random = np.random.default_rng(3)
+        for variable in model.trainable_variables:
+            variable.assign_add(random.normal(scale=0.1, size=variable.shape))
+
+    return disturbed

@@ -2,42 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import reading
 from models.bottom import BOTTOMS
-from models.features import model_columns, table_name, table_sizes
+from models.features import model_columns, table_name
 from models.optimizer import LazyAdam, evaluation_function, training_function, what_to_compile
-from models.ranker import Ranker
 from models.routing import ROUTINGS
-
-
-def with_model(spec, **update):
-    return spec.model_copy(update={"model": spec.model.model_copy(update=update)})
-
-
-def sizes_of(spec, transformed) -> dict[str, int]:
-    names = {column.vocabulary for column in model_columns(spec) if column.vocabulary}
-    return table_sizes(spec, {name: transformed.output.vocabulary_size_by_name(name) for name in names})
-
-
-@pytest.fixture(scope="module")
-def batch(spec, transformed) -> dict[str, tf.Tensor]:
-    records = reading.serialized_examples(reading.example_files([transformed.examples["train"]], "train"))
-    return next(iter(reading.batches(records, spec, 64)))
-
-
-@pytest.fixture(scope="module")
-def build(spec, transformed):
-    def built(compiled="nothing", bias=None, lean=False, **update) -> Ranker:
-        tf.keras.utils.set_random_seed(1)
-        changed = with_model(spec, **update)
-        if lean:
-            # Fewer columns, for time's sake.
-            changed = changed.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
-        model = Ranker(changed, sizes_of(changed, transformed), bias, compiled=compiled)
-        model.compile(optimizer=LazyAdam(0.01))
-        return model
-
-    return built
 
 
 def rows(batch, index) -> dict[str, tf.Tensor]:
@@ -81,7 +49,7 @@ def test_a_batch_of_one_is_scored_like_the_same_row_of_many(build, batch):
 
 @pytest.mark.parametrize("bottom", BOTTOMS)
 @pytest.mark.parametrize("routing", ROUTINGS)
-def test_candidates_of_one_user_score_as_the_same_rows_do(build, spec, batch, routing, bottom):
+def test_candidates_of_one_user_score_as_the_same_rows_do(build, disturb, spec, batch, routing, bottom):
     model = build(routing=routing, bottom=bottom)
     model(batch)
     disturb(model)
@@ -95,13 +63,6 @@ def test_candidates_of_one_user_score_as_the_same_rows_do(build, spec, batch, ro
         for task, output in model.score_candidates(user).items():
             assert output.shape == (count, 1)
             np.testing.assert_allclose(output, expected[task], atol=1e-5)
-
-
-def disturb(model) -> None:
-    """As after some training: what starts from 0 or 1 for every task no longer has it."""
-    random = np.random.default_rng(3)
-    for variable in model.trainable_variables:
-        variable.assign_add(random.normal(scale=0.1, size=variable.shape))
 
 
 @pytest.mark.parametrize("bottom", BOTTOMS)
@@ -120,7 +81,7 @@ def test_empty_sequences_and_missing_numbers_are_fine(build, spec, batch, bottom
 
 
 @pytest.mark.parametrize("bottom", BOTTOMS)
-def test_what_padded_positions_hold_changes_nothing_to_the_bit(build, spec, batch, bottom):
+def test_what_padded_positions_hold_changes_nothing_to_the_bit(build, disturb, spec, batch, bottom):
     model, dirty = build(bottom=bottom), dict(batch)
     model(batch)
     disturb(model)
@@ -231,7 +192,7 @@ def test_evaluation_changes_no_weight(build, batch):
 
 @pytest.mark.parametrize("bottom", BOTTOMS)
 @pytest.mark.parametrize("routing", ROUTINGS)
-def test_weights_round_trip_through_a_file(build, batch, tmp_path, routing, bottom):
+def test_weights_round_trip_through_a_file(build, disturb, batch, tmp_path, routing, bottom):
     model, other = (build(lean=True, routing=routing, bottom=bottom) for _ in range(2))
     model(batch), other(batch)
     disturb(model)
@@ -266,41 +227,6 @@ def test_large_tables_get_sparse_updates_and_short_trainings_are_not_compiled():
     assert what_to_compile({"a": 1_000}, 16, steps=10_000) == "step"
     assert what_to_compile({"a": 1_000}, 16, steps=10) == "nothing"
     assert what_to_compile({"a": 1_000_000}, 16, steps=10_000) == "head"
-
-
-def test_each_task_has_its_own_representation_on_dtrn(build, batch):
-    model = build(bottom="dtrn")
-    alike = model.encode(batch)
-    for own in alike[1:]:
-        np.testing.assert_array_equal(alike[0], own)
-    disturb(model)
-    first, second, _ = model.encode(batch)
-    assert np.abs(first - second).max() > 1e-2
-
-
-def test_behaviours_that_dtrn_is_not_given_are_pooled(build, spec, batch):
-    chosen = spec.model.dtrn.model_copy(update={"behaviours": ("liked",)})
-    model = build(bottom="dtrn", dtrn=chosen)
-    model(batch)
-    (encoder,) = model.encoders
-    assert set(encoder.pooling) == {"tags", "watched"}
-    assert encoder.interest.behaviours == 1
-
-
-@pytest.mark.parametrize(("refinement", "refine"), [("none", "element"), ("sigmoid", "field"), ("linear", "element")])
-def test_how_dtrn_refines_is_configured(build, spec, batch, refinement, refine):
-    dtrn = spec.model.dtrn.model_copy(update={"refinement": refinement, "refine": refine, "block": "sequential"})
-    model = build(bottom="dtrn", dtrn=dtrn)
-    model(batch)
-    weights = model.refinement_weights(batch)
-    if refinement == "none":
-        assert weights == {}
-    else:
-        assert set(weights) == {"click", "completion", "like"}
-        fields = {"user_id", "author", "watched (history)", "liked (interest)"}
-        assert fields < set(weights["like"])
-        start = 0.5 if refinement == "sigmoid" else 1.0
-        np.testing.assert_allclose(list(weights["like"].values()), start)
 
 
 def test_experts_may_be_counted_by_task(build, batch):

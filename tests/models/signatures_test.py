@@ -194,6 +194,22 @@ def test_the_graph_holds_stock_operations_and_no_xla(saved):
     assert not any(function.attr["_XlaMustCompile"].b for function in graph.library.function)
 
 
+def test_dtrn_is_served_by_stock_operations_and_ranks_as_full_examples_do(
+    spec, transformed, examples, rank_request, written_out, tmp_path
+):
+    model = spec.model.model_copy(update={"bottom": "dtrn", "routing": "stem"})
+    ranker = build_ranker(spec.model_copy(update={"model": model}), transformed.output)
+    signatures.save(ranker, transformed.output, str(tmp_path))
+    test_the_graph_holds_stock_operations_and_no_xla(str(tmp_path))
+    served = tf.saved_model.load(str(tmp_path)).signatures
+    for user, count in ((0, 50), (1, 1), (2, 0)):
+        candidates = examples[10 : 10 + count]
+        outputs = served["rank"](**rank_request(examples[user], candidates))
+        rows = served["serving_default"](examples=written_out(examples[user], candidates))
+        for task in TASKS:
+            np.testing.assert_allclose(outputs[task], rows[task][:, 0], atol=1e-5)
+
+
 def test_inputs_have_the_names_of_the_columns(saved, spec):
     columns = {column.name for column in model_columns(spec)}
     signature_def = meta_graph(saved).signature_def

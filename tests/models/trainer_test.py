@@ -73,6 +73,16 @@ def test_tensorboard_gets_every_epoch(trained):
     assert steps == [1, 2, 3]
 
 
+def test_the_diagnostics_follow_every_epoch_and_tell_the_weights_of_the_best(trained):
+    found = json.loads((trained / "run" / "diagnostics.json").read_text())
+    assert set(found) == {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights"}
+    assert sum(found["gate_weights"]["level_2/task_like"]) == pytest.approx(1.0, abs=1e-4)
+    assert [each["like"] for each in found["loss_weights"]] == [1.0, 0.5, 0.25]
+    assert [each["epoch"] for each in found["gradient_cosine"]] == [1, 2, 3]
+    pairs = {"click|completion", "click|like", "completion|like"}
+    assert all(set(each["pairs"]) == pairs for each in found["gradient_cosine"])
+
+
 def test_the_spec_lies_beside_the_saved_model(trained, spec):
     text = (trained / "model" / "assets.extra" / "ranking_spec.json").read_text()
     assert type(spec).from_json(text) == spec

@@ -132,7 +132,7 @@ def test_a_layer_has_the_same_output_after_saving_in_either_format(build, inputs
 
 
 def test_single_task_shares_nothing():
-    routing, x = SingleTask(tasks=2, units=(3, 2)), tf.random.stateless_normal([8, 4], seed=(1, 2))
+    routing, x = SingleTask(tasks=2, units=(3, 2), activation="tanh"), tf.random.stateless_normal([8, 4], seed=(1, 2))
     routing(x)
     with tf.GradientTape() as tape:
         output = routing(x)[0]

@@ -35,7 +35,7 @@ def test_at_first_every_task_reads_what_the_plain_transformer_does():
         there = tf.reduce_any(MASKS[j], axis=1)
         np.testing.assert_allclose(first[there][..., 8 * j : 8 * j + 8], plain[there], atol=1e-6)
     for other in others:
-        np.testing.assert_array_equal(first, other)
+        np.testing.assert_allclose(first, other, atol=1e-6)
 
 
 def test_tasks_read_differently_once_their_conditions_differ():
@@ -68,7 +68,7 @@ def interest() -> TaskInterest:
     return trained(built())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(garbage=st.floats(width=32))
 def test_what_a_padded_position_holds_changes_nothing_to_the_bit(interest, garbage):
     dirty = [tf.where(mask[:, :, None], x, garbage) for x, mask in zip(SEQUENCES, MASKS, strict=True)]

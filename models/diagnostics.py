@@ -1,0 +1,87 @@
+"""What a ranker's tasks make of what they share: gate weights, field weights, and where their gradients conflict."""
+
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from models.features import Features
+from models.ranker import Ranker
+from schema.columns import space_name
+
+
+def diagnose(model: Ranker, batch: Features) -> dict[str, Any]:
+    """The diagnostics of a ranker on one batch; neither its weights nor its metrics change.
+
+    Returns:
+      `gate_weights`: the mean weight of each expert by gate, `level_1/task_like` (PLE, figure 8);
+      `refinement_weights`: by task, the mean weight of each field (DTRN);
+      `gradient_cosine`: by pair of tasks, `like|share` (`gradient_cosines`);
+      `loss_weights`: by task.
+    """
+    tasks = [task.name for task in model.spec.tasks]
+    # The last batch of a split is filled up with examples outside every sample space.
+    real = tf.reduce_any([batch[space_name(task)] > 0 for task in model.spec.tasks], axis=0)
+    examples = {name: tf.boolean_mask(values, real) for name, values in batch.items()}
+    if not int(tf.reduce_sum(tf.cast(real, tf.int32))):
+        examples = dict(batch)
+    gates = {
+        re.sub(r"task_([0-9]+)$", lambda k: f"task_{tasks[int(k[1])]}", name): tf.reduce_mean(weights, axis=0)
+        for name, weights in model.gate_weights(examples).items()
+    }
+    fields = model.refinement_weights(examples)
+    return {
+        "gate_weights": {name: [_rounded(value) for value in weights.numpy()] for name, weights in gates.items()},
+        "refinement_weights": {
+            task: {name: _rounded(weight) for name, weight in weights.items()} for task, weights in fields.items()
+        },
+        "gradient_cosine": gradient_cosines(model, batch),
+        "loss_weights": dict(zip(tasks, map(_rounded, model.loss_weights()), strict=True)),
+    }
+
+
+def gradient_cosines(model: Ranker, batch: Features) -> dict[str, float]:
+    """The cosine of two tasks' gradients, over the weights that both move: below 0 they pull against each other.
+
+    Embedding tables are left out: of a large one a batch moves a few rows. A pair without such weights is left out as
+    well, and so is one of which a task has no example in the batch.
+    """
+    tables = {table.ref() for encoder in model.encoders for table in encoder.embeddings.tables.values()}
+    variables = [variable for variable in model.trainable_variables if variable.ref() not in tables]
+    with tf.GradientTape(persistent=True) as tape:
+        losses = model.task_losses(batch, compute_metrics=False)
+    gradients = []
+    for loss in losses:
+        found = tape.gradient(loss, variables, unconnected_gradients="zero")
+        gradients.append(tf.concat([tf.reshape(gradient, [-1]) for gradient in found], axis=0))
+    cosines = {}
+    for (a, first), (b, second) in itertools.combinations(zip(model.spec.tasks, gradients, strict=True), 2):
+        # What is one task's alone, such as its tower, the other does not move.
+        both = tf.cast((first != 0.0) & (second != 0.0), tf.float32)
+        norms = tf.norm(both * first) * tf.norm(both * second)
+        if float(norms) > 0:
+            cosines[f"{a.name}|{b.name}"] = _rounded(tf.reduce_sum(first * second) / norms)
+    return {pair: cosine for pair, cosine in cosines.items() if math.isfinite(cosine)}
+
+
+def scalars(diagnostics: Mapping[str, Any]) -> dict[str, float]:
+    """The same as one flat mapping, for TensorBoard: `gate_weights/level_1/task_like/0` and so on."""
+    flat: dict[str, float] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, Mapping | list):
+            items = value.items() if isinstance(value, Mapping) else enumerate(value)
+            for key, inner in items:
+                add(f"{name}/{key}" if name else str(key), inner)
+        else:
+            flat[name] = value
+
+    add("", diagnostics)
+    return flat
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 6)

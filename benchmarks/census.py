@@ -35,7 +35,7 @@ from schema.spec import Model
 
 # The peers' sizes: two levels of two own and two shared experts of one layer of 128, towers of 64, embeddings of 8.
 SHAPE = Model(expert_units=(128,), tower_units=(64,), embedding_dim=8)
-RECIPE = Recipe(epochs=6, learning_rate=3e-3)
+RECIPE = Recipe(epochs=4, learning_rate=1e-2)
 BUCKETS = 64
 REFERENCE = "single_task"
 

@@ -99,6 +99,9 @@ def run(
     reference: Annotated[
         bool, typer.Option("--reference", help="Train a single-task ranker too, and show the gain against it.")
     ] = False,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Start training from the latest blessed model of this folder.")
+    ] = False,
     runner: beam_options.Runner = beam_options.RunnerName.local,
     master: beam_options.Master = None,
     worker_image: beam_options.WorkerImage = None,
@@ -123,6 +126,7 @@ def run(
             epochs=epochs,
             batch_size=batch_size,
             reference=reference,
+            warm_start=warm_start,
             runner=runner.value,
             cluster=Cluster(master, worker_image, artifacts_dir),
             beam_args=beam_arg or (),

@@ -33,6 +33,7 @@ class RunConfig:
       fingerprint: identifies the content of the logs; the cache goes by it.
       window: such as `7d:2026-11-25`, the days whose impressions become examples, where the logs lie in daily folders;
         None reads all logs at once.
+      warm_start: whether training starts from the latest blessed model; in a compiled pipeline a parameter names one.
       parameters: None on this machine, where all is known and there is metadata to look the models up in.
     """
 
@@ -42,6 +43,7 @@ class RunConfig:
     beam_args: tuple[str, ...] = (IN_MEMORY,)
     cache: bool = True
     window: "str | RuntimeParameter | None" = None
+    warm_start: bool = False
     parameters: Parameters | None = None
 
     def pipeline_name(self, spec: RankingSpec) -> str:

@@ -75,7 +75,9 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             routing=routing,
         )
 
-    trainer = trainer_of(spec, preflight.outputs["base_model"] if preflight else None, given.routing if given else None)
+    warm_start = _blessed_resolver() if config.warm_start else None
+    base = preflight.outputs["base_model"] if preflight else warm_start.outputs["model"] if warm_start else None
+    trainer = trainer_of(spec, base, given.routing if given else None)
     reference = None
     if spec.training.reference and spec.model.routing != SINGLE_TASK:
         reference = trainer_of(spec.with_training(SINGLE_TASK)).with_id("ReferenceTrainer")
@@ -121,6 +123,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             anomaly_gate,
             *drift,
             transform,
+            *([warm_start] if warm_start else []),
             trainer,
             *([reference] if reference else []),
             evaluator,
@@ -148,6 +151,15 @@ def _preflight(spec: RankingSpec, config: RunConfig, given: Parameters) -> Prefl
         push_destination=given.push_destination,
         beam_args=given.beam_args,
     )
+
+
+def _blessed_resolver() -> tfx.dsl.Resolver:
+    """The latest blessed model, to start from."""
+    return tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("WarmStartResolver")
 
 
 def _baseline_resolver(trainer: Trainer) -> tfx.dsl.Resolver:

@@ -41,6 +41,7 @@ def prepare(
     epochs: int | None = None,
     batch_size: int | None = None,
     reference: bool = False,
+    warm_start: bool = False,
     runner: str = "local",
     cluster: Cluster | None = None,
     beam_args: Sequence[str] = (),
@@ -68,6 +69,7 @@ def prepare(
             beam_args=beam_arguments(runner, cluster, beam_args),
             cache=cache,
             window=window,
+            warm_start=warm_start,
         )
     except (SpecError, IngestError, ValueError) as error:
         raise UsageError(error) from None

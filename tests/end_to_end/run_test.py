@@ -142,13 +142,22 @@ def test_a_gate_that_fails_blocks_the_push_with_its_reason(run: Run, tmp_path):
     """The last test of the shared run: it trains another model in its folder, and compares it with the blessed one."""
     first = load_summary(run.output)
     strict = write_spec(tmp_path / "strict.yaml", gates={"like": {"auc": 0.999, "max_drop": 0.5}})
-    again = fulcrum("run", strict, "--logs", run.logs, "--output", run.output, "--epochs", 2)
+    again = fulcrum("run", strict, "--logs", run.logs, "--output", run.output, "--epochs", 2, "--warm-start")
     assert again.code == 0
+    assert f"starting from {first.places['model']}/Format-Serving: " in again.out
     assert re.search(r"Not blessed.*\n +like: auc is 0\.\d+ \[.*\], below the gate's 0\.9990", again.out)
     assert load_summary(run.output).baseline == first.places["model"]
     # What the changed part of the spec doesn't reach comes from the cache.
     fresh = [stage for stage, cached in stages(again.out).items() if not cached]
-    assert fresh == ["Trainer", "BaselineResolver", "ServingValidator", "SeesawEvaluator", "Pusher", "EvaluationReport"]
+    assert fresh == [
+        "WarmStartResolver",
+        "Trainer",
+        "BaselineResolver",
+        "ServingValidator",
+        "SeesawEvaluator",
+        "Pusher",
+        "EvaluationReport",
+    ]
     assert len(list((run.output / "serving" / "shortvideo").iterdir())) == 1
 
 

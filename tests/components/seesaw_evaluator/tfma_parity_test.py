@@ -54,7 +54,7 @@ def values(uri: str, model: str) -> Iterator[tuple[tuple, float]]:
 def test_every_metric_equals_tfmas_on_the_same_data(spec, simulate, save_examples, save_model, evaluate, tmp_path):
     # TFMA takes its time: what is compared is every metric, a crossed slice and one of several values.
     spec = spec.model_copy(update={"tasks": spec.tasks[:3], "slices": (("tags",), ("country", "tab")), "gates": {}})
-    examples = save_examples(simulate(300, 30))
+    examples = save_examples(simulate(700, 40))
     # The candidate's scores lie further apart than TFMA's thresholds, so that its AUC is exact there too.
     candidate, baseline = save_model("candidate", {"like": 1.0}, steps=1000), save_model("baseline", {"view": 0.5})
     theirs = by_tfma(spec, tmp_path, examples, candidate, baseline)

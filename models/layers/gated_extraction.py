@@ -116,11 +116,10 @@ class GatedExtraction(tf.keras.layers.Layer):
 
     def build(self, input_shape) -> None:
         self._check(input_shape)
-        streams: tuple[list[tf.keras.layers.Layer], ...] = (self.pools, self.gates)
-        for readers in streams:
-            for reader, shape in zip(readers, input_shape, strict=False):
-                with tf.name_scope(reader.name):
-                    reader.build(shape)
+        readers: list[tf.keras.layers.Layer] = [*self.pools, *self.gates]
+        for reader, shape in zip(readers, [*input_shape, *input_shape[: len(self.gates)]], strict=True):
+            with tf.name_scope(reader.name):
+                reader.build(shape)
         super().build(input_shape)
 
     def call(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -9,12 +9,14 @@ import nbformat
 import pytest
 from browser import CHROMIUM, chromium
 from nbclient import NotebookClient
-from whole_runs import PROJECT, Run, fulcrum
+from typer.testing import CliRunner
+from whole_runs import PROJECT, Run
 
 from components.evaluation_report.elements import Table
 from components.evaluation_report.sections import lineage
 from components.evaluation_report.sections.tasks import MODEL_LABELS
 from pipeline import report as reports
+from pipeline.cli import app
 from pipeline.comparison import ComparisonError, compare
 from pipeline.comparison_page import findings, page
 from pipeline.summary import load_summary
@@ -31,10 +33,11 @@ def test_a_run_writes_its_report_and_prints_its_place(run: Run):
 
 
 def test_the_report_command_says_where_it_is_and_can_make_it_anew(run: Run):
-    assert fulcrum("report", run.output).out.strip() == load_summary(run.output).places["report"]
-    again = reports.rebuild(run.output)
-    assert again == run.output / "report.html"
-    assert "view_through" in again.read_text()
+    said = CliRunner().invoke(app, ["report", str(run.output)])
+    assert said.output.strip() == load_summary(run.output).places["report"]
+    again = CliRunner().invoke(app, ["report", "--rebuild", str(run.output)])
+    assert again.output.strip() == str(run.output / "report.html")
+    assert "view_through" in (run.output / "report.html").read_text()
 
 
 def test_a_folder_without_a_run_has_no_report(tmp_path):

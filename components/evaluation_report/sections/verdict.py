@@ -39,8 +39,8 @@ def section(material: Material) -> Section:
         blocks.append("No check was made: there is no evaluation.")
     else:
         blocks.append(_compared(evaluation))
-        if evaluation.checks:
-            blocks.append(_table(evaluation))
+        if checks := _made(evaluation):
+            blocks.append(_table(evaluation, checks))
         else:
             blocks.append("The spec asks for no check.")
         if figure := _differences(evaluation):
@@ -66,14 +66,22 @@ def _compared(evaluation: Evaluation) -> str:
     baseline = evaluation.model("baseline")
     examples = f"{evaluation.examples:,} examples of the split “{evaluation.split}”"
     if baseline is None:
-        return f"Judged on {examples}. There is no blessed model to compare with: only bounds on this one apply."
+        return f"Judged on {examples}. There is no blessed model to compare with yet: only bounds on this one apply."
     left_out = "".join(f" {task}: {why}." for task, why in baseline.not_compared.items())
     return f"Judged on {examples}, and compared with the latest blessed model on the same users.{left_out}"
 
 
-def _table(evaluation: Evaluation) -> Table:
+def _made(evaluation: Evaluation) -> list[Check]:
+    """The checks; without a blessed model only those that need none, for the sentence before has said so."""
+    alone = evaluation.model("baseline") is None
+    return [
+        check for check in evaluation.checks if not (alone and check.verdict == "not compared" and not check.blocks)
+    ]
+
+
+def _table(evaluation: Evaluation, checks: list[Check]) -> Table:
     rows = []
-    for check in evaluation.checks:
+    for check in checks:
         text, tone = _VERDICTS[check.verdict]
         rows.append(
             [

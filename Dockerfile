@@ -24,6 +24,7 @@ RUN pip install --no-cache-dir uv \
 COPY setup.py pyproject.toml legacy_keras.pth ./
 COPY schema/ schema/
 COPY components/ components/
+COPY metrics/ metrics/
 COPY models/ models/
 COPY serving/ serving/
 COPY pipeline/ pipeline/

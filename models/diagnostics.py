@@ -49,8 +49,7 @@ def gradient_cosines(model: Ranker, batch: Features) -> dict[str, float]:
     Embedding tables are left out: of a large one a batch moves a few rows. A pair without such weights is left out as
     well, and so is one of which a task has no example in the batch.
     """
-    tables = {table.ref() for encoder in model.encoders for table in encoder.embeddings.tables.values()}
-    variables = [variable for variable in model.trainable_variables if variable.ref() not in tables]
+    variables = model.network_variables()
     with tf.GradientTape(persistent=True) as tape:
         losses = model.task_losses(batch, compute_metrics=False)
     gradients = []

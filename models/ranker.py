@@ -6,6 +6,7 @@ from typing import Literal
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.balancing import Uncertainty, projected
 from models.bottom import BOTTOMS
 from models.features import Features
 from models.layers import SharedRows, Towers
@@ -57,6 +58,10 @@ class Ranker(tfrs.models.Model):
         self.towers = Towers(tasks, spec.model.tower_units, output_bias, name="towers")
         self.ranking_tasks = [RankingTask(task) for task in spec.tasks]
         self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
+        self.balancing = spec.training.loss_balancing
+        self.uncertainty = (
+            Uncertainty([task.is_regression for task in spec.tasks]) if self.balancing == "uncertainty" else None
+        )
         self.compiled = compiled
         # XLA must not reach the served graph, so it wraps functions of training alone.
         self._compiled_head = tf.function(self._head, jit_compile=True)
@@ -79,8 +84,15 @@ class Ranker(tfrs.models.Model):
         return _one_list([encoder(features) for encoder in self.encoders])
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
+        return tf.add_n(self.weighted_losses(inputs, training))
+
+    def weighted_losses(self, inputs: Features, training: bool = False) -> list[tf.Tensor]:
+        """The tasks' terms of the loss."""
         losses = self.task_losses(inputs, training)
-        return tf.add_n([weight * loss for weight, loss in zip(self.loss_weights(), losses, strict=True)])
+        if self.uncertainty:
+            present = [tf.reduce_max(inputs[space_name(task)]) for task in self.spec.tasks]
+            losses = self.uncertainty.losses(losses, present)
+        return [weight * loss for weight, loss in zip(self._schedules(), losses, strict=True)]
 
     def task_losses(self, inputs: Features, training: bool = False, compute_metrics: bool = True) -> list[tf.Tensor]:
         """`L_k` of each task: its mean loss over its sample space in the batch."""
@@ -98,15 +110,16 @@ class Ranker(tfrs.models.Model):
         ]
 
     def loss_weights(self) -> list[tf.Tensor]:
-        """`w_k(t)` of each task, at this epoch and step."""
-        return [loss_weight(task.weight, self.epoch, self._step()) for task in self.spec.tasks]
+        """What each task's loss counts for, at this epoch and step."""
+        learned = tf.unstack(self.uncertainty.weights()) if self.uncertainty else [1.0] * len(self.spec.tasks)
+        return [weight * factor for weight, factor in zip(self._schedules(), learned, strict=True)]
 
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
         """One step of the optimiser. Unlike TFRS's, it doesn't compute every metric's result at every step."""
-        with tf.GradientTape() as tape:
-            loss = self.compute_loss(inputs, training=True)
-        variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        with tf.GradientTape(persistent=self.balancing == "pcgrad") as tape:
+            losses = self.weighted_losses(inputs, training=True)
+            loss = tf.add_n(losses)
+        variables, gradients = self._gradients(tape, losses, loss)
         if self.compiled != "head":
             # XLA has no sparse update; a dense one costs little for the tables that are trained so.
             gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -116,6 +129,21 @@ class Ranker(tfrs.models.Model):
             if gradient is not None
         )
         return {"loss": loss}
+
+    def network_variables(self) -> list[tf.Variable]:
+        """All trainable variables but the embedding tables, of which a batch reads a few rows."""
+        tables = {table.ref() for encoder in self.encoders for table in encoder.embeddings.tables.values()}
+        return [variable for variable in self.trainable_variables if variable.ref() not in tables]
+
+    def _gradients(self, tape: tf.GradientTape, losses: list[tf.Tensor], loss: tf.Tensor) -> tuple[list, list]:
+        if self.balancing != "pcgrad":
+            return self.trainable_variables, tape.gradient(loss, self.trainable_variables)
+        network = self.network_variables()
+        refs = {variable.ref() for variable in network}
+        tables = [variable for variable in self.trainable_variables if variable.ref() not in refs]
+        by_task = [tape.gradient(each, network, unconnected_gradients="zero") for each in losses]
+        balanced = projected(by_task, self._step(), self.spec.training.seed)
+        return [*network, *tables], [*balanced, *tape.gradient(loss, tables)]
 
     def task_metrics(self) -> dict[str, dict[str, float]]:
         """Each task's `loss`, and `auc` if it is binary, over the batches since `reset_metrics`."""
@@ -148,6 +176,9 @@ class Ranker(tfrs.models.Model):
         """All above the embedding tables: from what they gave to the logits."""
         combined = [encoder.combine(features, value) for encoder, value in zip(self.encoders, values, strict=True)]
         return self._route(_one_list(combined))
+
+    def _schedules(self) -> list[tf.Tensor]:
+        return [loss_weight(task.weight, self.epoch, self._step()) for task in self.spec.tasks]
 
     def _step(self) -> tf.Tensor:
         optimizer = getattr(self, "optimizer", None)

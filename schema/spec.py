@@ -325,6 +325,8 @@ class Training(_Frozen):
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     patience: Annotated[int, Field(ge=0)] = 1
+    # What acts on the tasks' losses beside their weights: learned uncertainties, or PCGrad on their gradients.
+    loss_balancing: Literal["none", "uncertainty", "pcgrad"] = "none"
     seed: int = 1
     reference: bool = False
 

@@ -195,9 +195,11 @@ def batch(spec, transformed) -> dict[str, tf.Tensor]:
 
 @pytest.fixture(scope="session")
 def build(spec, transformed):
-    def built(compiled="nothing", bias=None, lean=False, **update) -> Ranker:
+    def built(compiled="nothing", bias=None, lean=False, balancing="none", **update) -> Ranker:
         tf.keras.utils.set_random_seed(1)
         changed = with_model(spec, **update)
+        training = spec.training.model_copy(update={"loss_balancing": balancing})
+        changed = changed.model_copy(update={"training": training})
         if lean:
             # Fewer columns, for time's sake.
             changed = changed.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})

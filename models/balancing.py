@@ -1,0 +1,84 @@
+"""Balancing the tasks' losses: by learned uncertainty, or by keeping their gradients from undoing each other."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+class Uncertainty(tf.Module):
+    """`sum_k w_k d_k (c_k exp(-s_k) L_k + s_k / 2)`, with a learned log variance `s_k` per task that starts from 0.
+
+    `c_k` is 1 for a binary task and 1/2 for a regression, `d_k` is 0 for a batch with nothing of task k, which says
+    nothing of its variance, and `w_k` the weight of the spec's schedule.
+
+    Reference: Kendall et al., "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, eq. 7 and 10.
+
+    Args:
+      regressions: which of the tasks are regressions.
+    """
+
+    def __init__(self, regressions: Sequence[bool]):
+        super().__init__(name="uncertainty")
+        self.scale = tf.constant([0.5 if regression else 1.0 for regression in regressions])
+        self.log_variances = tf.Variable(tf.zeros([len(regressions)]), name="log_variances")
+
+    def weights(self) -> tf.Tensor:
+        """`c_k exp(-s_k)`, `(tasks,)`."""
+        return self.scale * tf.exp(-self.log_variances)
+
+    def losses(self, losses: Sequence[tf.Tensor], present: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The tasks' terms without `w_k`, from `L_k` and `d_k`, all scalars."""
+        return tf.unstack(tf.stack(present) * (self.weights() * tf.stack(losses) + self.log_variances / 2.0))
+
+
+def projected(gradients: Sequence[Sequence[tf.Tensor]], step: tf.Tensor, seed: int = 0) -> list[tf.Tensor]:
+    """PCGrad: the sum of the tasks' gradients, each without what points against another task's.
+
+        for each task i, for the others j in random order:  if g_i g_j < 0:  g_i = g_i - (g_i g_j / g_j g_j) g_j
+
+    Only where at least two tasks' gradients are not 0: what is one task's alone gets that task's gradient. The result
+    is a linear combination of the gradients, whose coefficients follow from their inner products: they are found there,
+    and the gradients themselves read twice, however many tasks there are.
+
+    Reference: Yu et al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, algorithm 1.
+
+    Args:
+      gradients: by task, one tensor per variable.
+      step: the optimiser's step, which the random order depends on, so that a resumed training draws the same.
+    """
+    by_variable = [tf.stack(parts) for parts in zip(*gradients, strict=True)]
+    shared = [
+        tf.cast(tf.reduce_sum(tf.cast(parts != 0.0, tf.int32), axis=0, keepdims=True) > 1, parts.dtype)
+        for parts in by_variable
+    ]
+    products = []
+    for parts, mask in zip(by_variable, shared, strict=True):
+        flat = tf.reshape(parts * mask, [len(gradients), -1])
+        products.append(tf.matmul(flat, flat, transpose_b=True))
+    tasks = len(gradients)
+    order = tf.argsort(tf.random.stateless_uniform([tasks, tasks], tf.stack([tf.cast(step, tf.int64), seed])), axis=1)
+    extra = projection_coefficients(tf.add_n(products), order) - 1.0
+    return [
+        tf.reduce_sum(parts, axis=0) + mask[0] * tf.tensordot(extra, parts, 1)
+        for parts, mask in zip(by_variable, shared, strict=True)
+    ]
+
+
+def projection_coefficients(products: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+    """How often each task's gradient counts in the sum of the projected ones.
+
+    Args:
+      products: the gradients' inner products, `(tasks, tasks)`.
+      order: in row i, the order in which task i's gradient is held against the tasks' `(tasks, tasks)`.
+    """
+    tasks = int(products.shape[0])
+    own = tf.eye(tasks)
+    # Row i: task i's projected gradient as a combination of all.
+    combined = tf.eye(tasks)
+    for other in tf.unstack(tf.one_hot(order, tasks), axis=1):
+        against = tf.reduce_sum(combined * tf.matmul(other, products), axis=1)
+        squared = tf.linalg.matvec(other, tf.linalg.diag_part(products))
+        itself = tf.reduce_sum(other * own, axis=1) > 0
+        excess = tf.where((against < 0.0) & ~itself, tf.math.divide_no_nan(against, squared), 0.0)
+        combined -= excess[:, tf.newaxis] * other
+    return tf.reduce_sum(combined, axis=0)

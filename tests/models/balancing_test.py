@@ -23,8 +23,9 @@ def test_a_batch_with_nothing_of_a_task_does_not_move_its_variance():
     uncertainty = Uncertainty([False, False])
     with tf.GradientTape() as tape:
         terms = uncertainty.losses([tf.constant(2.0), tf.constant(0.0)], [tf.constant(1.0), tf.constant(0.0)])
+        loss = tf.add_n(terms)
     # the first: d/ds (2 exp(-s) + s/2) at 0
-    np.testing.assert_allclose(tape.gradient(tf.add_n(terms), uncertainty.log_variances), [-1.5, 0.0])
+    np.testing.assert_allclose(tape.gradient(loss, uncertainty.log_variances), [-1.5, 0.0])
 
 
 def test_variances_settle_where_they_are_twice_the_loss():
@@ -64,7 +65,7 @@ def test_coefficients_give_what_the_papers_algorithm_gives(order):
     gradients = np.random.default_rng(5).normal(size=(3, 4)).astype(np.float32)
     gradients[1] -= 2.0 * gradients[0]
     coefficients = projection_coefficients(tf.constant(gradients @ gradients.T), tf.constant([order] * 3))
-    np.testing.assert_allclose(coefficients @ gradients, reference(gradients, [order] * 3), atol=1e-4)
+    np.testing.assert_allclose(coefficients.numpy() @ gradients, reference(gradients, [order] * 3), atol=1e-4)
 
 
 def test_gradients_without_conflict_add_up():
@@ -82,20 +83,17 @@ def test_after_projection_two_tasks_no_longer_hurt_each_other():
     np.testing.assert_allclose(sum_, reference([a.numpy(), b.numpy()], [[0, 1], [1, 0]]), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("balancing", "compiled"), [("uncertainty", "nothing"), ("pcgrad", "step"), ("pcgrad", "head")]
-)
+@pytest.mark.parametrize(("balancing", "compiled"), [("uncertainty", "nothing"), ("pcgrad", "step")])
 def test_every_way_of_balancing_learns(build, batch, balancing, compiled):
     model = build(compiled, lean=True, balancing=balancing)
     model(batch)
     step = training_function(model)
     for _ in range(30):
         step(batch)
-    first, last = (build(lean=True), model)
-    first(batch)
-    before, after = (sum(map(float, each.task_losses(batch))) for each in (first, last))
+    untrained = build(lean=True)
+    untrained(batch)
+    before, after = (sum(map(float, each.task_losses(batch))) for each in (untrained, model))
     assert after < 0.9 * before
     if balancing == "uncertainty":
         assert np.abs(model.uncertainty.log_variances).min() > 0
-        expected = model.uncertainty.weights() * [1.0, 1.0, 1.0]
-        np.testing.assert_allclose(model.loss_weights(), expected)
+        np.testing.assert_allclose(model.loss_weights(), model.uncertainty.weights())

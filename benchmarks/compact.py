@@ -139,7 +139,9 @@ class Training:
         for part in np.split(order, self.calls):
             arrays = (array[part] for array in (self.rows.ids, self.rows.numbers, self.rows.labels))
             # (steps, batch, columns)
-            self._steps(*(tf.constant(array.reshape(-1, size, array.shape[1])) for array in arrays))
+            self._steps(
+                *(tf.constant(array.reshape(self.recipe.steps_per_call, size, array.shape[1])) for array in arrays)
+            )
         self.optimizer.iterations.numpy()  # waits for the last step
         return time.perf_counter() - start
 

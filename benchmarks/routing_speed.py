@@ -177,11 +177,11 @@ def dtrn_cost(
 
 def four_tasks(bottom: str) -> RankingSpec:
     """The short-video spec with 4 of its tasks and its 3 behaviours, each of 50 positions."""
-    given = load_spec(SPEC).model_dump()
+    given = json.loads(load_spec(SPEC).to_json())
     given["tasks"] = given["tasks"][:4]
     given["gates"] = {}
     given["behaviours"] = [{**behaviour, "max_length": 50} for behaviour in given["behaviours"]]
-    given["model"] = {**given["model"], "bottom": bottom}
+    given["model"] = {**given.get("model", {}), "bottom": bottom}
     return RankingSpec.model_validate(given)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import tensorflow as tf
 
@@ -45,6 +45,11 @@ class ProgressStore:
     def __init__(self, directory: str, checkpoint: tf.train.Checkpoint):
         self.directory, self.checkpoint = directory, checkpoint
         tf.io.gfile.makedirs(directory)
+
+    @classmethod
+    def of(cls, directory: str, model: tf.keras.Model) -> Self:
+        """The store of a compiled model's training."""
+        return cls(directory, tf.train.Checkpoint(model=model, optimizer=model.optimizer))
 
     def load(self) -> Progress:
         """The stored progress, its weights restored; a fresh one where nothing is stored."""

@@ -17,7 +17,7 @@ from models.layers import (
     TaskFusion,
 )
 from models.layers.arguments import expert_counts
-from schema.spec import Model
+from schema.spec import Model, RankingSpec
 
 # What embedding tables, and bottoms above them, there are: one for all tasks; one a task; one a task and a shared one.
 Tables = Literal["shared", "own", "own_and_shared"]
@@ -74,12 +74,19 @@ ROUTINGS: dict[str, Routing] = {
 }
 
 
-def check_routing(name: str) -> Routing:
+def check_routing(name: str, where: str = "model.routing") -> Routing:
     """The routing of that name.
 
     Raises:
       ValueError: there is none; the message lists those that there are.
     """
     if name not in ROUTINGS:
-        raise ValueError(f"model.routing: unknown routing {name!r}, expected one of {', '.join(sorted(ROUTINGS))}")
+        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(ROUTINGS))}")
     return ROUTINGS[name]
+
+
+def check_routings(spec: RankingSpec) -> None:
+    """Raises ValueError for a routing, of the model or one to be tried in tuning, that there isn't."""
+    check_routing(spec.model.routing)
+    for place, name in enumerate(spec.tuning.routing if spec.tuning else ()):
+        check_routing(name, f"tuning.routing[{place}]")

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -31,12 +32,17 @@ HISTORY_FILE, DIAGNOSTICS_FILE = "history.json", "diagnostics.json"
 _progress = logging.getLogger("fulcrum.progress")
 
 
+class DivergedError(ValueError):
+    """A loss is not finite any more; the message says which and when."""
+
+
 def run_fn(fn_args: "FnArgs") -> None:
     """Trains on the train files, stops early by the eval files, and saves the best epoch's model.
 
     `custom_config` has `spec`, the ranking spec as JSON, and optionally `checkpoint_dir`: a directory that stays the
     same when a run is repeated, where a killed training leaves its state. The result is the same as without the kill.
-    With `base_model`, a SavedModel, training starts from its weights (`models.warm_start`).
+    With `base_model`, a SavedModel, training starts from its weights (`models.warm_start`). `hyperparameters` are a
+    Tuner's choice (`models.tuner`) for what the spec tunes.
 
     Writes the SavedModel to `serving_model_dir`, and to `model_run_dir` TensorBoard logs, `history.json` and
     `diagnostics.json` (`models.diagnostics`).
@@ -44,35 +50,65 @@ def run_fn(fn_args: "FnArgs") -> None:
     Raises:
       TrainingDataError: an empty split, or a task whose train labels are all the same.
       BaseModelError: `base_model` is of another shape.
-      ValueError: an unknown routing; a loss that is not finite.
+      DivergedError: a loss is not finite.
+      ValueError: an unknown routing.
     """
     config = fn_args.custom_config
-    spec = RankingSpec.from_json(config["spec"])
+    spec = trained_spec(RankingSpec.from_json(config["spec"]), getattr(fn_args, "hyperparameters", None))
     check_routing(spec.model.routing)
+    data = read_training_data(fn_args, spec)
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    model = build_ranker(spec, transform, data.labels, data.steps(spec))
+    base_model = getattr(fn_args, "base_model", None)
+    if base_model:
+        # Creates the weights.
+        model(next(iter(reading.batches(data.evaluation, spec, spec.training.batch_size))))
+        warm_start(model, transform, base_model)
+    root = config.get("checkpoint_dir") or f"{fn_args.model_run_dir}/checkpoints"
+    origin = [base_model] if base_model else []
+    store = ProgressStore.of(f"{root}/{fingerprint(spec.to_json(), *data.origin, *origin)}", model)
+    progress = train_epochs(model, data.train, data.evaluation, data.examples, store, fn_args.model_run_dir)
+
+    store.restore_best(progress)
+    signatures.save(model, transform, fn_args.serving_model_dir)
+    _write_history(progress, data.examples, fn_args.model_run_dir)
+    _write_diagnostics(progress, fn_args.model_run_dir)
+    store.clear()
+
+
+def trained_spec(spec: RankingSpec, hyperparameters: Mapping[str, Any] | None) -> RankingSpec:
+    """The spec with the best settings of a Tuner, as TFX hands them on; as it stands where no Tuner was run."""
+    if hyperparameters is None:
+        return spec.model_copy(update={"tuning": None})
+    return spec.tuned(hyperparameters["values"])
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Serialised examples of both splits, the number of train examples and their labels by task, and where from."""
+
+    train: tf.data.Dataset
+    evaluation: tf.data.Dataset
+    examples: int
+    labels: dict[str, LabelSummary]
+    origin: tuple[Any, ...]
+
+    def steps(self, spec: RankingSpec) -> int:
+        return spec.training.epochs * self.examples // spec.training.batch_size
+
+
+def read_training_data(fn_args: "FnArgs", spec: RankingSpec) -> TrainingData:
+    """What is trained and stopped on.
+
+    Raises:
+      TrainingDataError: an empty split, or a task whose train labels are all the same.
+    """
     train_files = reading.example_files(fn_args.train_files, "train")
     eval_files = reading.example_files(fn_args.eval_files, "eval")
     train, evaluation = reading.serialized_examples(train_files), reading.serialized_examples(eval_files)
     examples, labels = _checked_labels(train, evaluation, spec)
     _progress.info("%s examples to train on", f"{examples:,}")
-
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    model = build_ranker(spec, transform, labels, steps=spec.training.epochs * examples // spec.training.batch_size)
-    base_model = getattr(fn_args, "base_model", None)
-    if base_model:
-        # Creates the weights.
-        model(next(iter(reading.batches(evaluation, spec, spec.training.batch_size))))
-        warm_start(model, transform, base_model)
-    root = config.get("checkpoint_dir") or f"{fn_args.model_run_dir}/checkpoints"
-    origin = [base_model] if base_model else []
-    identity = fingerprint(spec.to_json(), train_files, eval_files, fn_args.transform_graph_path, *origin)
-    store = ProgressStore(f"{root}/{identity}", tf.train.Checkpoint(model=model, optimizer=model.optimizer))
-    progress = train_epochs(model, train, evaluation, examples, store, fn_args.model_run_dir)
-
-    store.restore_best(progress)
-    signatures.save(model, transform, fn_args.serving_model_dir)
-    _write_history(progress, examples, fn_args.model_run_dir)
-    _write_diagnostics(progress, fn_args.model_run_dir)
-    store.clear()
+    return TrainingData(train, evaluation, examples, labels, (train_files, eval_files, fn_args.transform_graph_path))
 
 
 def build_ranker(
@@ -189,7 +225,7 @@ def _mean_loss(metrics: Mapping[str, Mapping[str, float | None]], where: str) ->
     for task, values in metrics.items():
         loss = values["loss"]
         if loss is None:
-            raise ValueError(f"{where}: the loss of {task!r} is not finite; try a lower training.learning_rate")
+            raise DivergedError(f"{where}: the loss of {task!r} is not finite; try a lower training.learning_rate")
         losses.append(loss)
     return sum(losses) / len(losses)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.interaction_example_gen.window import Window
 from components.preflight.uris import UriError, check, check_readable_by_beam, check_usable_by_tensorflow, scheme_of
-from models.routing import check_routing
+from models.routing import check_routings
 from pipeline.beam_runners import Cluster, beam_arguments, is_distributed
 from pipeline.kubeflow_resources import Resources, parse_resources
 from pipeline.preparation import UsageError
@@ -62,7 +62,7 @@ def prepare(
     """
     try:
         spec = load_spec(spec_path).with_training(routing, epochs)
-        check_routing(spec.model.routing)
+        check_routings(spec)
         check_image(image)
         check("--root", root, {"gs"} if vertex else _ROOTS)
         if vertex and not scheme_of(root):

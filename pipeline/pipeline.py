@@ -59,6 +59,15 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     for gate in (anomaly_gate, *drift[1:]):
         transform.add_upstream_node(gate)
 
+    tuner = None
+    if spec.tuning:
+        tuner = tfx.components.Tuner(
+            examples=transform.outputs["transformed_examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            tuner_fn="models.tuner.tuner_fn",
+            custom_config={"spec": _for_training(spec).to_json(), "checkpoint_dir": config.checkpoint_dir},
+        )
+
     def trainer_of(
         spec: RankingSpec,
         base_model: types.BaseChannel | None = None,
@@ -70,6 +79,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             transform_graph=transform.outputs["transform_graph"],
             schema=schema_source.outputs["schema"],
             base_model=base_model,
+            hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
             custom_config={"checkpoint_dir": config.checkpoint_dir},
             epochs=given.epochs if given else None,
             routing=routing,
@@ -79,7 +89,8 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     base = preflight.outputs["base_model"] if preflight else warm_start.outputs["model"] if warm_start else None
     trainer = trainer_of(spec, base, given.routing if given else None)
     reference = None
-    if spec.training.reference and spec.model.routing != SINGLE_TASK:
+    if spec.training.reference and (spec.model.routing != SINGLE_TASK or (spec.tuning and spec.tuning.routing)):
+        # Tuned alike, for its gain to be the routing's.
         reference = trainer_of(spec.with_training(SINGLE_TASK)).with_id("ReferenceTrainer")
     earlier = preflight or _baseline_resolver(trainer)
     evaluator = SeesawEvaluator(
@@ -124,6 +135,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             *drift,
             transform,
             *([warm_start] if warm_start else []),
+            *([tuner] if tuner else []),
             trainer,
             *([reference] if reference else []),
             evaluator,

@@ -10,7 +10,7 @@ from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import fingerprint
 from components.interaction_example_gen.window import window_fingerprint
 from models.bottom import BOTTOMS
-from models.routing import check_routing
+from models.routing import check_routings
 from pipeline.beam_runners import Cluster, beam_arguments
 from pipeline.config import RunConfig
 from schema.consistency import inconsistencies
@@ -52,14 +52,20 @@ def prepare(
 
     Raises:
       UsageError: the spec is wrong, the routing or bottom is unknown or doesn't go with it, no log file matches, a day
-        of the window is missing or there twice, `output` can't be written, or Beam's runner needs what was not given.
+        of the window is missing or there twice, settings are to be tuned in a warm start, `output` can't be written, or
+        Beam's runner needs what was not given.
     """
     try:
         spec = load_spec(spec_path).with_training(routing, epochs, batch_size, reference or None, bottom)
-        check_routing(spec.model.routing)
+        check_routings(spec)
         if spec.model.bottom not in BOTTOMS:
             expected = ", ".join(BOTTOMS)
             raise ValueError(f"model.bottom: unknown bottom {spec.model.bottom!r}, expected one of {expected}")
+        if warm_start and spec.tuning:
+            raise ValueError(
+                "--warm-start: got a spec with `tuning`, which changes the settings; "
+                "expected one without, since training starts from a model of the same settings"
+            )
         if problems := list(inconsistencies(spec)):
             raise ValueError("\n".join(problems))
         config = RunConfig(

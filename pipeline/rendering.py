@@ -29,6 +29,8 @@ def render(summary: RunSummary, console: Console) -> None:
     """Prints the summary as tables; slice values and paths are printed as they are, never as markup."""
     if summary.ingest:
         _render_ingest(summary.ingest, console)
+    if summary.trials:
+        console.print(_tuned(summary.trials), markup=False, highlight=False)
     if summary.evaluation:
         console.print(_task_table(summary.pipeline, summary.evaluation))
     if summary.blessed is None:
@@ -43,6 +45,12 @@ def render(summary: RunSummary, console: Console) -> None:
         console.print(f"  {summary.refused}", markup=False, highlight=False)
     for name, place in summary.places.items():
         console.print(f"{name + ':':<18}{place}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _tuned(trials: list[dict[str, Any]]) -> str:
+    best = trials[0]
+    settings = ", ".join(f"{name} {value}" for name, value in best.items() if name not in ("trial_id", "score"))
+    return f"tuned: {settings} (mean eval loss {best['score']:.4f}, the least of {len(trials)} trials)"
 
 
 def _render_verdict(summary: RunSummary, console: Console) -> None:

@@ -1,5 +1,6 @@
 """What a run did, read from its metadata: data counts, the evaluation, the verdict, the places."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class RunSummary:
     run_id: str
     stages: dict[str, str]
     ingest: dict[str, Any] = field(default_factory=dict)
+    # The Tuner's trials from the best, each with its `score`, the mean eval loss, and its settings by name.
+    trials: list[dict[str, Any]] = field(default_factory=list)
     # None where the evaluator was not reached; so is `blessed`.
     evaluation: Evaluation | None = None
     blessed: bool | None = None
@@ -78,11 +81,13 @@ def load_summary(output: str | Path) -> RunSummary:
     infra = outputs.get("ServingValidator", {}).get("blessing")
     evaluation = places.get("evaluation")
     quarantine = outputs.get("InteractionExampleGen", {}).get("quarantine")
+    tuned = outputs.get("Tuner", {}).get("tuner_results")
     return RunSummary(
         pipeline=_pipeline_name(store, run),
         run_id=run.name,
         stages=stages,
         ingest=read_summary(quarantine.uri) if quarantine else {},
+        trials=json.loads((Path(tuned.uri) / "tuner_results.json").read_text()) if tuned else [],
         evaluation=read(evaluation) if evaluation else None,
         blessed=bool(_custom(blessing, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY)) if blessing else None,
         refused=_custom(infra, "reason") or "" if infra and not _custom(infra, "blessed") else "",

@@ -7,7 +7,7 @@ are, how the data is split and sliced, and what a model must reach to be blessed
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from schema.consistency import inconsistencies
+from schema.tuning import Tuning
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="a lower-case identifier")]
 Column = Annotated[str, Field(min_length=1)]
@@ -372,6 +373,7 @@ class RankingSpec(_Frozen):
     drift: Drift | None = None
     model: Model = Model()
     training: Training = Training()
+    tuning: Tuning | None = None
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
@@ -400,7 +402,7 @@ class RankingSpec(_Frozen):
         """What defines the examples; the rest is at its defaults, so that a change of it leaves their caches valid."""
         tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in self.tasks)
         rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
-        return self.model_copy(update={"tasks": tasks, **rest})
+        return self.model_copy(update={"tasks": tasks, **rest, "tuning": None})
 
     def with_training(
         self,
@@ -410,12 +412,21 @@ class RankingSpec(_Frozen):
         reference: bool | None = None,
         bottom: str | None = None,
     ) -> Self:
-        """The spec trained another way; what is None stays."""
+        """The spec trained another way; what is None stays. A routing that is given is not tuned."""
         options = {"epochs": epochs, "batch_size": batch_size, "reference": reference}
         given = {name: value for name, value in options.items() if value is not None}
         chosen = {name: value for name, value in (("routing", routing), ("bottom", bottom)) if value is not None}
         model = self.model.model_copy(update=chosen)
-        return self.model_copy(update={"model": model, "training": self.training.model_copy(update=given)})
+        tuning = self.tuning.without_routing() if self.tuning and routing is not None else self.tuning
+        training = self.training.model_copy(update=given)
+        return self.model_copy(update={"model": model, "training": training, "tuning": tuning})
+
+    def tuned(self, hyperparameters: Mapping[str, Any]) -> Self:
+        """The spec with what tuning chose, and nothing left to tune; what the spec doesn't tune stays."""
+        chosen = self.tuning.chosen(hyperparameters) if self.tuning else {}
+        rate = {name: chosen.pop(name) for name in ("learning_rate",) if name in chosen}
+        model, training = self.model.model_copy(update=chosen), self.training.model_copy(update=rate)
+        return self.model_copy(update={"model": model, "training": training, "tuning": None})
 
     def to_json(self) -> str:
         """The spec as one JSON line; `from_json` reads it back. It travels as a component's execution property."""

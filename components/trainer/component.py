@@ -35,7 +35,10 @@ class Executor(executor.GenericExecutor):
     ) -> None:
         config = json_utils.loads(exec_properties["custom_config"])
         spec = RankingSpec.from_json(config["spec"])
-        spec = spec.with_training(routing=exec_properties.get("routing"), epochs=exec_properties.get("epochs"))
+        routing = exec_properties.get("routing")
+        # A compiled pipeline always gives one, the spec's by default: that one may still be tuned.
+        routing = None if routing == spec.model.routing else routing
+        spec = spec.with_training(routing=routing, epochs=exec_properties.get("epochs"))
         merged = json_utils.dumps({**config, "spec": spec.to_json()})
         super().Do(input_dict, output_dict, {**exec_properties, "custom_config": merged})
 
@@ -57,6 +60,7 @@ class Trainer(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         base_model: types.BaseChannel | None = None,
+        hyperparameters: types.BaseChannel | None = None,
         run_fn: str = "models.trainer.run_fn",
         custom_config: dict[str, Any] | None = None,
         epochs: int | RuntimeParameter | None = None,
@@ -66,6 +70,7 @@ class Trainer(base_component.BaseComponent):
 
         Args:
           base_model: what training starts from (`fn_args.base_model`).
+          hyperparameters: what a Tuner chose for the spec's `tuning` (`fn_args.hyperparameters`).
           custom_config: what `run_fn` gets beside `spec`.
           epochs, routing: instead of those of the spec.
         """
@@ -75,6 +80,7 @@ class Trainer(base_component.BaseComponent):
                 transform_graph=transform_graph,
                 schema=schema,
                 base_model=base_model,
+                hyperparameters=hyperparameters,
                 train_args=trainer_pb2.TrainArgs(),
                 eval_args=trainer_pb2.EvalArgs(),
                 run_fn=run_fn,

@@ -1,0 +1,82 @@
+"""What is tried before the ranker is trained: the spec's optional `tuning` section."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _different(values: tuple) -> tuple:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"expected candidates that differ, got {value!r} twice")
+    return values
+
+
+_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+_Experts = Annotated[int, Field(ge=1, le=64)]
+_Units = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)]
+_Candidates = (Field(strict=False), AfterValidator(_different))
+
+
+class Tuning(BaseModel):
+    """At most `trials` combinations of the candidates are trained, each for `epochs`; the best is then trained whole.
+
+    The best has the least mean eval loss of the tasks, which early stopping watches too. What has no candidates stays
+    as `model` and `training` say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    trials: Annotated[int, Field(ge=1, le=1000)] = 10
+    # None: as many as training has.
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    routing: Annotated[tuple[_Name, ...], *_Candidates] = ()
+    # A count for every task.
+    task_experts: Annotated[tuple[_Experts, ...], *_Candidates] = ()
+    shared_experts: Annotated[tuple[_Experts, ...], *_Candidates] = ()
+    expert_units: Annotated[tuple[_Units, ...], *_Candidates] = ()
+    learning_rate: Annotated[tuple[Annotated[float, Field(gt=0)], ...], *_Candidates] = ()
+
+    @model_validator(mode="after")
+    def _something_to_try(self) -> Self:
+        if not self.candidates:
+            fields = ", ".join(f"`{name}`" for name in type(self).model_fields if name not in ("trials", "epochs"))
+            raise ValueError(f"expected a list of candidates for at least one of {fields}, got none")
+        return self
+
+    @property
+    def candidates(self) -> dict[str, tuple[Any, ...]]:
+        """The values to try of each setting that has some."""
+        found = {name: getattr(self, name) for name in type(self).model_fields if name not in ("trials", "epochs")}
+        return {name: values for name, values in found.items() if values}
+
+    @property
+    def combinations(self) -> int:
+        return math.prod(len(values) for values in self.candidates.values())
+
+    def combination(self, place: int) -> dict[str, Any]:
+        """The combination of that place, from 0, in the order of nested loops over the candidates."""
+        found = {}
+        for name, values in reversed(self.candidates.items()):
+            place, position = divmod(place, len(values))
+            found[name] = values[position]
+        return found
+
+    def chosen(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The candidates that hyperparameters (`hyperparameter`) stand for; those of other settings are left out."""
+        return {
+            name: next(value for value in values if hyperparameter(value) == hyperparameters[name])
+            for name, values in self.candidates.items()
+        }
+
+    def without_routing(self) -> Self | None:
+        """The same for a routing that is given; None where nothing is left to try."""
+        rest = self.model_copy(update={"routing": ()})
+        return rest if rest.candidates else None
+
+
+def hyperparameter(value: Any) -> int | float | str:
+    """A candidate as KerasTuner takes it: layer widths as text, `64x32`."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value

@@ -1,0 +1,70 @@
+import pytest
+from pydantic import ValidationError
+
+from schema.spec import RankingSpec
+from schema.tuning import Tuning, hyperparameter
+
+SPEC = {
+    "name": "shop",
+    "log": {"layout": "impressions", "files": "*.csv", "user": "u", "item": "i", "timestamp": {"column": "t"}},
+    "tasks": [{"name": "buy", "column": "bought"}],
+    "model": {"shared_experts": 3},
+}
+
+
+def spec(**tuning) -> RankingSpec:
+    return RankingSpec.model_validate(SPEC | {"tuning": tuning})
+
+
+def test_the_chosen_values_take_the_place_of_the_specs_and_the_rest_stays():
+    given = spec(routing=["mmoe", "ple"], expert_units=[[64], [64, 32]], learning_rate=[0.01, 0.001])
+    chosen = given.tuned({"routing": "mmoe", "expert_units": "64x32", "learning_rate": 0.01})
+    assert (chosen.model.routing, chosen.model.expert_units) == ("mmoe", (64, 32))
+    assert chosen.training.learning_rate == 0.01
+    assert chosen.model.shared_experts == 3
+    assert chosen.tuning is None
+
+
+def test_combinations_are_counted_in_the_order_of_nested_loops():
+    tuning = Tuning(task_experts=(1, 2), expert_units=((8,), (8, 4)))
+    assert [tuning.combination(place) for place in range(tuning.combinations)] == [
+        {"task_experts": 1, "expert_units": (8,)},
+        {"task_experts": 1, "expert_units": (8, 4)},
+        {"task_experts": 2, "expert_units": (8,)},
+        {"task_experts": 2, "expert_units": (8, 4)},
+    ]
+    assert [hyperparameter(value) for value in (0.01, "ple", (8, 4))] == [0.01, "ple", "8x4"]
+
+
+def test_a_routing_that_is_given_is_not_tuned():
+    both = spec(routing=["mmoe", "ple"], learning_rate=[0.01])
+    assert both.with_training(routing="cgc").tuning.candidates == {"learning_rate": (0.01,)}
+    assert spec(routing=["mmoe", "ple"]).with_training(routing="cgc").tuning is None
+    assert both.with_training(epochs=2).tuning == both.tuning
+
+
+def test_examples_do_not_depend_on_what_is_tuned():
+    assert spec(learning_rate=[0.01]).data_part() == spec(learning_rate=[0.1]).data_part()
+
+
+def test_it_travels_as_json():
+    given = spec(trials=3, epochs=1, routing=["ple"], expert_units=[[8, 4]], learning_rate=[0.01])
+    assert RankingSpec.from_json(given.to_json()) == given
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({}, "expected a list of candidates for at least one of `routing`, `task_experts`.*got none"),
+        ({"trials": 0, "routing": ["ple"]}, "greater than or equal to 1"),
+        ({"routing": ["ple", "mmoe", "ple"]}, "expected candidates that differ, got 'ple' twice"),
+        ({"routing": "ple"}, "tuning.routing"),
+        ({"shared_experts": [2, 65]}, r"shared_experts.1[\s\S]*less than or equal to 64"),
+        ({"expert_units": [[]]}, r"expert_units.0[\s\S]*at least 1 item"),
+        ({"learning_rate": [0.0]}, "greater than 0"),
+        ({"batch_size": [32]}, "batch_size"),
+    ],
+)
+def test_what_can_not_be_tried_is_refused(wrong, message):
+    with pytest.raises(ValidationError, match=message):
+        spec(**wrong)

@@ -197,7 +197,7 @@ def test_the_graph_holds_stock_operations_and_no_xla(saved):
 def test_dtrn_is_served_by_stock_operations_and_ranks_as_full_examples_do(
     spec, transformed, examples, rank_request, written_out, tmp_path
 ):
-    model = spec.model.model_copy(update={"bottom": "dtrn", "routing": "stem"})
+    model = spec.model.model_copy(update={"bottom": "dtrn"})
     ranker = build_ranker(spec.model_copy(update={"model": model}), transformed.output)
     signatures.save(ranker, transformed.output, str(tmp_path))
     test_the_graph_holds_stock_operations_and_no_xla(str(tmp_path))

@@ -263,7 +263,7 @@ def _write_diagnostics(progress: Progress, directory: str) -> None:
     best = found[progress.best_epoch - 1]
     over_time = {
         "gradient_cosine": [{"epoch": i, "pairs": each["gradient_cosine"]} for i, each in enumerate(found, 1)],
-        "loss_weights": [{"epoch": i, **each["loss_weights"]} for i, each in enumerate(found, 1)],
+        "loss_weights": [{"epoch": i, "weights": each["loss_weights"]} for i, each in enumerate(found, 1)],
     }
     weights = {key: best[key] for key in ("gate_weights", "refinement_weights")}
     _write_json({**weights, **over_time}, f"{directory}/{DIAGNOSTICS_FILE}")

@@ -124,7 +124,7 @@ def test_a_task_without_positives_in_train_is_named_and_so_is_the_stage_in_a_rep
     assert "negative" in printed
     report = rebuild(tmp_path / "out").read_text()
     assert "No verdict" in report
-    assert "Trainer: failed" in report
+    assert "InteractionExampleGen: failed" in report
 
 
 def test_a_time_split_that_leaves_a_split_empty_says_so(command):

@@ -77,7 +77,7 @@ def test_the_diagnostics_follow_every_epoch_and_tell_the_weights_of_the_best(tra
     found = json.loads((trained / "run" / "diagnostics.json").read_text())
     assert set(found) == {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights"}
     assert sum(found["gate_weights"]["level_2/task_like"]) == pytest.approx(1.0, abs=1e-4)
-    assert [each["like"] for each in found["loss_weights"]] == [1.0, 0.5, 0.25]
+    assert [each["weights"]["like"] for each in found["loss_weights"]] == [1.0, 0.5, 0.25]
     assert [each["epoch"] for each in found["gradient_cosine"]] == [1, 2, 3]
     # The tower of `completion`, of four units, is soon dead and gives no gradient.
     assert all("click|like" in each["pairs"] for each in found["gradient_cosine"])

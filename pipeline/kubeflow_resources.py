@@ -48,6 +48,7 @@ DEFAULTS = {
     "InteractionExampleGen": Resources(cpu=4, memory="16G"),
     "Transform": Resources(cpu=4, memory="16G"),
     "Trainer": Resources(cpu=4, memory="16G"),
+    "Tuner": Resources(cpu=4, memory="16G"),
 }
 _KINDS = {"cpu": float, "memory": str, "gpu": int, "gpu_type": str}
 

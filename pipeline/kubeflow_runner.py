@@ -18,7 +18,7 @@ from tfx.orchestration.kubeflow.v2 import compiler_utils
 
 from pipeline.config import Parameters, RunConfig
 from pipeline.kubeflow_entrypoint import ARTIFACT_TYPES, BEAM_ARGS, LOCAL_ARTIFACTS
-from pipeline.kubeflow_resources import OTHERS, Resources, ResourcesError
+from pipeline.kubeflow_resources import DEFAULTS, OTHERS, Resources, ResourcesError
 from pipeline.pipeline import create_pipeline
 from schema.spec import RankingSpec
 
@@ -105,7 +105,8 @@ def _check_artifact_types(components: Sequence[BaseComponent]) -> None:
 def _set_resources(components: Sequence[BaseComponent], resources: Mapping[str, Resources]) -> None:
     names = [component.id for component in components]
     for name in resources:
-        if name != OTHERS and name not in names:
+        # Not every pipeline has all that have defaults.
+        if name not in (*DEFAULTS, *names):
             raise ResourcesError(f"resources: expected a component of {', '.join(sorted(names))}, got {name!r}")
     for component in components:
         component.with_platform_config(_resource_spec(resources.get(component.id, resources[OTHERS])))

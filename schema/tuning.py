@@ -62,7 +62,7 @@ class Tuning(BaseModel):
         for name, values in reversed(self.candidates.items()):
             place, position = divmod(place, len(values))
             found[name] = values[position]
-        return found
+        return {name: found[name] for name in self.candidates}
 
     def chosen(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         """The candidates that hyperparameters (`hyperparameter`) stand for; those of other settings are left out."""

@@ -9,6 +9,7 @@ import tensorflow_transform as tft
 from models import requests
 from models.features import dense
 from models.ranker import Ranker
+from schema.saved_spec import SPEC_FILE
 
 # What an output of 0 counts as in the score, whose logarithm is finite.
 _TINY = np.finfo(np.float32).tiny
@@ -90,7 +91,7 @@ def save(ranker: Ranker, transform: tft.TFTransformOutput, directory: str) -> Se
     """Writes the SavedModel that TensorFlow Serving and the Evaluator load, with the spec in `assets.extra`."""
     servable = Servable(ranker, transform)
     tf.saved_model.save(servable, directory, signatures=servable.functions)
-    tf.io.gfile.makedirs(f"{directory}/assets.extra")
-    with tf.io.gfile.GFile(f"{directory}/assets.extra/ranking_spec.json", "w") as file:
+    tf.io.gfile.makedirs(f"{directory}/{SPEC_FILE.parent}")
+    with tf.io.gfile.GFile(f"{directory}/{SPEC_FILE}", "w") as file:
         file.write(ranker.spec.to_json())
     return servable

@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 from models.features import model_columns
 from models.ranker import Ranker
 from schema.columns import example_columns
+from schema.saved_spec import SPEC_FILE
 from schema.spec import RankingSpec
 
 _progress = logging.getLogger("fulcrum.progress")
@@ -28,7 +29,7 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
     Raises:
       BaseModelError: the SavedModel is of another shape: other columns, tasks or `model` of its spec.
     """
-    with tf.io.gfile.GFile(f"{saved_model}/assets.extra/ranking_spec.json") as file:
+    with tf.io.gfile.GFile(f"{saved_model}/{SPEC_FILE}") as file:
         _check_same_shape(RankingSpec.from_json(file.read()), model.spec, saved_model)
     names = {column.vocabulary for column in model_columns(model.spec) if column.vocabulary is not None}
     tables = {

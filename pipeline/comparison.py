@@ -14,13 +14,14 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.evaluation_report.lineage import Lineage, Used
-from components.seesaw_evaluator.comparability import SPEC_FILE, serving_path
+from components.seesaw_evaluator.comparability import serving_path
 from components.seesaw_evaluator.executor import Executor
 from components.seesaw_evaluator.result import Evaluation
 from components.seesaw_evaluator.result import read as read_evaluation
 from pipeline.config import IN_MEMORY
 from pipeline.report import SOURCES, read_run
 from schema.columns import ITEM_ID, TIMESTAMP, USER_ID
+from schema.saved_spec import SPEC_FILE
 from schema.spec import RankingSpec
 
 _BATCH = 4096

@@ -12,23 +12,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
     PlainSerializer,
-    Tag,
     model_validator,
 )
 
 from schema.consistency import inconsistencies
+from schema.modelling import Model, Training
+from schema.parts import Frozen, Name, nonempty
 from schema.tuning import Tuning
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="a lower-case identifier")]
 Column = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Experts = Annotated[int, Field(ge=1, le=64)]
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -49,27 +45,13 @@ def _listed(keys: Sequence[str]) -> str:
     return " or ".join(f"`{key}`" for key in keys)
 
 
-def _nonempty(value: tuple) -> tuple:
-    if not value:
-        raise ValueError("expected at least one")
-    return value
-
-
-def _form_of_experts(value: Any) -> str:
-    return "by_task" if isinstance(value, dict) else "list" if isinstance(value, list | tuple) else "count"
-
-
 # Seconds, written with a unit.
 Duration = Annotated[int, BeforeValidator(_duration), PlainSerializer(lambda seconds: f"{seconds}s")]
 # Glob patterns relative to the folder of the logs; a single one may stand without a list.
 Files = Annotated[tuple[Column, ...], BeforeValidator(_one_or_many), Field(min_length=1, strict=False)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Timestamp(_Frozen):
+class Timestamp(Frozen):
     """The column that says when; integers in `unit`, or ISO 8601 text (read as UTC milliseconds)."""
 
     column: Column
@@ -80,7 +62,7 @@ class Timestamp(_Frozen):
         return {"s": 1, "ms": 1_000, "us": 1_000_000, "iso": 1_000}[self.unit]
 
 
-class Log(_Frozen):
+class Log(Frozen):
     """The interaction log. `events`: one event a row; `impressions`: one impression a row, its feedback in columns."""
 
     layout: Literal["events", "impressions"]
@@ -107,14 +89,14 @@ class Log(_Frozen):
         return self
 
 
-class Table(_Frozen):
+class Table(Frozen):
     """A table of users or items, one row a key. Later rows of the same key win."""
 
     files: Files
     key: Column
 
 
-class Feature(_Frozen):
+class Feature(Frozen):
     """A value known when the impression happens, from its log row, the users table or the items table."""
 
     name: Name
@@ -174,7 +156,7 @@ class Feature(_Frozen):
 _COMPARISONS = ("equals", "at_least", "at_most", "above", "below")
 
 
-class Condition(_Frozen):
+class Condition(Frozen):
     """Something that is true or false of a log row: an event, a 0/1 column, or a column compared with a value."""
 
     event: str | None = None
@@ -204,7 +186,7 @@ class Condition(_Frozen):
         return self
 
 
-class Ratio(_Frozen):
+class Ratio(Frozen):
     """`numerator / denominator`, clipped to [0, 1]: a regression."""
 
     numerator: Column
@@ -220,7 +202,7 @@ class Behaviour(Condition):
     delay: Duration = 0
 
 
-class Weight(_Frozen):
+class Weight(Frozen):
     """The loss weight of a task, `initial * decay^t` (PLE, eq. 10); the paper says both epoch and step for t."""
 
     initial: Annotated[float, Field(gt=0)] = 1.0
@@ -243,7 +225,7 @@ class Task(Condition):
         return self.ratio is not None
 
 
-class Split(_Frozen):
+class Split(Frozen):
     """The last shares of the impressions, by time. Equal timestamps stay together."""
 
     by: Literal["time"] = "time"
@@ -257,7 +239,7 @@ class Split(_Frozen):
         return self
 
 
-class Drift(_Frozen):
+class Drift(Frozen):
     """How far the newest impressions (the test split) may be from those trained on, by a column of the examples."""
 
     action: Literal["stop", "warn"] = "stop"
@@ -265,78 +247,11 @@ class Drift(_Frozen):
     limits: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
 
 
-class Dtrn(_Frozen):
-    """The DTRN bottom: which behaviours each task reads by its own attention, and the sizes of what reads them."""
-
-    # None: all of them. Those that are not named are pooled, as in the plain bottom.
-    behaviours: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_nonempty)] | None = None
-    units: Annotated[int, Field(ge=1, le=1024)] = 16
-    heads: Annotated[int, Field(ge=1, le=64)] = 1
-    layers: Annotated[int, Field(ge=1, le=8)] = 1
-    feed_forward: Annotated[int, Field(ge=1, le=8192)] = 32
-    block: Literal["parallel", "sequential"] = "parallel"
-    # The embeddings of tasks and behaviour types, and the hidden layer of the perceptrons that read them.
-    condition_dim: Annotated[int, Field(ge=1, le=1024)] = 8
-    condition_units: Annotated[int, Field(ge=1, le=1024)] = 16
-    # What the refinement's weights come from; what gets one; how much smaller its hidden layer is than its input.
-    refinement: Literal["double_sigmoid", "sigmoid", "linear", "none"] = "double_sigmoid"
-    refine: Literal["element", "field"] = "element"
-    reduction: Annotated[int, Field(ge=1, le=1024)] = 8
-
-    @model_validator(mode="after")
-    def _heads_divide_the_units(self) -> Self:
-        if self.units % self.heads:
-            raise ValueError(f"expected `units` to be a multiple of `heads`, got {self.units} and {self.heads}")
-        return self
-
-
-class Model(_Frozen):
-    """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
-
-    routing: Name = "ple"
-    bottom: Literal["plain", "dtrn"] = "plain"
-    dtrn: Dtrn = Dtrn()
-    levels: Annotated[int, Field(ge=1, le=8)] = 2
-    # A count for every task, one by task name, or a list in the order of the tasks.
-    task_experts: Annotated[
-        Annotated[Experts, Tag("count")]
-        | Annotated[tuple[Experts, ...], Field(strict=False), Tag("list")]
-        | Annotated[dict[str, Experts], Tag("by_task")],
-        Discriminator(_form_of_experts),
-    ] = 2
-    shared_experts: Experts = 2
-    expert_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (64,)
-    tower_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (32,)
-    embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    embed_ids: Annotated[tuple[Literal["user_id", "item_id"], ...], Field(strict=False)] = ("user_id", "item_id")
-    # Ids seen less often share the out-of-vocabulary buckets.
-    min_frequency: Annotated[int, Field(ge=1)] = 5
-    max_vocabulary: Annotated[int, Field(ge=1)] = 1_000_000
-    oov_buckets: Annotated[int, Field(ge=1)] = 8
-
-
-class Training(_Frozen):
-    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks.
-
-    `reference` trains a second, single-task ranker that is never pushed: evaluation takes the gain against it (PLE,
-    eq. 11).
-    """
-
-    epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    patience: Annotated[int, Field(ge=0)] = 1
-    # What acts on the tasks' losses beside their weights: learned uncertainties, or PCGrad on their gradients.
-    loss_balancing: Literal["none", "uncertainty", "pcgrad"] = "none"
-    seed: int = 1
-    reference: bool = False
-
-
 # The features whose values, taken together, name a slice.
-Slice = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_nonempty)]
+Slice = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(nonempty)]
 
 
-class SliceGate(_Frozen):
+class SliceGate(Frozen):
     """How far a task may fall behind the blessed model on each slice of `keys`, by default of all that there are."""
 
     max_drop: Annotated[float, Field(ge=0)]
@@ -344,7 +259,7 @@ class SliceGate(_Frozen):
     if_unjudged: Literal["block", "pass"] = "pass"
 
 
-class Gate(_Frozen):
+class Gate(Frozen):
     """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model.
 
     `if_unjudged` says what becomes of a model where the data can't tell.
@@ -357,7 +272,7 @@ class Gate(_Frozen):
     slices: SliceGate | None = None
 
 
-class RankingSpec(_Frozen):
+class RankingSpec(Frozen):
     """The whole declaration."""
 
     name: Name
@@ -366,10 +281,10 @@ class RankingSpec(_Frozen):
     items: Table | None = None
     features: Annotated[tuple[Feature, ...], Field(strict=False)] = ()
     behaviours: Annotated[tuple[Behaviour, ...], Field(strict=False)] = ()
-    tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(_nonempty)]
+    tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(nonempty)]
     split: Split = Split()
     slices: Annotated[tuple[Slice, ...], Field(strict=False)] = ()
-    gates: dict[str, Gate] = {}
+    gates: dict[str, Gate] = {}  # noqa: RUF012 (pydantic copies it)
     drift: Drift | None = None
     model: Model = Model()
     training: Training = Training()

@@ -4,7 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from schema.modelling import Experts
+from schema.parts import Frozen, Name
 
 
 def _different(values: tuple) -> tuple:
@@ -14,28 +17,24 @@ def _different(values: tuple) -> tuple:
     return values
 
 
-_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-_Experts = Annotated[int, Field(ge=1, le=64)]
 _Units = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)]
 _Candidates = (Field(strict=False), AfterValidator(_different))
 
 
-class Tuning(BaseModel):
+class Tuning(Frozen):
     """At most `trials` combinations of the candidates are trained, each for `epochs`; the best is then trained whole.
 
     The best has the least mean eval loss of the tasks, which early stopping watches too. What has no candidates stays
     as `model` and `training` say.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
     trials: Annotated[int, Field(ge=1, le=1000)] = 10
     # None: as many as training has.
     epochs: Annotated[int, Field(ge=1)] | None = None
-    routing: Annotated[tuple[_Name, ...], *_Candidates] = ()
+    routing: Annotated[tuple[Name, ...], *_Candidates] = ()
     # A count for every task.
-    task_experts: Annotated[tuple[_Experts, ...], *_Candidates] = ()
-    shared_experts: Annotated[tuple[_Experts, ...], *_Candidates] = ()
+    task_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
+    shared_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     expert_units: Annotated[tuple[_Units, ...], *_Candidates] = ()
     learning_rate: Annotated[tuple[Annotated[float, Field(gt=0)], ...], *_Candidates] = ()
 

@@ -11,13 +11,12 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from schema.columns import example_columns
+from schema.saved_spec import SPEC_FILE
 from schema.spec import RankingSpec
 from serving.errors import Code, ServingError, invalid
 from serving.tensorflow_c import Session, Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
-# The ranking spec that the Trainer saves with a model.
-SPEC_FILE = Path("assets.extra", "ranking_spec.json")
 _PREDICT_METHOD = "tensorflow/serving/predict"
 
 

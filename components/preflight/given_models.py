@@ -7,12 +7,11 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils, path_utils
 
 from components.preflight.uris import check_usable_by_tensorflow
+from schema.saved_spec import SPEC_FILE
 from schema.spec import RankingSpec
 
 # A component's output is one artifact always; this custom property says that the artifact holds no model.
 NO_MODEL = "no_model"
-# Where a served model keeps the spec that it was trained by.
-_SPEC_FILE = "assets.extra/ranking_spec.json"
 _VERSION = re.compile(r"\d+/?")
 
 
@@ -50,7 +49,7 @@ def fetch(name: str, uri: str, model: types.Artifact) -> None:
     saved_model = find_saved_model(uri)
     if saved_model is None:
         raise GivenModelError(f"{name}: expected a SavedModel or a folder of its versions, found none in {uri!r}")
-    spec_file = f"{saved_model}/{_SPEC_FILE}"
+    spec_file = f"{saved_model}/{SPEC_FILE}"
     if not fileio.exists(spec_file):
         raise GivenModelError(f"{name}: expected a model with the spec that it was trained by, there is no {spec_file}")
     try:

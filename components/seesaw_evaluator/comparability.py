@@ -9,9 +9,9 @@ from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from schema.columns import example_columns
+from schema.saved_spec import SPEC_FILE
 from schema.spec import RankingSpec
 
-SPEC_FILE = "assets.extra/ranking_spec.json"
 _UNKNOWN = "what its tasks mean is not known"
 
 

@@ -18,7 +18,7 @@ from pipeline.cli import app
 from pipeline.load_test import is_loopback, recorded_requests
 from pipeline.ranking_request import RequestError
 from schema.loading import load_spec
-from serving.saved_model import SPEC_FILE
+from schema.saved_spec import SPEC_FILE
 from serving.server import ModelServer, ServerOptions
 
 

@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
+from schema.saved_spec import SPEC_FILE
 from schema.spec import RankingSpec
 from serving.errors import ServingError
 from serving.predict import Limits, predict
-from serving.saved_model import SPEC_FILE, SavedModel
+from serving.saved_model import SavedModel
 
 SPEC = RankingSpec.model_validate(
     {

@@ -1,0 +1,80 @@
+"""The sections `model` and `training` of a ranking spec: the ranker's shape, and how it is trained."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from schema.parts import Frozen, Name, nonempty
+
+Experts = Annotated[int, Field(ge=1, le=64)]
+
+
+def _form_of_experts(value: Any) -> str:
+    return "by_task" if isinstance(value, dict) else "list" if isinstance(value, list | tuple) else "count"
+
+
+class Dtrn(Frozen):
+    """The DTRN bottom: which behaviours each task reads by its own attention, and the sizes of what reads them."""
+
+    # None: all of them. Those that are not named are pooled, as in the plain bottom.
+    behaviours: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(nonempty)] | None = None
+    units: Annotated[int, Field(ge=1, le=1024)] = 16
+    heads: Annotated[int, Field(ge=1, le=64)] = 1
+    layers: Annotated[int, Field(ge=1, le=8)] = 1
+    feed_forward: Annotated[int, Field(ge=1, le=8192)] = 32
+    block: Literal["parallel", "sequential"] = "parallel"
+    # The embeddings of tasks and behaviour types, and the hidden layer of the perceptrons that read them.
+    condition_dim: Annotated[int, Field(ge=1, le=1024)] = 8
+    condition_units: Annotated[int, Field(ge=1, le=1024)] = 16
+    # What the refinement's weights come from; what gets one; how much smaller its hidden layer is than its input.
+    refinement: Literal["double_sigmoid", "sigmoid", "linear", "none"] = "double_sigmoid"
+    refine: Literal["element", "field"] = "element"
+    reduction: Annotated[int, Field(ge=1, le=1024)] = 8
+
+    @model_validator(mode="after")
+    def _heads_divide_the_units(self) -> Self:
+        if self.units % self.heads:
+            raise ValueError(f"expected `units` to be a multiple of `heads`, got {self.units} and {self.heads}")
+        return self
+
+
+class Model(Frozen):
+    """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
+
+    routing: Name = "ple"
+    bottom: Literal["plain", "dtrn"] = "plain"
+    dtrn: Dtrn = Dtrn()
+    levels: Annotated[int, Field(ge=1, le=8)] = 2
+    # A count for every task, one by task name, or a list in the order of the tasks.
+    task_experts: Annotated[
+        Annotated[Experts, Tag("count")]
+        | Annotated[tuple[Experts, ...], Field(strict=False), Tag("list")]
+        | Annotated[dict[str, Experts], Tag("by_task")],
+        Discriminator(_form_of_experts),
+    ] = 2
+    shared_experts: Experts = 2
+    expert_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (64,)
+    tower_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (32,)
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
+    embed_ids: Annotated[tuple[Literal["user_id", "item_id"], ...], Field(strict=False)] = ("user_id", "item_id")
+    # Ids seen less often share the out-of-vocabulary buckets.
+    min_frequency: Annotated[int, Field(ge=1)] = 5
+    max_vocabulary: Annotated[int, Field(ge=1)] = 1_000_000
+    oov_buckets: Annotated[int, Field(ge=1)] = 8
+
+
+class Training(Frozen):
+    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks.
+
+    `reference` trains a second, single-task ranker that is never pushed: evaluation takes the gain against it (PLE,
+    eq. 11).
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    patience: Annotated[int, Field(ge=0)] = 1
+    # What acts on the tasks' losses beside their weights: learned uncertainties, or PCGrad on their gradients.
+    loss_balancing: Literal["none", "uncertainty", "pcgrad"] = "none"
+    seed: int = 1
+    reference: bool = False

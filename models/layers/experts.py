@@ -1,7 +1,7 @@
 """A pool of expert networks, computed together."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -108,6 +108,21 @@ class Experts(tf.keras.layers.Layer):
             "last_activation": tf.keras.activations.serialize(self.last_activation),
             "kernel_initializer": tf.keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+def level_pools(
+    levels: int,
+    counts: Mapping[str, int],
+    units: Sequence[int],
+    activation: Callable,
+    kernel_initializer: tf.keras.initializers.Initializer,
+) -> list[Experts]:
+    """A pool for each level and stream, `counts` by the stream's name: those of the first level, then of the next."""
+    return [
+        Experts(count, units, activation, kernel_initializer=kernel_initializer, name=f"level_{level}_{name}_experts")
+        for level in range(1, levels + 1)
+        for name, count in counts.items()
+    ]
 
 
 def _each_differently(initializer: tf.keras.initializers.Initializer, layer: int) -> Callable:

@@ -14,7 +14,7 @@ from models.layers.arguments import (
     per_task,
     shared,
 )
-from models.layers.experts import Experts
+from models.layers.experts import Experts, level_pools
 from models.layers.gated_extraction import Gate, fuse
 from models.layers.shared_rows import SharedRows
 
@@ -75,17 +75,8 @@ class StemExtraction(tf.keras.layers.Layer):
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
         counts = [*self.task_experts, self.shared_experts]
         names = [*(f"task_{k}" for k in range(self.tasks)), "shared"]
-        self._pools = [
-            Experts(
-                count,
-                self.units,
-                self.activation,
-                kernel_initializer=self.kernel_initializer,
-                name=f"level_{level}_{name}_experts",
-            )
-            for level in range(1, self.levels + 1)
-            for name, count in zip(names, counts, strict=True)
-        ]
+        by_name = dict(zip(names, counts, strict=True))
+        self._pools = level_pools(self.levels, by_name, self.units, self.activation, self.kernel_initializer)
         self._gates = [
             Gate(sum(counts), name=f"level_{level}_{name}_gate")
             for level in range(1, self.levels + 1)

@@ -74,6 +74,7 @@ setup(
             "polars>=1.30",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "ruff",
             "scikit-learn",
             "types-PyYAML",

@@ -7,7 +7,8 @@ to start doesn't count against it, while ours counts from start to end. Expected
 
 - 200,000 examples in less than 3 minutes;
 - at least 10 times TFMA's examples/s;
-- of four times the examples, at most 1.25 times the peak memory.
+- of four times the examples, on the same slices, at most 1.1 times the peak memory. They are the quarter of the
+  examples four times over: other examples would fill the histograms of the slices further, which grow up to a bound.
 """
 
 import argparse
@@ -34,7 +35,7 @@ SLICES = (
 )
 LARGE, FILES, USERS = 200_000, 8, 2_500
 TFMA_SIZES = (1_000, 3_000)
-EXPECTED = {"seconds": 180.0, "of_tfma": 10.0, "memory_growth": 1.25}
+EXPECTED = {"seconds": 180.0, "of_tfma": 10.0, "memory_growth": 1.1}
 
 
 def main() -> int:
@@ -51,8 +52,11 @@ def main() -> int:
         folder = Path(scratch)
         model = train(folder)[0].parent
         examples = _examples(folder)
-        small = _some_files(examples, folder / "quarter", FILES // 4)
-        runs = {f"ours, {LARGE // 4:,}": ("ours", small), f"ours, {LARGE:,}": ("ours", examples)}
+        runs = {
+            "ours, a quarter": ("ours", _quarter(examples, folder / "once", copies=1)),
+            "ours, four times that": ("ours", _quarter(examples, folder / "four-times", copies=4)),
+            "ours": ("ours", examples),
+        }
         for size in TFMA_SIZES:
             runs[f"TFMA, {size:,}"] = ("tfma", _first(examples, folder / f"first-{size}", size))
         results = {name: _run(who, model, given, folder / "out") for name, (who, given) in runs.items()}
@@ -83,11 +87,12 @@ def _examples(folder: Path) -> Path:
     return folder / "examples"
 
 
-def _some_files(examples: Path, folder: Path, count: int) -> Path:
-    """As `examples`, with some of the files: all rows of some of the users."""
+def _quarter(examples: Path, folder: Path, copies: int) -> Path:
+    """As `examples`, with a quarter of the files, all rows of some of the users, so many times over."""
     (folder / "Split-test").mkdir(parents=True)
-    for file in sorted((examples / "Split-test").iterdir())[:count]:
-        shutil.copy(file, folder / "Split-test")
+    for file in sorted((examples / "Split-test").iterdir())[: FILES // 4]:
+        for copy in range(copies):
+            shutil.copy(file, folder / "Split-test" / f"data_tfrecord-{copy}-{file.name}")
     return folder
 
 
@@ -179,13 +184,13 @@ def _report(results: dict[str, dict[str, Any]]) -> int:
     for name, run in results.items():
         rate = run["examples"] / run["seconds"]
         print(f"{name:24}{run['examples']:>12,}{run['seconds']:>10.1f}{rate:>12,.0f}{run['peak_gib']:>10.2f}")
-    small, large, few, more = results.values()
+    once, four_times, large, few, more = results.values()
     tfma_rate = (more["examples"] - few["examples"]) / (more["seconds"] - few["seconds"])
     print(f"{'TFMA, between the two':24}{'':>12}{'':>10}{tfma_rate:>12,.0f}")
     figures = {
         "seconds": large["seconds"],
         "of_tfma": large["examples"] / large["seconds"] / tfma_rate,
-        "memory_growth": large["peak_gib"] / small["peak_gib"],
+        "memory_growth": four_times["peak_gib"] / once["peak_gib"],
     }
     short = []
     for name, value in figures.items():

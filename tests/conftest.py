@@ -9,7 +9,7 @@ SHARED_RUNS = ("run", "deskdrop_run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A folder is for one worker, as its conftest's fixtures are; end-to-end tests go by the run they share, or by file."""
+    """A folder goes to one worker, and its fixtures with it; end-to-end tests go by the run they share, or by file."""
     for item in items:
         path = Path(item.path)
         group = str(path.parent)

@@ -74,21 +74,18 @@ class Experts(tf.keras.layers.Layer):
         # (batch, rows) or (count, batch, rows) x (count, rows, columns)
         return self._after(self._activation(0)(product(inputs, self.kernels[0]) + self.biases[0]))
 
-    def first_kernel(self) -> tf.Tensor:
-        """All experts' first layers side by side: `(inputs, count * units[0])`."""
-        return tf.reshape(tf.transpose(self.kernels[0], [1, 0, 2]), [self.kernels[0].shape[1], -1])
+    def first_kernels(self) -> list[tf.Tensor]:
+        """Each expert's first layer: `(inputs, units[0])`."""
+        return tf.unstack(self.kernels[0])
 
-    def from_product(self, first: tf.Tensor) -> tf.Tensor:
-        """The experts' outputs, batch first: `(batch, count, units[-1])`.
+    def from_product(self, first: tf.Tensor) -> list[tf.Tensor]:
+        """Each expert's output: `(batch, units[-1])`.
 
         Args:
-          first: the inputs times `first_kernel()`, `(batch, count * units[0])`.
+          first: the inputs times `first_kernels()` side by side, `(batch, count * units[0])`.
         """
-        hidden = tf.reshape(first, [-1, self.count, self.units[0]]) + tf.squeeze(self.biases[0], axis=1)
-        hidden = self._activation(0)(hidden)
-        if len(self.units) == 1:
-            return hidden
-        return tf.transpose(self._after(tf.transpose(hidden, [1, 0, 2])), [1, 0, 2])
+        hidden = tf.split(self._activation(0)(first + tf.reshape(self.biases[0], [-1])), self.count, axis=1)
+        return hidden if len(self.units) == 1 else tf.unstack(self._after(tf.stack(hidden)))
 
     def _after(self, hidden: tf.Tensor) -> tf.Tensor:
         """The layers after the first one, of and to `(count, batch, units)`."""

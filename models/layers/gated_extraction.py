@@ -124,14 +124,14 @@ class GatedExtraction(tf.keras.layers.Layer):
 
     def call(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         self._check(inputs)
-        kernels = [*(pool.first_kernel() for pool in self.pools), *(gate.kernel for gate in self.gates)]
+        kernels = [*(pool.first_kernels() for pool in self.pools), *([gate.kernel] for gate in self.gates)]
         products = joint_products([*inputs, *inputs[: len(self.gates)]], kernels)
-        # One (batch, experts, units) per stream.
+        # Each stream's experts, (batch, units) each.
         pools = [pool.from_product(first) for pool, first in zip(self.pools, products, strict=False)]
-        weights = [tf.nn.softmax(logits, axis=-1) for logits in products[len(pools) :]]
-        fused = [fuse(weight, [own, pools[-1]], axis=1) for weight, own in zip(weights, pools[:-1], strict=False)]
+        weights = softmaxes(products[len(pools) :])
+        fused = [fuse(weight, [*own, *pools[-1]]) for weight, own in zip(weights, pools[:-1], strict=False)]
         if self.shared_gate:
-            fused.append(fuse(weights[-1], pools, axis=1))
+            fused.append(fuse(weights[-1], [expert for pool in pools for expert in pool]))
         return fused
 
     def gate_weights(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -156,16 +156,27 @@ class GatedExtraction(tf.keras.layers.Layer):
         }
 
 
-def fuse(weights: tf.Tensor, pools: Sequence[tf.Tensor], axis: int = 0) -> tf.Tensor:
-    """`sum_e w[:, e] E_e` over the experts of several pools, without stacking them.
+def softmaxes(logits: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The softmax of each `(batch, experts)`; those over the same number of experts are computed at once."""
+    alike: dict[int, list[int]] = {}
+    for i, given in enumerate(logits):
+        alike.setdefault(int(given.shape[-1]), []).append(i)
+    weights: dict[int, tf.Tensor] = {}
+    for places in alike.values():
+        joint = tf.nn.softmax(tf.stack([logits[i] for i in places]), axis=-1)
+        weights.update(zip(places, tf.unstack(joint), strict=True))
+    return [weights[i] for i in range(len(logits))]
+
+
+def fuse(weights: tf.Tensor, experts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """`sum_e w[:, e] E_e`, `(batch, units)`, expert by expert: stacking them would copy them.
 
     Args:
-      weights: `w`, `(batch, experts)`, the experts of all pools in their order.
-      pools: `(experts, batch, units)` each; with an `axis` of 1 `(batch, experts, units)`.
+      weights: `w`, `(batch, experts)`.
+      experts: `E_e`, `(batch, units)` each.
     """
-    parts = tf.split(weights, [int(pool.shape[axis]) for pool in pools], axis=1)
-    by_expert = [(part if axis else tf.transpose(part))[:, :, tf.newaxis] for part in parts]
-    return tf.add_n([tf.reduce_sum(part * pool, axis=axis) for part, pool in zip(by_expert, pools, strict=True)])
+    columns = tf.split(weights, len(experts), axis=1)
+    return tf.add_n([column * expert for column, expert in zip(columns, experts, strict=True)])
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

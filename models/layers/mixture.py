@@ -89,11 +89,11 @@ class MultiGateMixture(tf.keras.layers.Layer):
         weights = self._weights(inputs)
         hidden = shared(inputs, self.tasks)
         for pool, gates in zip(self.pools[:-1], weights[:-1], strict=True):
-            outputs = pool(hidden)
+            outputs = tf.unstack(pool(hidden))
             # (experts, batch, units): what each expert of the next level reads
-            hidden = tf.stack([fuse(gate, [outputs]) for gate in gates])
-        outputs = self.pools[-1](hidden)
-        return [fuse(gate, [outputs]) for gate in weights[-1]]
+            hidden = tf.stack([fuse(gate, outputs) for gate in gates])
+        outputs = tf.unstack(self.pools[-1](hidden))
+        return [fuse(gate, outputs) for gate in weights[-1]]
 
     def gate_weights(self, inputs: TaskInputs) -> dict[str, tf.Tensor]:
         """What each gate gives each expert, `(batch, experts)`, by `level_<j>/task_<k>` or `level_<j>/expert_<e>`."""

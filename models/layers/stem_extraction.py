@@ -121,13 +121,12 @@ class StemExtraction(tf.keras.layers.Layer):
         return [gate(stream) for gate, stream in zip(self.gates[level], [*both, streams[-1]], strict=False)]
 
     def _level(self, level: int, streams: list[tf.Tensor]) -> list[tf.Tensor]:
-        # One (experts, batch, units) per stream.
-        pools = [pool(stream) for pool, stream in zip(self.pools[level], streams, strict=True)]
-        still = [tf.stop_gradient(pool) for pool in pools[:-1]]
+        pools = [tf.unstack(pool(stream)) for pool, stream in zip(self.pools[level], streams, strict=True)]
+        still = [[tf.stop_gradient(expert) for expert in pool] for pool in pools[:-1]]
         fused = []
         for k, weight in enumerate(self._weights(level, streams)):
             seen = [*still[:k], pools[k], *still[k + 1 :], pools[-1]] if k < self.tasks else pools
-            fused.append(fuse(weight, seen))
+            fused.append(fuse(weight, [expert for pool in seen for expert in pool]))
         return fused
 
     def get_config(self) -> dict:

@@ -133,12 +133,12 @@ class TaskFusion(tf.keras.layers.Layer):
         return [*own, shared(inputs, self.tasks)] if self.shared_experts else own
 
     def _level(self, level: int, streams: list[tf.Tensor]) -> list[tf.Tensor]:
-        # One (experts, batch, units) per unit.
-        pools = [pool(stream) for pool, stream in zip(self.pools[level], streams, strict=True)]
+        pools = [tf.unstack(pool(stream)) for pool, stream in zip(self.pools[level], streams, strict=True)]
+        experts = [expert for pool in pools for expert in pool]
         weights = [gate(stream) for gate, stream in zip(self.gates[level], streams, strict=False)]
         if self.native_residual:
             weights = [weight + self._native(level, unit) for unit, weight in enumerate(weights)]
-        return [fuse(weight, pools) for weight in weights]
+        return [fuse(weight, experts) for weight in weights]
 
     def _native(self, level: int, unit: int) -> tf.Tensor:
         """`v`, `(experts,)`: 0 for those of other units."""

@@ -38,6 +38,12 @@ def serve(
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="A label for a version, such as stable=3 (repeat).")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Requests answered at once, per protocol.")] = 8,
+    intra_op_threads: Annotated[
+        int, typer.Option(min=0, help="TensorFlow's threads within an operation; 0: one a core.")
+    ] = 1,
+    inter_op_threads: Annotated[
+        int, typer.Option(min=0, help="TensorFlow's threads across operations; 0: one a core.")
+    ] = 0,
     poll_seconds: Annotated[float, typer.Option(min=0.05, help="How often to look for new versions.")] = 1.0,
 ) -> None:
     """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it."""
@@ -58,6 +64,8 @@ def serve(
         labels=labels,
         poll_seconds=poll_seconds,
         threads=threads,
+        intra_op_threads=intra_op_threads,
+        inter_op_threads=inter_op_threads,
     )
     try:
         serve_until_stopped(model_dir, options)

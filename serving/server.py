@@ -40,7 +40,8 @@ class ServerOptions:
       limits: what a request may ask for at most.
       poll_seconds: how often the directory is looked at.
       threads: requests answered at once, per protocol.
-      intra_op_threads: TensorFlow's threads within an operation; 0 takes one a core.
+      intra_op_threads: TensorFlow's threads within an operation; 0 takes one a core. A request has small operations:
+        more threads cost more than they save, and requests answered at once take the cores anyway.
       inter_op_threads: TensorFlow's threads across operations; 0 takes one a core.
       grace_seconds: how long a stop waits for requests under way.
     """
@@ -55,7 +56,7 @@ class ServerOptions:
     limits: Limits = field(default_factory=Limits)
     poll_seconds: float = 1.0
     threads: int = 8
-    intra_op_threads: int = 0
+    intra_op_threads: int = 1
     inter_op_threads: int = 0
     grace_seconds: float = 10.0
 

@@ -25,7 +25,7 @@ def test_every_expert_may_read_its_own_input():
 @pytest.mark.parametrize(
     "initializer",
     ["glorot_uniform", tf.keras.initializers.GlorotUniform(seed=7), tf.keras.initializers.RandomNormal(seed=7)],
-    ids=str,
+    ids=["by name", "seeded uniform", "seeded normal"],
 )
 def test_no_two_experts_start_equal_even_from_a_seeded_initializer(initializer):
     experts = Experts(count=4, units=(8, 8), kernel_initializer=initializer)

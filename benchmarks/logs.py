@@ -1,0 +1,255 @@
+"""How well the routings and the bottoms rank on logs: simulated short videos, and Deskdrop.
+
+`python -m benchmarks.logs`: PLE and its baselines on the plain bottom, and PLE on DTRN's, 3 seeds each, of the same
+examples. A ranker is trained as the pipeline trains it, and evaluated on the test split, each task in its sample
+space: AUC, or the MSE of a regression. Differences from PLE on the plain bottom are by seed, with their 95 % interval
+over seeds; which users are in the test split is not in it. A quick form:
+
+    python -m benchmarks.logs --logs simulated --seeds 1 --models ple,ple+dtrn
+
+With `--runs FILE` runs are kept, and those that the file holds aren't repeated. `--write DIRECTORY` writes the tables
+and the results as JSON.
+"""
+
+import argparse
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+from sklearn.metrics import mean_squared_error, roc_auc_score
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+import schema
+from benchmarks import expectations
+from benchmarks.expectations import interval, with_interval
+from benchmarks.run_log import RunLog
+from models import reading, signatures
+from models.bottom import BOTTOMS
+from models.progress import ProgressStore
+from models.routing import check_routing
+from models.trainer import build_ranker, read_training_data, train_epochs
+from schema.columns import label_name, space_name
+from schema.loading import load_spec
+from schema.spec import RankingSpec
+
+SPECS = Path(schema.__file__).parent / "specs"
+DESKDROP = Path(__file__).resolve().parents[2] / "shared" / "data" / "deskdrop"
+USERS, IMPRESSIONS = 2_500, 100_000
+REFERENCE = "ple"
+MODELS = ("single_task", "shared_bottom", "mmoe", "cgc", REFERENCE, f"{REFERENCE}+dtrn")
+FULCRUM = (sys.executable, "-m", "pipeline.cli")
+SCORED_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Logs that the pipeline has made examples of, and transformed.
+
+    Attributes:
+      data: what is trained on, as the Trainer gets it.
+      test: the raw test examples, serialised, object `(examples,)`.
+    """
+
+    spec: RankingSpec
+    data: FnArgs
+    test: np.ndarray
+
+
+def main() -> int:
+    options = arguments()
+    log = RunLog(options.runs)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    tasks: dict[str, list[str]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.logs:
+            prepared = prepare(name, options.deskdrop, options.keep or Path(scratch))
+            tasks[name] = [f"{task.name} {'MSE' if task.is_regression else 'AUC'}" for task in prepared.spec.tasks]
+            runs: dict[str, list[list[float]]] = {model: [] for model in options.models}
+            for seed in range(1, options.seeds + 1):
+                for model in runs:
+                    settings = configured(prepared.spec, model, seed).to_json()
+                    run = functools.partial(train, prepared, model)
+                    runs[model].append(log.run(f"{name}/{model}", seed, settings, run))
+                    print(f"{name:<10} {model:<14} seed {seed}  {shown(runs[model][-1])}", flush=True)
+            found[name] = {model: np.array(values) for model, values in runs.items()}
+    tables = {name: list(report(values, tasks[name])) for name, values in found.items()}
+    for name, table in tables.items():
+        print("\n".join([f"\n{name}\n", *table]))
+    if options.write:
+        write(options.write, tables, tasks, found)
+    means = {
+        name: {model: values.mean(axis=0).round(5).tolist() for model, values in by.items()}
+        for name, by in found.items()
+    }
+    short = [
+        f"{name}: {sentence}"
+        for name, by in found.items()
+        for sentence in expectations.regressions(higher_is_better(by, tasks[name]), expected(name), tasks[name])
+    ]
+    print(json.dumps({"test": means, "runs": options.seeds, "short": short}))
+    for sentence in short:
+        print(sentence, file=sys.stderr)
+    return 1 if short else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--logs", type=lambda text: text.split(","), default=["simulated", "deskdrop"])
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS), help="ROUTING[+BOTTOM]")
+    parser.add_argument("--seeds", type=int, default=expectations.load("logs")["runs"])
+    parser.add_argument("--deskdrop", type=Path, default=DESKDROP, help="the directory of Deskdrop's zip")
+    parser.add_argument("--keep", type=Path, help="a directory for the examples, which are taken if they are there")
+    parser.add_argument("--runs", type=Path, help="a file that keeps the runs, and gives those it has")
+    parser.add_argument("--write", type=Path, help="a directory for the tables and the JSON")
+    options = parser.parse_args()
+    if unknown := set(options.logs) - {"simulated", "deskdrop"}:
+        parser.error(f"--logs: expected simulated, deskdrop or both, got {', '.join(sorted(unknown))}")
+    for model in options.models:
+        routing, _, bottom = model.partition("+")
+        check_routing(routing)
+        if bottom and bottom not in BOTTOMS:
+            parser.error(f"--models: unknown bottom {bottom!r}, expected one of {', '.join(BOTTOMS)}")
+    return options
+
+
+def prepare(name: str, deskdrop: Path, folder: Path) -> Prepared:
+    """Runs the pipeline once, with one epoch, for its examples and its Transform."""
+    spec, logs = (
+        (SPECS / "shortvideo.yaml", folder / "logs") if name == "simulated" else (SPECS / "deskdrop.yaml", deskdrop)
+    )
+    output = folder / name
+    if not output.exists():
+        if name == "simulated":
+            fulcrum("simulate", "--out", logs, "--users", USERS, "--impressions", IMPRESSIONS, "--seed", 1)
+        fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
+    (transformed,), (graph,), (examples,) = (
+        list((output / "artifacts").glob(pattern))
+        for pattern in (
+            "Transform/transformed_examples/*",
+            "Transform/transform_graph/*",
+            "InteractionExampleGen/examples/*",
+        )
+    )
+    data = FnArgs(
+        train_files=[f"{transformed}/Split-train/*"],
+        eval_files=[f"{transformed}/Split-eval/*"],
+        transform_graph_path=str(graph),
+    )
+    test = reading.serialized_examples(reading.example_files([f"{examples}/Split-test/*"], "test"))
+    return Prepared(load_spec(spec), data, np.array(list(test.as_numpy_iterator()), object))
+
+
+def fulcrum(*given: object) -> None:
+    done = subprocess.run([*FULCRUM, *map(str, given)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"fulcrum {given[0]} failed:\n{done.stdout}{done.stderr}")
+
+
+def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:
+    routing, _, bottom = model.partition("+")
+    changed = {"model": {"routing": routing, "bottom": bottom or "plain"}, "training": {"seed": seed}}
+    return spec.model_copy(
+        update={section: getattr(spec, section).model_copy(update=values) for section, values in changed.items()}
+    )
+
+
+def train(prepared: Prepared, model_name: str, seed: int) -> list[float]:
+    """Each task's AUC or MSE on the test split, by the weights of the best epoch."""
+    spec = configured(prepared.spec, model_name, seed)
+    tf.keras.backend.clear_session()
+    data = read_training_data(prepared.data, spec)
+    transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
+    model = build_ranker(spec, transform, data.labels, data.steps(spec))
+    with tempfile.TemporaryDirectory() as scratch:
+        store = ProgressStore.of(f"{scratch}/state", model)
+        progress = train_epochs(model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs")
+        store.restore_best(progress)
+    score = signatures.Servable(model, transform).functions["serving_default"]
+    return test_metrics(spec, prepared.test, score)
+
+
+def test_metrics(spec: RankingSpec, serialized: np.ndarray, score) -> list[float]:
+    names = [name for task in spec.tasks for name in (label_name(task), space_name(task))]
+    columns = {name: tf.io.FixedLenFeature([], tf.float32) for name in names}
+    targets = tf.io.parse_example(tf.constant(serialized), columns)
+    parts = [
+        score(tf.constant(serialized[start : start + SCORED_AT_ONCE]))
+        for start in range(0, len(serialized), SCORED_AT_ONCE)
+    ]
+    metrics = []
+    for task in spec.tasks:
+        inside = targets[space_name(task)].numpy() > 0
+        labels = targets[label_name(task)].numpy()[inside]
+        scores = np.concatenate([part[task.name].numpy()[:, 0] for part in parts])[inside]
+        metrics.append(
+            float(mean_squared_error(labels, scores) if task.is_regression else roc_auc_score(labels, scores))
+        )
+    return metrics
+
+
+def report(found: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Iterator[str]:
+    """Two tables in Markdown: what was measured, and the difference from PLE, turned so that more is better."""
+    yield "| model | " + " | ".join(tasks) + " |"
+    yield "|---|" + "---:|" * len(tasks)
+    for model, values in found.items():
+        yield f"| {model} | " + " | ".join(with_interval(values[:, i], 4) for i in range(len(tasks))) + " |"
+    if REFERENCE not in found:
+        return
+    yield ""
+    yield f"| better than {REFERENCE} by | " + " | ".join(tasks) + " | mean |"
+    yield "|---|" + "---:|" * (len(tasks) + 1)
+    better = higher_is_better(found, tasks)
+    for model, values in better.items():
+        if model != REFERENCE:
+            difference = values - better[REFERENCE]
+            cells = [marked(difference[:, i]) for i in range(len(tasks))] + [marked(difference.mean(axis=1))]
+            yield f"| {model} | {' | '.join(cells)} |"
+
+
+def marked(difference: np.ndarray) -> str:
+    """Bold where the interval leaves out zero."""
+    text = with_interval(difference, 4, sign=True)
+    return f"**{text}**" if abs(difference.mean()) > interval(difference) else text
+
+
+def higher_is_better(found: Mapping[str, np.ndarray], tasks: Sequence[str]) -> dict[str, np.ndarray]:
+    signs = np.array([-1.0 if task.endswith("MSE") else 1.0 for task in tasks])
+    return {model: values * signs for model, values in found.items()}
+
+
+def expected(name: str) -> dict[str, Any]:
+    given = expectations.load("logs")
+    return {"runs": given["runs"], "values": given[name]}
+
+
+def write(
+    directory: Path,
+    tables: Mapping[str, list[str]],
+    tasks: Mapping[str, list[str]],
+    found: Mapping[str, Mapping[str, np.ndarray]],
+) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        (directory / f"logs_{name}.md").write_text("\n".join(table) + "\n")
+        results = {"metrics": tasks[name], "runs": {model: values.tolist() for model, values in found[name].items()}}
+        (directory / f"logs_{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+def shown(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

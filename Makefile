@@ -27,7 +27,7 @@ run: setup  ## The main job: simulate short-video logs, run the whole pipeline, 
 	$(BIN)/fulcrum run schema/specs/shortvideo.yaml --logs $(RUN_DIR)/logs --output $(RUN_DIR)
 
 test: setup  ## The whole test suite, in two processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 browser:  ## Chromium, in which the tests open the report; without it they are skipped
 	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

@@ -116,6 +116,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         quarantine=example_gen.outputs["quarantine"],
         statistics=statistics_gen.outputs["statistics"],
         anomalies=example_validator.outputs["anomalies"],
+        **({"drift": drift[0].outputs["anomalies"]} if drift else {}),
         infra_blessing=serving_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
     )

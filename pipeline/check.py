@@ -5,19 +5,20 @@ It reads, parses and joins with ingest's own functions, so that what it shows is
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.examples import ExampleBuilder, Lookup
-from components.interaction_example_gen.files import match_files
+from components.interaction_example_gen.examples import ExampleBuilder
 from components.interaction_example_gen.findings import moment
+from components.interaction_example_gen.rolling import DAY, lookup_by_day
 from components.interaction_example_gen.rows import events_of
 from components.interaction_example_gen.time_split import SPLITS, TimeCounts, cut_times
 from components.interaction_example_gen.timeline import Timelines, join
+from components.interaction_example_gen.window import days_between, files_to_read, shown_days
 from pipeline.check_report import CheckReport, Finding, Severity, TaskSample, UserSample
 from pipeline.log_sample import Sample, read_sample
 from schema.columns import example_columns
@@ -29,7 +30,13 @@ _PROBLEMS = 3
 _FEW_LABELS = 20
 
 
-def check(spec: RankingSpec, logs: str, sample_rows: int = 100_000, now: datetime | None = None) -> CheckReport:
+def check(
+    spec: RankingSpec,
+    logs: str,
+    sample_rows: int = 100_000,
+    now: datetime | None = None,
+    window: str | None = None,
+) -> CheckReport:
     """Reads at most `sample_rows` rows of the log, the same number of each file, and says what they would become.
 
     Problems are findings of the report, not exceptions.
@@ -37,9 +44,10 @@ def check(spec: RankingSpec, logs: str, sample_rows: int = 100_000, now: datetim
     Args:
       logs: the folder that the spec's file patterns start from.
       now: the time after which a timestamp lies in the future; by default the present.
+      window: the days to look at of logs in daily folders, such as `7d:2026-11-25`; by default all.
     """
     try:
-        files = match_files(spec, logs)
+        files = files_to_read(spec, logs, window)
     except IngestError as error:
         findings = (Finding("error", logs, str(error)),)
         return CheckReport(spec, logs, {}, {}, True, None, (), example_columns(spec), (), findings)
@@ -52,6 +60,8 @@ def check(spec: RankingSpec, logs: str, sample_rows: int = 100_000, now: datetim
     found = [finding for source, sample in samples.items() for finding in _reading_findings(spec, source, sample)]
     clock = list(_clock_findings(spec, log))
     found += clock
+    if not window:
+        found += _day_findings(sorted({file.day for file in files if file.source == "log" and file.day}))
     rows = log.table()
     tasks: tuple[TaskSample, ...] = ()
     users: tuple[UserSample, ...] = ()
@@ -99,6 +109,18 @@ def _reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterato
             f"{count:,} of {sample.rows:,} rows ({count / sample.rows:.1%}) would be quarantined: {kind}. "
             f"The first: {file} row {first.row}: {first.reason}",
         )
+
+
+def _day_findings(days: list[date]) -> Iterator[Finding]:
+    if not days:
+        return
+    first, last = days[0], days[-1]
+    whole = f"{(last - first).days + 1}d:{last}"
+    message = f"{len(days):,} daily folders, {first} to {last}; a run takes a window of them, such as --window {whole}"
+    yield Finding("info", "logs", message)
+    if missing := [day for day in days_between(first, last) if day not in days]:
+        message = f"no folder of {shown_days(missing)}: a window with a missing day is refused"
+        yield Finding("warning", "logs", message)
 
 
 def _clock_findings(spec: RankingSpec, log: Sample) -> Iterator[Finding]:
@@ -239,8 +261,10 @@ def _user_samples(
     if len(lines.impressions) == 0:
         return ()
     tables = {source: sample.table() for source, sample in samples.items()}
-    users, items = (Lookup.of(spec, source, tables.get(source)) for source in ("users", "items"))
-    build = ExampleBuilder(spec, rows, lines, users, items)
+    users, items = (lookup_by_day(spec, source, tables.get(source)) for source in ("users", "items"))
+    build = ExampleBuilder(spec, rows, lines)
+    source = lines.source[lines.impressions]
+    day = rows[DAY].to_numpy()[source] if DAY in rows.column_names else np.zeros(len(source), np.int32)
     user = lines.user[lines.impressions]
     size = len(lines.users)
     count = np.bincount(user, minlength=size)
@@ -257,6 +281,7 @@ def _user_samples(
         which = np.flatnonzero(user == one)
         # Those with the most labels, the latest of equals; shown in time order.
         best = np.sort(which[np.argsort(positive[which], kind="stable")][-_EXAMPLES:])
-        examples = pa.table(build(best)).to_pylist()
+        made = (build.with_tables(users(int(day[i])), items(int(day[i])))(best[best == i]) for i in best)
+        examples = [example for columns in made for example in pa.table(columns).to_pylist()]
         result.append(UserSample(lines.users[int(one)].as_py(), len(which), tuple(examples)))
     return tuple(result)

@@ -8,6 +8,7 @@ import typer
 from rich.progress import Progress
 
 from pipeline import beam_options, kubeflow_commands, report_commands, serving_commands
+from pipeline.log_options import LogsDir, LogWindow, SpecPath
 from pipeline.quiet import quiet
 from pipeline.terminal import console, errors, fail
 
@@ -17,8 +18,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-SpecPath = Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)]
-LogsDir = Annotated[str, typer.Option("--logs", help="The folder (or URI) of the logs that the spec's patterns name.")]
 
 
 def main() -> None:
@@ -32,6 +31,8 @@ def simulate(
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     users: Annotated[int, typer.Option(min=1, help="How many people.")] = 5_000,
     impressions: Annotated[int, typer.Option(min=1, help="How many rows.")] = 200_000,
+    days: Annotated[int, typer.Option(min=1, help="From 2026-01-01 on, a file each.")] = 14,
+    daily: Annotated[bool, typer.Option("--daily", help="A folder a day, as `run --window` reads them.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
 ) -> None:
     """Write short-video logs with known ground truth and tasks in real tension.
@@ -50,6 +51,8 @@ def simulate(
                 out,
                 users=users,
                 impressions=impressions,
+                days=days,
+                daily=daily,
                 seed=seed,
                 progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
@@ -68,6 +71,7 @@ def simulate(
 def check(
     spec: SpecPath,
     logs: LogsDir,
+    window: LogWindow = None,
     rows: Annotated[int, typer.Option(min=1, help="How many rows of the log to read at most.")] = 100_000,
 ) -> None:
     """Look at a sample of the logs: what the examples would be, and what is wrong. Runs nothing."""
@@ -76,7 +80,7 @@ def check(
     from schema.loading import SpecError, load_spec
 
     try:
-        report = look(load_spec(spec), logs, sample_rows=rows)
+        report = look(load_spec(spec), logs, sample_rows=rows, window=window)
     except SpecError as error:
         raise fail(error, 2) from None
     render(report, console)
@@ -89,9 +93,7 @@ def run(
     spec: SpecPath,
     logs: LogsDir,
     output: Annotated[Path, typer.Option(help="The folder of the run: metadata, artifacts, pushed models.")],
-    window: Annotated[
-        str | None, typer.Option(help="Logs in daily folders: the last days up to one, such as 7d:2026-11-25.")
-    ] = None,
+    window: LogWindow = None,
     routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
     bottom: Annotated[str | None, typer.Option(help="What the routing reads: plain or dtrn.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.files import match_files
+from components.interaction_example_gen.window import files_to_read
 from pipeline.log_sample import read_sample
 from pipeline.ranking_request import RequestLogs
 from schema.spec import RankingSpec
@@ -18,16 +18,25 @@ _SAMPLE_ROWS = 200_000
 
 
 def recorded_requests(
-    spec: RankingSpec, logs: str, candidates: Sequence[int], users: int = 50, seed: int = 1
+    spec: RankingSpec,
+    logs: str,
+    candidates: Sequence[int],
+    users: int = 50,
+    seed: int = 1,
+    window: str | None = None,
 ) -> list[list[dict[str, np.ndarray]]]:
     """The columns of rank requests, for each of the numbers of `candidates` as many as there are `users`.
 
-    People and their candidates are drawn from the log's first rows; each is asked about just after the last row.
+    People and their candidates are drawn from the first rows of the log's files; each is asked about just after the
+    last row.
+
+    Args:
+      window: the days to read of logs in daily folders; by default all.
 
     Raises:
       IngestError: the logs can't be read, or hold no row.
     """
-    files = [file for file in match_files(spec, logs) if file.source == "log"]
+    files = [file for file in files_to_read(spec, logs, window) if file.source == "log"]
     sample = read_sample(spec, "log", files, _SAMPLE_ROWS)
     rows = sample.table()
     if sample.problems or rows is None or rows.num_rows == 0:
@@ -36,7 +45,8 @@ def recorded_requests(
     people, items = (np.sort(pc.unique(rows[name]).to_numpy(zero_copy_only=False)) for name in ("user", "item"))
     chosen = random.permutation(people)[:users].tolist()
     asked = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
-    read = RequestLogs.read(spec, logs, chosen, {item for lists in asked for ids in lists for item in ids})
+    named = {item for lists in asked for ids in lists for item in ids}
+    read = RequestLogs.read(spec, logs, chosen, named, window)
     sides = [read.user_columns(user) for user in chosen]
     return [
         [{**side, **read.candidate_columns(ids)} for side, ids in zip(sides, lists, strict=True)] for lists in asked

@@ -8,8 +8,10 @@ import pyarrow as pa
 from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import SourceFile
 from components.interaction_example_gen.reading import BadRow, RawBatch, read_file
+from components.interaction_example_gen.rolling import with_day
 from components.interaction_example_gen.rows import columns_of, parse, separators_of
 from components.interaction_example_gen.values import Column, Rejects
+from components.interaction_example_gen.window import times_of
 from schema.spec import RankingSpec, Timestamp
 
 # Values of a batch on which the units of the clock are tried.
@@ -49,8 +51,8 @@ def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: 
                 if len(batch.rows) > left:
                     batch, sample.complete = _head(batch, left), False
                 left -= len(batch.rows)
-                table, bad, unused = parse(spec, source, batch)
-                sample.tables.append(table)
+                table, bad, unused = parse(spec, source, batch, times_of(spec, file))
+                sample.tables.append(with_day(table, file))
                 sample.bad += [(batch.file, row) for row in bad]
                 sample.rows += len(batch.rows) + len(batch.bad)
                 sample.unused.update(unused)

@@ -3,12 +3,12 @@
 import tfx.v1 as tfx
 from google.protobuf import text_format
 from tfx import types
-from tfx.components import DistributionValidator
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import transform_pb2
 
 from components.anomaly_gate.component import AnomalyGate
 from components.anomaly_gate.drift import DriftGate
+from components.distribution_validator.component import DistributionValidator
 from components.evaluation_report.component import EvaluationReport
 from components.interaction_example_gen.component import InteractionExampleGen
 from components.preflight.component import Preflight
@@ -116,6 +116,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         quarantine=example_gen.outputs["quarantine"],
         statistics=statistics_gen.outputs["statistics"],
         anomalies=example_validator.outputs["anomalies"],
+        **({"drift": drift[0].outputs["anomalies"]} if drift else {}),
         infra_blessing=serving_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
     )

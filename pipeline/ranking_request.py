@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.interaction_example_gen.examples import ExampleBuilder, Lookup
-from components.interaction_example_gen.files import match_files
+from components.interaction_example_gen.files import SourceFile
 from components.interaction_example_gen.reading import RawBatch, read_file
 from components.interaction_example_gen.rows import columns_of, parse, separators_of
 from components.interaction_example_gen.timeline import join
 from components.interaction_example_gen.values import Column, Rejects
+from components.interaction_example_gen.window import files_to_read, times_of
 from models.features import model_columns
 from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import Feature, RankingSpec
@@ -48,28 +49,36 @@ class RequestLogs:
 
     @classmethod
     def read(
-        cls, spec: RankingSpec, logs: str, users: Collection[str] | None = None, items: Collection[str] = ()
+        cls,
+        spec: RankingSpec,
+        logs: str,
+        users: Collection[str] | None = None,
+        items: Collection[str] = (),
+        window: str | None = None,
+        at: int | None = None,
     ) -> Self:
         """Streams the files that `spec` names in the folder `logs`, and keeps what the requests need.
 
         Args:
           users: whose requests they will be; None keeps the rows of all. Ids that the logs don't have are no error.
           items: the candidates. Of the items table, these and what the users have dealt with are kept.
+          window: the days to read of logs in daily folders; by default all. Of daily tables the last one counts.
+          at: the moment of the requests, in ticks, where it is known: no later day is read.
 
         Raises:
           IngestError: a file is absent, can't be read, or lacks a column.
           RequestError: one of `items` is empty or can't be an id.
         """
-        paths: dict[str, list[str]] = {}
-        for file in match_files(spec, logs):
-            paths.setdefault(file.source, []).append(file.path)
+        files: dict[str, list[SourceFile]] = {"log": []}
+        for file in files_to_read(spec, logs, window, at):
+            files.setdefault(file.source, []).append(file)
         whose = None if users is None else pa.array(list(users), pa.string())
-        log = _rows(spec, "log", paths["log"], "user", whose)
+        log = _rows(spec, "log", files["log"], "user", whose)
         touched = None if whose is None else pa.concat_arrays([pc.unique(log["item"]), candidate_ids(list(items))])
         tables = {
-            source: _rows(spec, source, paths[source], "key", keys)
+            source: _rows(spec, source, _of_the_last_day(files[source]), "key", keys)
             for source, keys in (("users", whose), ("items", touched))
-            if source in paths
+            if source in files
         }
         return cls(
             spec, log, Lookup.of(spec, "users", tables.get("users")), Lookup.of(spec, "items", tables.get("items"))
@@ -201,14 +210,19 @@ def exponents(spec: RankingSpec, given: Mapping[str, float]) -> np.ndarray:
     return np.array([given.get(task.name, task.exponent) for task in spec.tasks], np.float32)
 
 
-def _rows(spec: RankingSpec, source: str, paths: Iterable[str], column: str, keys: pa.Array | None) -> pa.Table:
+def _of_the_last_day(files: list[SourceFile]) -> list[SourceFile]:
+    last = max((file.day for file in files if file.day), default=None)
+    return [file for file in files if file.day == last]
+
+
+def _rows(spec: RankingSpec, source: str, files: Iterable[SourceFile], column: str, keys: pa.Array | None) -> pa.Table:
     """The typed rows of a source whose `column` is among `keys`; batches are filtered as they come."""
     wanted = columns_of(spec, source)
     nothing = RawBatch("", np.zeros(0, np.int64), {name: pa.array([], pa.string()) for name in wanted})
     tables = [parse(spec, source, nothing)[0]]
-    for path in paths:
-        for batch in read_file(path, wanted, separators_of(spec, source)):
-            table, _, _ = parse(spec, source, batch)
+    for file in files:
+        for batch in read_file(file.path, wanted, separators_of(spec, source)):
+            table, _, _ = parse(spec, source, batch, times_of(spec, file))
             tables.append(table if keys is None else table.filter(pc.is_in(table[column], value_set=keys)))
     return pa.concat_tables(tables).combine_chunks()
 

@@ -137,6 +137,10 @@ def _render_ingest(counts: dict[str, Any], console: Console) -> None:
         reasons = "; ".join(f"{count:,} × {reason}" for reason, count in read["quarantined"].items())
         line = f"{source}: {read['rows']:,} rows in {read['files']:,} files, {bad:,} quarantined"
         console.print(line + (f" ({reasons})" if reasons else ""), markup=False, highlight=False)
+    if window := counts.get("window"):
+        days = ", ".join(f"{day} {examples:,}" for day, examples in window["examples"].items())
+        line = f"window: examples of {days}; {window['carried_rows']:,} rows carried on by earlier runs"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if counts["unused_events"]:
         unused = ", ".join(f"{count:,} × {name}" for name, count in counts["unused_events"].items())
         console.print(f"events that the spec doesn't use: {unused}", markup=False, highlight=False)

@@ -16,6 +16,7 @@ SOURCES = {
     material.QUARANTINE: ("InteractionExampleGen", "quarantine"),
     material.STATISTICS: ("StatisticsGen", "statistics"),
     material.ANOMALIES: ("ExampleValidator", "anomalies"),
+    material.DRIFT: ("DistributionValidator", "anomalies"),
     material.INFRA_BLESSING: ("ServingValidator", "blessing"),
     material.PUSHED_MODEL: ("Pusher", "pushed_model"),
 }

@@ -9,13 +9,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.log_options import LogsDir, LogWindow, SpecPath
 from pipeline.terminal import console, fail
 
 app = typer.Typer()
 T = TypeVar("T", int, float)
 
-SpecPath = Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)]
-LogsDir = Annotated[str, typer.Option("--logs", help="The folder (or URI) of the logs that the spec's patterns name.")]
 Server = Annotated[str, typer.Option("--server", help="grpc://HOST:PORT or http://HOST:PORT.")]
 Name = Annotated[str | None, typer.Option("--name", help="The model's name on the server; by default the spec's.")]
 Version = Annotated[int | None, typer.Option("--version", help="Ask this version; by default the newest.")]
@@ -84,6 +83,7 @@ def rank(
     at: Annotated[
         str | None, typer.Option(help="When: ISO 8601 (UTC), or a number of the log's clock; after the last event.")
     ] = None,
+    window: LogWindow = None,
     server: Server = _LOCAL,
     name: Name = None,
     version: Version = None,
@@ -112,7 +112,8 @@ def rank(
         weights = exponents(declared, powers) if powers else None
         moment = None if at is None else ticks(declared, at)
         items = read_candidates(declared, candidates)
-        columns = RequestLogs.read(declared, logs, [user], items).columns(user, items, moment, context)
+        read = RequestLogs.read(declared, logs, [user], items, window=window, at=moment)
+        columns = read.columns(user, items, moment, context)
     except (SpecError, RequestError, IngestError) as error:
         raise fail(error, 2) from None
     try:
@@ -139,6 +140,7 @@ def rank(
 def load_test(
     spec: SpecPath,
     logs: LogsDir,
+    window: LogWindow = None,
     server: Server = _LOCAL,
     name: Name = None,
     version: Version = None,
@@ -168,7 +170,7 @@ def load_test(
         raise fail(f"--server {server}: is not on this machine; a load test of another one needs --allow-remote", 2)
     try:
         declared = load_spec(spec)
-        recorded = recorded_requests(declared, logs, candidates, users, seed)
+        recorded = recorded_requests(declared, logs, candidates, users, seed, window)
         target = client.Target(name or declared.name, version, label)
         with client.connect(server, target, timeout) as one:
             prepared = [[one.prepare("rank", columns) for columns in requests_] for requests_ in recorded]

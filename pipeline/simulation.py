@@ -65,6 +65,7 @@ def simulate(
     seed: int,
     days: int = 14,
     items: int | None = None,
+    daily: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Simulated:
     """Writes `impressions-<day>.csv.gz`, `users.csv`, `items.csv`, `truth.parquet` and `parameters.json` to `out_dir`.
@@ -76,6 +77,7 @@ def simulate(
       users, items: how many there are; not every one of them occurs in the log. By default an item per 80 impressions.
       impressions: rows of the log, exactly.
       days: whole days from 2026-01-01 UTC on that the log covers, one file each.
+      daily: whether each day's file lies in a folder of its day, as logs that come in daily do.
       progress: called after each day with impressions done and in total.
 
     Raises:
@@ -89,7 +91,7 @@ def simulate(
         raise ValueError(f"seed: expected at least 0, got {seed}")
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("impressions-*.csv.gz"):
+    for stale in (*folder.glob("impressions-*.csv.gz"), *folder.glob("????-??-??/impressions-*.csv.gz")):
         stale.unlink()
     world = make_world(np.random.default_rng([seed, 0]), users, items, days)
     _write_tables(folder, world)
@@ -97,7 +99,9 @@ def simulate(
     with _replacing(folder / "truth.parquet") as stream, pq.ParquetWriter(stream, _TRUTH) as writer:
         for day, (log, truth) in enumerate(simulate_days(np.random.default_rng([seed, 1]), world, impressions, days)):
             date = (START + timedelta(days=day)).date().isoformat()
-            with _replacing(folder / f"impressions-{date}.csv.gz") as file, _gzip(file) as compressed:
+            place = folder / date if daily else folder
+            place.mkdir(exist_ok=True)
+            with _replacing(place / f"impressions-{date}.csv.gz") as file, _gzip(file) as compressed:
                 _write_csv(_logged(log), compressed)
             writer.write_table(pa.table(_keys(log) | truth, _TRUTH))
             totals.update(_feedback(log))

@@ -25,6 +25,7 @@ class EvaluationReportSpec(ComponentSpec):
         "quarantine": ChannelParameter(type=Quarantine, optional=True),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+        "drift": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
         "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
     }

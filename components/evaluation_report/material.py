@@ -10,18 +10,20 @@ from pydantic import TypeAdapter, ValidationError
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.io import fileio
 
+from components.anomaly_gate.drift import FILE, PAIR
 from components.evaluation_report.lineage import Lineage
 from components.interaction_example_gen.executor import read_summary
 from components.seesaw_evaluator.result import Evaluation
 from components.seesaw_evaluator.result import read as read_evaluation
 
 # Under these keys a report looks for its artifacts; the output keys of the components that write them.
-EVALUATION, MODEL_RUN, QUARANTINE, STATISTICS, ANOMALIES = (
+EVALUATION, MODEL_RUN, QUARANTINE, STATISTICS, ANOMALIES, DRIFT = (
     "evaluation",
     "model_run",
     "quarantine",
     "statistics",
     "anomalies",
+    "drift",
 )
 INFRA_BLESSING, PUSHED_MODEL = "infra_blessing", "pushed_model"
 
@@ -73,6 +75,7 @@ class Material:
     Attributes:
       counts: of ingest, as `interaction_example_gen.findings.summary` has them.
       statistics, anomalies: by split.
+      drift: the anomalies that DistributionValidator found, by pair of splits (`test_train`).
       unreadable: what could not be read, in words.
     """
 
@@ -85,6 +88,7 @@ class Material:
     counts: dict[str, Any] | None = None
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatistics] = field(default_factory=dict)
     anomalies: Mapping[str, anomalies_pb2.Anomalies] = field(default_factory=dict)
+    drift: Mapping[str, anomalies_pb2.Anomalies] = field(default_factory=dict)
     lineage: Lineage | None = None
     unreadable: tuple[str, ...] = ()
 
@@ -126,7 +130,8 @@ def read_material(
         diagnostics=read(MODEL_RUN, _read_diagnostics),
         counts=read(QUARANTINE, read_summary),
         statistics=read(STATISTICS, _read_statistics) or {},
-        anomalies=read(ANOMALIES, _read_anomalies) or {},
+        anomalies=read(ANOMALIES, lambda uri: _by_split(uri, _ANOMALIES_FILE, anomalies_pb2.Anomalies)) or {},
+        drift=read(DRIFT, lambda uri: _by_split(uri, FILE, anomalies_pb2.Anomalies, PAIR)) or {},
         lineage=lineage,
         unreadable=tuple(unreadable),
     )
@@ -149,17 +154,13 @@ def _read_statistics(uri: str) -> dict[str, statistics_pb2.DatasetFeatureStatist
     return {split: found.datasets[0] for split, found in lists.items() if found.datasets}
 
 
-def _read_anomalies(uri: str) -> dict[str, anomalies_pb2.Anomalies]:
-    return _by_split(uri, _ANOMALIES_FILE, anomalies_pb2.Anomalies)
-
-
-def _by_split(uri: str, name: str, message) -> dict[str, Any]:
+def _by_split(uri: str, name: str, message, prefix: str = "Split-") -> dict[str, Any]:
     """The message of each split, in the order train, eval, test, then by name."""
     splits = sorted(
-        (folder.rstrip("/").removeprefix("Split-") for folder in fileio.listdir(uri) if folder.startswith("Split-")),
+        (folder.rstrip("/").removeprefix(prefix) for folder in fileio.listdir(uri) if folder.startswith(prefix)),
         key=lambda split: ({"train": 0, "eval": 1, "test": 2}.get(split, 3), split),
     )
-    return {split: message.FromString(_content(f"{uri}/Split-{split}/{name}")) for split in splits}
+    return {split: message.FromString(_content(f"{uri}/{prefix}{split}/{name}")) for split in splits}
 
 
 def _content(path: str) -> bytes:

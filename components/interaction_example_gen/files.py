@@ -72,11 +72,17 @@ def source_files(source: str, logs: str, patterns: Iterable[str]) -> list[Source
         here = matched(logs, pattern)
         if not here:
             raise IngestError(
-                f"{source}.files: the pattern {pattern!r} matches no file in {logs}"
-                + ("" if exists(logs) else ", and that folder does not exist")
+                f"{source}.files: the pattern {pattern!r} matches no file in {logs}" + _why_not(logs, pattern)
             )
         found.update({file.path: file for file in here})
     return [SourceFile.of(source, index, found[path]) for index, path in enumerate(sorted(found))]
+
+
+def _why_not(logs: str, pattern: str) -> str:
+    if not exists(logs):
+        return ", and that folder does not exist"
+    within = matched(logs, f"*/{pattern}")
+    return f", but there is {within[0].path}: daily folders need a window, such as 7d:2026-11-25" if within else ""
 
 
 def fingerprint(spec: RankingSpec, logs: str) -> str:

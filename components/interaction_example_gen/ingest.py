@@ -33,7 +33,7 @@ from components.interaction_example_gen.snapshots import part_name, scratch_of
 from components.interaction_example_gen.tfrecord import gzipped, write_whole
 from components.interaction_example_gen.time_split import SPLITS, CountTimes, TimeCounts, split_of
 from components.interaction_example_gen.timeline import Timelines, join
-from components.interaction_example_gen.window import bounds, day_of_number
+from components.interaction_example_gen.window import day_of_number, times_of
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
 
@@ -131,7 +131,7 @@ class ReadRows(beam.DoFn):
                     yield from self._chunks(spec, file, 0, table)
                     yield TaggedOutput("findings", findings)
                     return
-                times = bounds(spec, file.day) if file.source == "log" and file.day else None
+                times = times_of(spec, file)
                 wanted, separators = columns_of(spec, file.source), separators_of(spec, file.source)
                 for number, batch in enumerate(read_file(file.path, wanted, separators)):
                     table, bad, unused = parse(spec, file.source, batch, times)

@@ -8,7 +8,7 @@ day that is missing is found out, and not replaced by an older one.
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -20,6 +20,7 @@ from components.interaction_example_gen.files import (
     content_digest,
     digest_of,
     exists,
+    match_files,
     matched,
     source_files,
 )
@@ -76,15 +77,22 @@ def days_between(first: date, last: date) -> tuple[date, ...]:
     return tuple(first + timedelta(days=number) for number in range((last - first).days + 1))
 
 
+def shown_days(days: Sequence[date]) -> str:
+    """The first few, and how many more there are."""
+    return ", ".join(map(str, days[:5])) + (f" and {len(days) - 5:,} more" if len(days) > 5 else "")
+
+
 def earliest(spec: RankingSpec, day: date) -> int:
     """The time, in ticks, before which no row of the day's folder or of a later one lies."""
     return (day_number(day) * _DAY_S - spec.log.allowed_lateness) * spec.log.timestamp.ticks_per_second
 
 
-def bounds(spec: RankingSpec, day: date) -> tuple[int, int]:
-    """The times `[low, high)`, in ticks, that the rows of a day's folder may have."""
-    after = (day_number(day) + 1) * _DAY_S + spec.log.allowed_lateness
-    return earliest(spec, day), after * spec.log.timestamp.ticks_per_second
+def times_of(spec: RankingSpec, file: SourceFile) -> tuple[int, int] | None:
+    """The times `[low, high)`, in ticks, that the rows of a file in a day's folder may have; None where any will do."""
+    if file.source != "log" or file.day is None:
+        return None
+    after = (day_number(file.day) + 1) * _DAY_S + spec.log.allowed_lateness
+    return earliest(spec, file.day), after * spec.log.timestamp.ticks_per_second
 
 
 # The files of the log in each day's folder, sorted by path.
@@ -139,9 +147,8 @@ def check_days(logs: str, daily: DailyLogs, first: date, last: date) -> None:
     days = days_between(first, last)
     missing = [day for day in days if day not in daily]
     if missing:
-        shown = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise IngestError(
-            f"{logs}: the days {first} to {last} are wanted, and the log has no files of {shown}; it has "
+            f"window: the days {first} to {last} are wanted, and {logs} has no files of {shown_days(missing)}; it has "
             f"{min(daily)} to {max(daily)}. A day without rows needs a file that says so (a header alone)"
         )
 
@@ -160,18 +167,57 @@ def window_files(
     check_days(logs, daily, window.first, window.last)
     since = since or window.first
     check_days(logs, daily, since, window.last)
-    found = [file for day in days_between(since, window.last) for file in _numbered("log", day, daily[day])]
+    return _files(spec, logs, daily, days_between(since, window.last), window.days)
+
+
+def files_to_read(
+    spec: RankingSpec, logs: str, window: str | None = None, at: int | None = None
+) -> tuple[SourceFile, ...]:
+    """The files of the logs for those who look at them without a run, in daily folders or not.
+
+    Args:
+      window: the days to read, such as `7d:2026-11-25`; None is all files, and of daily folders all that there are.
+      at: a time in ticks, after which no row of daily logs is wanted: folders and tables of later days are left out.
+
+    Raises:
+      IngestError: as `match_files`, `Window.parse` and `window_files`, or no day is left until `at`.
+    """
+    if window:
+        days, daily = Window.parse(window), daily_logs(spec, logs)
+        check_days(logs, daily, days.first, days.last)
+        wanted = days.days
+    else:
+        daily = _by_day(logs, spec.log.files)
+        if not daily or any(matched(logs, pattern) for pattern in spec.log.files):
+            return match_files(spec, logs)
+        wanted = tuple(daily)
+    if at is None:
+        return _files(spec, logs, daily, wanted, wanted)
+    second = at // spec.log.timestamp.ticks_per_second
+    begun = [day for day in wanted if day_number(day) * _DAY_S <= second]
+    if not begun:
+        asked = day_of_number(second // _DAY_S)
+        raise IngestError(f"{logs}: no day up to {asked} is among those to read, {wanted[0]} to {wanted[-1]}")
+    # The first rows of a folder may be of the day before.
+    return _files(spec, logs, daily, [day for day in wanted if earliest(spec, day) <= at], begun)
+
+
+def _files(
+    spec: RankingSpec, logs: str, daily: DailyLogs, days: Sequence[date], table_days: Sequence[date]
+) -> tuple[SourceFile, ...]:
+    """The log's files of `days`, and the tables: those of `table_days`, or those that hold for all days."""
+    found = [file for day in days for file in _numbered("log", day, daily[day])]
     _refuse_copies(spec, found)
     for source in ("users", "items"):
         table = getattr(spec, source)
         if table is None:
             continue
         by_day = _by_day(logs, table.files)
-        if any(day in by_day for day in window.days):
-            missing = [str(day) for day in window.days if day not in by_day]
+        if any(day in by_day for day in table_days):
+            missing = [str(day) for day in table_days if day not in by_day]
             if missing:
                 raise IngestError(f"{source}.files: {logs} has daily tables, and none of {', '.join(missing)}")
-            found += [file for day in window.days for file in _numbered(source, day, by_day[day])]
+            found += [file for day in table_days for file in _numbered(source, day, by_day[day])]
         else:
             found += source_files(source, logs, table.files)
     return tuple(

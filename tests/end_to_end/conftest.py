@@ -1,16 +1,20 @@
-"""One small run of the whole pipeline, shared by every test that only reads it."""
+"""One small run of the whole pipeline, a window of daily logs, shared by every test that only reads it."""
 
 import pytest
-from whole_runs import DESKDROP, PROJECT, Run, fulcrum, write_spec
+from whole_runs import DESKDROP, PROJECT, WINDOW, Run, fulcrum, write_spec
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("run")
-    logs, output, spec = folder / "logs", folder / "output", write_spec(folder / "spec.yaml")
-    made = fulcrum("simulate", "--out", logs, "--users", 300, "--impressions", 12_000, "--seed", 7)
+    # The newest impressions are of the evening, which is a drift.
+    drift = {"action": "warn", "limits": {"hour": 0.2}}
+    logs, output, spec = folder / "logs", folder / "output", write_spec(folder / "spec.yaml", drift=drift)
+    made = fulcrum(
+        "simulate", "--out", logs, "--users", 300, "--impressions", 20_000, "--days", 5, "--daily", "--seed", 7
+    )
     assert made.code == 0, made.err
-    finished = fulcrum("run", spec, "--logs", logs, "--output", output)
+    finished = fulcrum("run", spec, "--logs", logs, "--window", WINDOW, "--output", output)
     assert finished.code == 0, finished.out + finished.err
     return Run(spec, logs, output, finished)
 

@@ -1,16 +1,21 @@
-"""The compiled pipeline, executed by kfp's local orchestration, against the same pipeline under LocalDagRunner."""
+"""The compiled pipeline, executed by kfp's local orchestration, against the same window under LocalDagRunner."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 from evaluations import metrics
 from kubeflow_local import run_compiled
-from whole_runs import Run, fulcrum
+from whole_runs import WINDOW, Run, fulcrum, rows_by_day
 
+from components.interaction_example_gen.executor import read_summary
+from components.interaction_example_gen.rolling import plan
+from components.interaction_example_gen.window import Window
 from pipeline.compilation import prepare
 from pipeline.kubeflow_runner import compile_pipeline
 from pipeline.summary import load_summary
+from schema.loading import load_spec
 
 IMAGE = "registry.example.com/fulcrum:1.0"
 # Other values than those of the run, which gives its own.
@@ -39,12 +44,15 @@ def test_another_process_compiles_it_to_the_same_bytes(run: Run, compiled: Path)
 
 def test_it_runs_from_logs_to_a_pushed_model_with_the_metrics_of_a_local_run(run: Run, compiled: Path, tmp_path):
     serving, log, baseline = tmp_path / "serving", tmp_path / "log.txt", run.output / "serving" / "shortvideo"
+    state = tmp_path / "state"
     tasks = run_compiled(
         compiled,
         root=tmp_path / "runs",
         log=log,
         arguments={
             "logs": str(run.logs),
+            "window": WINDOW,
+            "state": str(state),
             "push_destination": str(serving),
             "routing": "ple",
             "epochs": 3,
@@ -60,6 +68,21 @@ def test_it_runs_from_logs_to_a_pushed_model_with_the_metrics_of_a_local_run(run
     ours, theirs = metrics(outputs_of(tasks, "evaluation"), "candidate"), metrics(local.places["evaluation"])
     assert {key: ours[key] for key in theirs} == pytest.approx(theirs, abs=1e-6)
     assert str(baseline) in log.read_text()
+
+    # The window's days and no others are examples, byte for byte those of the local run.
+    ingested = read_summary(str(outputs_of(tasks, "quarantine")))
+    assert ingested["window"]["examples"] == rows_by_day(run.logs)
+    assert content(outputs_of(tasks, "examples")) == content(Path(local.places["examples"]))
+    # So is what it leaves behind, and the next day's run takes it up instead of the first day's logs.
+    assert content(state) == content(run.output / "state")
+    rolling, files = plan(load_spec(run.spec), str(run.logs), str(state), Window.parse("3d:2026-01-05"))
+    assert rolling.earlier.day == date(2026, 1, 3)
+    read = {str(file.day) for file in files if file.source == "log"}
+    assert read == {"2026-01-03", "2026-01-04", "2026-01-05"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def epochs(model_run: Path) -> list[dict]:

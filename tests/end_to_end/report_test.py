@@ -52,6 +52,7 @@ def test_everything_that_a_run_has_is_found(run: Run):
     assert found.evaluation is not None
     assert [task.name for task in found.evaluation.tasks] == TASKS
     assert set(found.statistics) == {"train", "eval", "test"}
+    assert set(found.drift["test_train"].anomaly_info) == {"hour"}
 
 
 def test_the_lineage_goes_from_the_logs_to_the_pushed_model(run: Run):

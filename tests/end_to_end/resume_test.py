@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 from evaluations import metrics
-from whole_runs import Run, fulcrum, start_fulcrum
+from whole_runs import WINDOW, Run, fulcrum, start_fulcrum
 
 from pipeline.summary import load_summary
 
@@ -39,7 +39,7 @@ def digest(examples: Path) -> dict[str, str]:
 
 def test_a_killed_run_goes_on_to_the_same_result(run: Run, tmp_path):
     output, printed = tmp_path / "output", tmp_path / "printed.txt"
-    command = ("run", run.spec, "--logs", run.logs, "--output", output)
+    command = ("run", run.spec, "--logs", run.logs, "--window", WINDOW, "--output", output)
     ingest = output / "artifacts" / "InteractionExampleGen"
     start_and_kill(*command, printed=printed, when=lambda: any(path.is_file() for path in ingest.rglob("*")))
     assert "InteractionExampleGen" not in printed.read_text()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from whole_runs import Run, fulcrum, write_spec
+from whole_runs import WINDOW, Run, fulcrum, rows_by_day, write_spec
 
 from models import reading, signatures
 from models.ranker import Ranker
@@ -32,8 +32,10 @@ def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
         "InteractionExampleGen",
         "SchemaSource",
         "StatisticsGen",
+        "DistributionValidator",
         "ExampleValidator",
         "AnomalyGate",
+        "DriftGate",
         "Transform",
         "Trainer",
         "BaselineResolver",
@@ -56,10 +58,13 @@ def test_nothing_of_tensorflows_chatter_reaches_the_terminal(run: Run):
 def test_the_summary_has_every_task_overall_and_on_its_worst_slice(run: Run):
     summary = load_summary(run.output)
     assert summary.blessed
-    assert summary.ingest["splits"]["train"]["examples"] == 9_600
+    impressions = sum(rows_by_day(run.logs).values())
+    splits = {name: split["examples"] for name, split in summary.ingest["splits"].items()}
+    assert sum(splits.values()) == impressions
+    assert splits["test"] == round(0.1 * impressions)
     evaluation = summary.evaluation
     assert [task.name for task in evaluation.tasks] == TASKS
-    assert evaluation.examples == 1_200
+    assert evaluation.examples == splits["test"]
     for task in evaluation.tasks:
         estimate = evaluation.result(task.name).metrics[task.metric]["candidate"]
         assert estimate.low < estimate.value < estimate.high
@@ -68,6 +73,12 @@ def test_the_summary_has_every_task_overall_and_on_its_worst_slice(run: Run):
             rf"│ {task.name} +│ +[\d,]+ │ (AUC|MSE) +│ ([\d.]+) ±[\d.]+ │.* │ (tab|country)=", run.finished.out
         )
         assert line[2] == f"{estimate.value:.4f}"
+
+
+def test_the_window_is_told_day_by_day_and_so_is_the_drift_of_its_newest_impressions(run: Run):
+    days = ", ".join(f"{day} {rows:,}" for day, rows in rows_by_day(run.logs).items())
+    assert f"window: examples of {days}; 0 rows carried on" in run.finished.out
+    assert "drift, test against train: hour: The Linfty distance" in run.finished.out
 
 
 def test_show_prints_the_summary_of_a_past_run(run: Run):
@@ -87,7 +98,7 @@ def test_training_left_a_history_and_tensorboard_logs(run: Run):
 
 
 def test_an_unchanged_run_comes_from_the_cache(run: Run):
-    again = fulcrum("run", run.spec, "--logs", run.logs, "--output", run.output)
+    again = fulcrum("run", run.spec, "--logs", run.logs, "--window", WINDOW, "--output", run.output)
     assert again.code == 0
     fresh = [stage for stage, cached in stages(again.out).items() if not cached]
     assert fresh == ["BaselineResolver"]
@@ -126,11 +137,11 @@ def test_training_read_what_serving_computes(run: Run, serialized):
     files = sorted(map(str, (folder / "Split-eval").iterdir()))
     records = reading.serialized_examples(files)
     examples = sum(1 for _ in records)
-    assert examples == 1_200
+    assert examples == load_summary(run.output).ingest["splits"]["eval"]["examples"]
     (batch,) = reading.batches(records, ranker.spec, examples)
     trained = ranker(batch)
     for task in TASKS:
-        # The two have different orders: each of the 1,000 raw examples must find its score among the 1,200 on disk.
+        # The two have different orders: each of the 1,000 raw examples must find its score among those on disk.
         on_disk = np.sort(trained[task].numpy().ravel())
         scores = served[task].numpy().ravel()
         nearest = on_disk[np.clip(np.searchsorted(on_disk, scores), 1, examples - 1)]
@@ -142,7 +153,8 @@ def test_a_gate_that_fails_blocks_the_push_with_its_reason(run: Run, tmp_path):
     """The last test of the shared run: it trains another model in its folder, and compares it with the blessed one."""
     first = load_summary(run.output)
     strict = write_spec(tmp_path / "strict.yaml", gates={"like": {"auc": 0.999, "max_drop": 0.5}})
-    again = fulcrum("run", strict, "--logs", run.logs, "--output", run.output, "--epochs", 2, "--warm-start")
+    logs = ("--logs", run.logs, "--window", WINDOW)
+    again = fulcrum("run", strict, *logs, "--output", run.output, "--epochs", 2, "--warm-start")
     assert again.code == 0
     assert f"starting from {first.places['model']}/Format-Serving: " in again.out
     assert re.search(r"Not blessed.*\n +like: auc is 0\.\d+ \[.*\], below the gate's 0\.9990", again.out)

@@ -1,5 +1,6 @@
 """The command `fulcrum` as a person runs it, and the specs of small runs."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
 DESKDROP = PROJECT.parent / "shared" / "data" / "deskdrop"
+# Of the five days that are simulated, those of the shared run: one before it, and one after it.
+DAYS = ("2026-01-02", "2026-01-03", "2026-01-04")
+WINDOW = f"{len(DAYS)}d:{DAYS[-1]}"
 FULCRUM = [sys.executable, "-m", "pipeline.cli"]
 
 
@@ -61,3 +65,9 @@ class Run:
     logs: Path
     output: Path
     finished: Finished
+
+
+def rows_by_day(logs: Path) -> dict[str, int]:
+    """How many impressions were logged on each day of the shared run's window."""
+    files = {day: logs / day / f"impressions-{day}.csv.gz" for day in DAYS}
+    return {day: gzip.decompress(file.read_bytes()).count(b"\n") - 1 for day, file in files.items()}

@@ -228,6 +228,39 @@ def test_a_table_that_knows_none_of_the_items_is_an_error(tmp_path):
     assert errors["items.key"].startswith("3 of 3 items of the log are not in the table")
 
 
+def daily(folder: Path) -> RankingSpec:
+    """Two days with one between that is missing, each with a table of its own."""
+    header, *rows = LOG.splitlines(keepends=True)
+    # 1,700,100,000 s is 2023-11-16 02:00 UTC.
+    later = "1700100000,VIEW,a,ann,BR\n"
+    for day, log, topic in (("2023-11-14", rows[:7], "art"), ("2023-11-16", [later, rows[4]], "law")):
+        (folder / day).mkdir()
+        (folder / day / "log.csv").write_text(header + "".join(log))
+        (folder / day / "items.csv").write_text(f"id,topic\na,{topic}\nb,{topic}\n")
+    features = [{"name": "topic", "source": "items", "kind": "categorical"}]
+    return spec(items={"files": "items.csv", "key": "id"}, features=features)
+
+
+def test_daily_folders_are_looked_at_day_by_day(tmp_path):
+    report = check(daily(tmp_path), str(tmp_path), now=NOW)
+    assert report.rows == {"log": 9, "items": 4}
+    ann = next(user for user in report.users if user.user == "ann")
+    assert [example["topic"] for example in ann.examples] == ["art", "art", "law"]
+    assert ann.examples[-1]["viewed_item_id"] == ["a", "b"]
+    days = "2 daily folders, 2023-11-14 to 2023-11-16; a run takes a window of them, such as --window 3d:2023-11-16"
+    assert told(report, "info")["logs"] == days
+    warnings = told(report, "warning")
+    assert warnings["logs"] == "no folder of 2023-11-15: a window with a missing day is refused"
+    assert "1 of 9 rows (11.1%) would be quarantined: when: not a time of the daily folder" in warnings["log"]
+
+
+def test_of_daily_folders_a_window_is_looked_at_as_a_run_takes_it(tmp_path):
+    declared = daily(tmp_path)
+    assert check(declared, str(tmp_path), now=NOW, window="1d:2023-11-16").rows == {"log": 2, "items": 2}
+    (error,) = check(declared, str(tmp_path), now=NOW, window="2d:2023-11-16").findings
+    assert "no files of 2023-11-15; it has 2023-11-14 to 2023-11-16" in error.message
+
+
 def test_features_that_say_nothing_are_told(tmp_path):
     warnings = told(with_items(tmp_path, "id,topic,tags\na,art,\nb,art,\nc,art,\n"), "warning")
     assert warnings["features[0] (topic)"] == "has the same value in every row that has one"

@@ -66,6 +66,21 @@ def write_tiny(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
+def tiny_daily(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The tiny data set in daily folders, and a day after it, on which ann has grown old and sees a4."""
+    folder = tmp_path_factory.mktemp("tiny_daily")
+    spec, logs = write_tiny(folder)
+    first, second = logs / "2017-07-14", logs / "2017-07-15"
+    for day in (first, second):
+        day.mkdir()
+    for name in ("log-1.csv", "log-2.csv", "people.csv"):
+        (logs / name).rename(first / name)
+    (second / "log-1.csv").write_text(f"who,what,at,did,country,battery\nann,a4,{START + 90_000},VIEW,BR,0.1\n")
+    (second / "people.csv").write_text("id,band\nann,old\n")
+    return spec, logs
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The spec's file and the folder of the logs; not to be written to."""
     return write_tiny(tmp_path_factory.mktemp("tiny"))

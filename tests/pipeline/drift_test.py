@@ -8,12 +8,11 @@ import pytest
 import yaml
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.statistics.stats_options import StatsOptions
-from tfx.components.distribution_validator.executor import Executor
-from tfx.proto import distribution_validator_pb2
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import json_utils
+from tfx.utils import json_utils, proto_utils
 
 from components.anomaly_gate.drift import DriftError, DriftGate
+from components.distribution_validator.component import Executor
 from pipeline.drift import SPLIT_PAIRS, drift_config
 from schema.loading import SpecError, load_spec
 from schema.spec import RankingSpec
@@ -43,16 +42,18 @@ def statistics(tmp_path_factory) -> standard_artifacts.ExampleStatistics:
     return artifact
 
 
-def _validated(statistics, folder: Path, **limits: float) -> standard_artifacts.ExampleAnomalies:
+def _validated(statistics, folder: Path, as_text: bool = False, **limits: float) -> standard_artifacts.ExampleAnomalies:
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(folder)
     spec = _spec(**limits)
     config = drift_config(spec, spec.drift)
-    assert isinstance(config, distribution_validator_pb2.DistributionValidatorConfig)
     Executor().Do(
         {"statistics": [statistics], "baseline_statistics": [statistics]},
         {"anomalies": [anomalies]},
-        {"distribution_validator_config": config, "include_split_pairs": json_utils.dumps(SPLIT_PAIRS)},
+        {
+            "distribution_validator_config": proto_utils.proto_to_json(config) if as_text else config,
+            "include_split_pairs": json_utils.dumps(SPLIT_PAIRS),
+        },
     )
     return anomalies
 
@@ -64,6 +65,12 @@ def test_drift_above_a_limit_stops_the_run_and_names_each_column(statistics, tmp
     assert "test against train: country: The Linfty distance" in str(error.value)
     assert "test against train: activity: The approximate Jensen-Shannon divergence" in str(error.value)
     assert "tab" not in str(error.value)
+
+
+def test_in_a_container_of_kubeflow_the_limits_come_as_text(statistics, tmp_path):
+    found = _validated(statistics, tmp_path, as_text=True, country=0.05)
+    with pytest.raises(DriftError, match="country: The Linfty distance"):
+        DriftGate.test_call(anomalies=found, action="stop")
 
 
 def test_drift_warns_where_the_spec_says_so(statistics, tmp_path, caplog):

@@ -115,6 +115,19 @@ def test_reading_keeps_the_rows_of_the_asked_users_alone(tiny, logs):
     np.testing.assert_equal(user_request(load_spec(spec), str(folder), "ann"), logs.user_columns("ann"))
 
 
+def test_daily_folders_give_the_users_side_of_their_last_day_of_a_window_or_of_a_moment(tiny_daily, logs):
+    spec, folder = load_spec(tiny_daily[0]), str(tiny_daily[1])
+    now = plain(RequestLogs.read(spec, folder, ["ann"], ["a4"]).user_columns("ann"))
+    assert (now["band"], now["viewed_item_id"]) == ("old", ["a3", "gone", "a4"])
+    newest = plain(RequestLogs.read(spec, folder, ["ann"], window="1d:2017-07-15").user_columns("ann"))
+    assert (newest["band"], newest["viewed_item_id"]) == ("old", ["a4"])
+    # On the first day neither the second's rows nor its table are known.
+    moment = START + 4_001
+    then = RequestLogs.read(spec, folder, ["ann"], at=moment)
+    assert set(then.log["time"].to_numpy() < moment) == {True}
+    np.testing.assert_equal(then.user_columns("ann", moment), logs.user_columns("ann", moment))
+
+
 def test_the_model_reads_every_column_that_a_request_sends_and_no_other(tiny, logs):
     assert logs.columns("ann", ["a1"]).keys() == {column.name for column in model_columns(load_spec(tiny[0]))}
 

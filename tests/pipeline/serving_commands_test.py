@@ -199,6 +199,19 @@ def test_a_load_test_of_another_machine_must_be_asked_for(command):
     assert "grpc://192.0.2.1:8500" in printed
 
 
+def test_recorded_requests_are_of_the_days_of_the_window(tiny_daily):
+    ((request,),) = recorded_requests(load_spec(tiny_daily[0]), str(tiny_daily[1]), [1], 5, window="1d:2017-07-15")
+    assert (request["user_id"].item(), request["item_id"].tolist()) == (b"ann", [b"a4"])
+
+
+@pytest.mark.parametrize("name", ["rank", "load-test", "check"])
+def test_a_window_of_logs_that_are_not_in_daily_folders_is_refused(command, candidates, name):
+    options = ("--user", "ann", "--candidates", candidates) if name == "rank" else ()
+    code, printed = command(name, "--window", "1d:2017-07-15", *options)
+    assert code == (1 if name == "check" else 2)
+    assert "log.files: no folder of a day (YYYY-MM-DD)" in printed
+
+
 def test_recorded_requests_are_the_same_for_the_same_seed(tiny):
     spec = load_spec(tiny[0])
     once, again = (recorded_requests(spec, str(tiny[1]), [0, 5], users=2) for _ in range(2))

@@ -60,6 +60,16 @@ def test_a_folder_keeps_no_log_of_an_earlier_simulation(tmp_path):
     ]
 
 
+def test_daily_logs_are_the_same_files_each_in_the_folder_of_its_day(tmp_path):
+    simulate(tmp_path / "flat", users=10, impressions=100, seed=1, days=2)
+    simulate(tmp_path / "daily", users=10, impressions=100, seed=1, days=3, daily=True)
+    simulate(tmp_path / "daily", users=10, impressions=100, seed=1, days=2, daily=True)
+    for file in (tmp_path / "flat").glob("impressions-*"):
+        day = file.name.removeprefix("impressions-").removesuffix(".csv.gz")
+        assert (tmp_path / "daily" / day / file.name).read_bytes() == file.read_bytes()
+    assert len([*(tmp_path / "daily").rglob("impressions-*")]) == 2
+
+
 def test_it_says_what_it_wrote(tmp_path):
     seen = []
     written = simulate(

@@ -1,9 +1,12 @@
 """What the model learned from: counts of ingest, anomalies, and each column's statistics by split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
 from components.anomaly_gate.component import anomaly_lines
+from components.anomaly_gate.drift import drift_lines
 from components.evaluation_report.elements import Block, Cell, Facts, Group, Section, Table
 from components.evaluation_report.figures import NONE, count_cell, number, share
 from components.evaluation_report.material import Material
@@ -16,6 +19,8 @@ def section(material: Material) -> Section:
     if material.counts:
         blocks += _ingest(material.counts)
     blocks.append(_anomalies(material))
+    if material.drift:
+        blocks.append(_drift(material.drift))
     if material.statistics:
         blocks.append(distributions(material.statistics))
         blocks.append(Group("Every column", [column_table(material.statistics)]))
@@ -30,8 +35,20 @@ def _anomalies(material: Material) -> Block:
     lines = [line for split, found in material.anomalies.items() for line in anomaly_lines(found, split)]
     if not lines:
         return f"The examples fit the schema of the spec: no anomaly in {', '.join(material.anomalies)}."
+    return Table("Anomalies", ("Split", "Column", "What"), _rows(lines))
+
+
+def _drift(drift: Mapping[str, anomalies_pb2.Anomalies]) -> Block:
+    lines = [line for pair, found in drift.items() for line in drift_lines(found, pair)]
+    if not lines:
+        return "The newest impressions are like those before them: no drift above the limits of the spec."
+    return Table("Drift above the limits of the spec", ("Splits", "Column", "What"), _rows(lines))
+
+
+def _rows(lines: Iterable[str]) -> list[list[Cell]]:
+    """The three parts of each line; the last may be missing."""
     rows = [[Cell(part) for part in line.split(": ", 2)] for line in lines]
-    return Table("Anomalies", ("Split", "Column", "What"), [[*row, *[Cell("")] * (3 - len(row))] for row in rows])
+    return [[*row, *[Cell("")] * (3 - len(row))] for row in rows]
 
 
 def _ingest(counts: Mapping[str, Any]) -> list[Block]:
@@ -42,6 +59,10 @@ def _ingest(counts: Mapping[str, Any]) -> list[Block]:
         )
         for name, read in counts["sources"].items()
     ]
+    if window := counts.get("window"):
+        days = ", ".join(f"{day}: {examples:,}" for day, examples in window["examples"].items())
+        carried = f"{window['carried_rows']:,} rows, for sequences that reach back further"
+        sources += [("Examples by day of the window", days), ("Carried on by earlier runs", carried)]
     blocks: list[Block] = [Facts(sources), _splits(counts["splits"])]
     reasons = [
         [Cell(name), Cell(reason), count_cell(count)]

@@ -32,6 +32,7 @@ def make_material(**changes) -> Material:
         "counts": _COUNTS,
         "statistics": {split: _statistics() for split in ("train", "test")},
         "anomalies": {"train": anomalies_pb2.Anomalies(), "test": _anomalies()},
+        "drift": {"test_train": _drift()},
         "lineage": _LINEAGE,
     }
     return Material(**{**whole, **changes})
@@ -70,6 +71,7 @@ _COUNTS = {
             },
         }
     },
+    "window": {"examples": {"2026-01-01": 700, "2026-01-02": 300}, "carried_rows": 1_012},
 }
 
 
@@ -93,6 +95,12 @@ def _statistics() -> statistics_pb2.DatasetFeatureStatistics:
 def _anomalies() -> anomalies_pb2.Anomalies:
     found = anomalies_pb2.Anomalies()
     found.anomaly_info["item_id"].short_description = f"Unexpected value: {SCRIPT}"
+    return found
+
+
+def _drift() -> anomalies_pb2.Anomalies:
+    found = anomalies_pb2.Anomalies()
+    found.anomaly_info["country"].reason.add(description=f"The distance is 0.1, above 0.05. The value: {SCRIPT}")
     return found
 
 

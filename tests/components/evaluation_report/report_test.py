@@ -7,7 +7,7 @@ import re
 import pytest
 from made_evaluation import SCRIPT, make_evaluation
 from material_of_a_run import make_material
-from tensorflow_metadata.proto.v0 import statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from components.evaluation_report.elements import Facts, Figure, Section, Table
 from components.evaluation_report.lineage import relative
@@ -126,6 +126,18 @@ def test_the_seesaw_has_a_chart_a_pair_and_a_point_a_model_with_its_interval():
     assert (candidate["y_low"], candidate["y_high"]) == pytest.approx((-0.005, 0.001))
     # By hand: 0.79 - 0.78, and 0.051 - 0.048 turned round.
     assert (blessed["x"], blessed["y"]) == pytest.approx((0.01, -0.003))
+
+
+def test_the_days_of_the_window_and_what_drifted_are_told():
+    section = data.section(make_material())
+    facts = dict(next(block for block in section.blocks if isinstance(block, Facts)).pairs)
+    assert facts["Examples by day of the window"] == "2026-01-01: 700, 2026-01-02: 300"
+    assert facts["Carried on by earlier runs"].startswith("1,012 rows")
+    drift = next(block for block in section.blocks if isinstance(block, Table) and block.caption.startswith("Drift"))
+    assert [cell.text for cell in drift.rows[0]][:2] == ["test against train", "country"]
+    assert "above 0.05" in drift.rows[0][2].text
+    calm = data.section(make_material(drift={"test_train": anomalies_pb2.Anomalies()}))
+    assert any("no drift above the limits" in block for block in calm.blocks if isinstance(block, str))
 
 
 def test_histograms_of_splits_are_comparable_however_wide_their_bins_are():

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.window import Window, window_fingerprint
+from components.interaction_example_gen.files import SourceFile, match_files
+from components.interaction_example_gen.window import Window, files_to_read, window_fingerprint
 from pipeline.simulation import simulate
 from schema.spec import RankingSpec
 
@@ -27,14 +28,10 @@ def _spec(**log) -> RankingSpec:
 @pytest.fixture(scope="module")
 def five_days(tmp_path_factory) -> Path:
     """Simulated logs from 2026-01-01 to 2026-01-05, a folder a day, the tables beside them."""
-    flat, logs = tmp_path_factory.mktemp("flat"), tmp_path_factory.mktemp("daily")
-    simulate(flat, users=40, impressions=1_500, seed=3, days=5)
-    for file in sorted(flat.glob("impressions-*.csv.gz")):
-        day = file.name.removeprefix("impressions-").removesuffix(".csv.gz")
-        (logs / day).mkdir()
-        shutil.copy(file, logs / day / "impressions-0.csv.gz")
-    for table in ("users.csv", "items.csv"):
-        shutil.copy(flat / table, logs)
+    logs = tmp_path_factory.mktemp("daily")
+    simulate(logs, users=40, impressions=1_500, seed=3, days=5, daily=True)
+    for file in logs.glob("*/impressions-*.csv.gz"):
+        file.rename(file.with_name("impressions-0.csv.gz"))
     return logs
 
 
@@ -197,6 +194,43 @@ def test_a_day_without_rows_is_a_file_that_says_so(logs, ingest_logs, tmp_path):
     spec = _spec(files="impressions-*")
     made = ingest_logs(spec, logs, window="4d:2026-01-04", state=tmp_path / "state")
     assert list(made.summary["window"]["examples"]) == ["2026-01-01", "2026-01-04"]
+
+
+def test_an_empty_window_reads_all_files_at_once(five_days, ingest_logs, tmp_path):
+    # As a compiled pipeline gives it, whose parameters are texts.
+    made = ingest_logs(_spec(files="2026-01-01/impressions-*"), five_days, window="", state=tmp_path / "state")
+    assert "window" not in made.summary
+    assert not (tmp_path / "state").exists()
+
+
+def _days(files: tuple[SourceFile, ...], source: str) -> list[int | None]:
+    return [file.day and file.day.day for file in files if file.source == source]
+
+
+def test_who_looks_at_daily_logs_reads_all_days_or_those_of_a_window_or_those_up_to_a_moment(logs):
+    spec, hour = _spec(), DAY_MS // 24
+    assert _days(files_to_read(spec, str(logs)), "log") == [1, 2, 3, 4, 5]
+    assert _days(files_to_read(spec, str(logs), "2d:2026-01-04"), "log") == [3, 4]
+    # The next day's folder may hold rows of the last hour.
+    noon, late = FIRST + DAY_MS + 12 * hour, FIRST + DAY_MS + 23 * hour
+    assert _days(files_to_read(spec, str(logs), at=noon), "log") == [1, 2]
+    assert _days(files_to_read(spec, str(logs), at=late), "log") == [1, 2, 3]
+    for day in (1, 2, 3, 4, 5):
+        shutil.copy(logs / "users.csv", logs / f"2026-01-0{day}")
+    assert _days(files_to_read(spec, str(logs), "2d:2026-01-03", noon), "log") == [2]
+    assert _days(files_to_read(spec, str(logs), at=late), "users") == [1, 2]
+    assert _days(files_to_read(spec, str(logs), at=late), "items") == [None]
+    with pytest.raises(IngestError, match="no day up to 2025-12-31 is among those to read, 2026-01-01 to 2026-01-05"):
+        files_to_read(spec, str(logs), at=FIRST - 1)
+    with pytest.raises(IngestError, match="no files of 2026-01-06; it has 2026-01-01 to 2026-01-05"):
+        files_to_read(spec, str(logs), "2d:2026-01-06")
+
+
+def test_daily_logs_without_a_window_are_refused_with_what_they_need(five_days):
+    with pytest.raises(IngestError, match=r"but there is .*/impressions-0\.csv\.gz: daily folders need a window"):
+        match_files(_spec(), str(five_days))
+    # A pattern that names the folders reads them as any others.
+    assert _days(files_to_read(_spec(files="2026-01-0*/impressions-*"), str(five_days)), "log") == [None] * 5
 
 
 def test_a_window_holds_both_its_ends():

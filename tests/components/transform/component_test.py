@@ -1,7 +1,6 @@
 """Transform on a rolling window: a day that was analysed once is not analysed again, and nothing else changes."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,14 +38,7 @@ class Days:
 
     def __init__(self, folder: Path):
         self.spec, self.folder, self.pipelines = _spec(), folder, []
-        flat = folder / "flat"
-        simulate(flat, users=40, impressions=900, seed=3, days=3)
-        for file in sorted(flat.glob("impressions-*.csv.gz")):
-            day = folder / "logs" / file.name.removeprefix("impressions-").removesuffix(".csv.gz")
-            day.mkdir(parents=True)
-            shutil.copy(file, day)
-        for table in ("users.csv", "items.csv"):
-            shutil.copy(flat / table, folder / "logs")
+        simulate(folder / "logs", users=40, impressions=900, seed=3, days=3, daily=True)
 
     def _pipeline(self) -> Pipeline:
         self.pipelines.append(Pipeline(options=OPTIONS))

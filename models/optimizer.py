@@ -1,10 +1,12 @@
-"""Adam, and its lazy form for embedding tables that are too large to be updated whole at every step."""
+"""The optimisers of the network and of the embedding tables, which may be too large to be updated whole; the steps."""
 
 from collections.abc import Mapping
 
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
-from models.ranker import Compiled
+from models.ranker import Compiled, Ranker
+from schema.modelling import Training
 
 # Above this many numbers in embedding tables, updating them whole costs more than XLA saves (`benchmarks.training`).
 DENSE_TABLES_MAX = 8_000_000
@@ -26,28 +28,72 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
         v_rows = c["beta_2_t"] * tf.gather(v, indices) + c["one_minus_beta_2_t"] * tf.square(grad)
         step = c["lr"] * m_rows / (tf.sqrt(v_rows) + c["epsilon"])
         return tf.group(
-            m.scatter_update(tf.IndexedSlices(m_rows, indices)),
-            v.scatter_update(tf.IndexedSlices(v_rows, indices)),
-            var.scatter_sub(tf.IndexedSlices(step, indices)),
+            self._resource_scatter_update(m, indices, m_rows),
+            self._resource_scatter_update(v, indices, v_rows),
+            self._resource_scatter_add(var, indices, -step),
         )
 
 
-def what_to_compile(table_sizes: Mapping[str, int], embedding_dim: int, steps: int) -> Compiled:
+def compile_for_training(model: Ranker) -> None:
+    """Gives the ranker, whose weights have been created, the optimiser that its spec's `training` asks for.
+
+    Where tables are not trained as the network is, TFRS' `CompositeOptimizer` holds both optimisers. Adagrad updates
+    the rows that a batch has read, and has one number beside each of a table where Adam has two.
+    """
+    training = model.spec.training
+    rate = training.embedding_learning_rate or training.learning_rate
+    if training.embedding_optimizer == "adagrad":
+        of_tables = tf.keras.optimizers.legacy.Adagrad(rate)
+    elif rate != training.learning_rate:
+        of_tables = LazyAdam(rate)
+    else:
+        of_tables = None
+    optimizer = LazyAdam(training.learning_rate)
+    parts = [(optimizer, model.trainable_variables)]
+    if of_tables:
+        parts = [(optimizer, model.network_variables()), (of_tables, model.embedding_tables())]
+        # The first one counts the steps.
+        optimizer = tfrs.experimental.optimizers.CompositeOptimizer([(part, lambda v=v: v) for part, v in parts])
+    for part, variables in parts:
+        # Outside of any compiled function.
+        part._create_all_weights(variables)
+    model.compile(optimizer=optimizer)
+
+
+def by_rows(training: Training, table_sizes: Mapping[str, int], embedding_dim: int) -> bool:
+    """Whether a step updates the rows of the embedding tables that its batch has read, and not whole tables."""
+    if training.embedding_optimizer == "auto":
+        return sum(table_sizes.values()) * embedding_dim > DENSE_TABLES_MAX
+    return training.embedding_optimizer != "adam"
+
+
+def what_to_compile(sparse_tables: bool, steps: int, replicas: int = 1) -> Compiled:
     """What is the fastest to train with, in all.
 
-    `step`: all under XLA, tables updated whole. `head`, for large tables: XLA for what is above the embeddings, and
-    `LazyAdam` for the rows that were read. `nothing`, where there are too few steps to make up for compiling.
+    `step`: all under XLA, which has no sparse update and no sum over replicas; where it takes one of them, `head`: XLA
+    for what is above the embeddings. `nothing`, where there are too few steps to make up for compiling.
     """
-    if sum(table_sizes.values()) * embedding_dim > DENSE_TABLES_MAX:
-        return "head"
-    return "step" if steps >= WORTH_COMPILING_STEPS else "nothing"
+    if steps < WORTH_COMPILING_STEPS:
+        return "nothing"
+    return "head" if sparse_tables or replicas > 1 else "step"
 
 
-def training_function(model: tf.keras.Model):
-    """`model.train_step` as one compiled function of a batch, giving the loss."""
-    return tf.function(lambda batch: model.train_step(batch)["loss"], jit_compile=model.compiled == "step")
+def training_function(model: Ranker):
+    """`model.train_step` as one compiled function of each replica's batch, giving the loss."""
+    return _on_every_replica(model, lambda batch: model.train_step(batch)["loss"])
 
 
-def evaluation_function(model: tf.keras.Model):
+def evaluation_function(model: Ranker):
     """`model.compute_loss` of a batch as one compiled function: it updates the metrics and no weight."""
-    return tf.function(lambda batch: model.compute_loss(batch, training=False), jit_compile=model.compiled == "step")
+    return _on_every_replica(model, lambda batch: model.compute_loss(batch, training=False))
+
+
+def _on_every_replica(model: Ranker, step):
+    """The loss is that of the whole batch, and the same on every replica."""
+    strategy = model.distribute_strategy
+
+    @tf.function(jit_compile=model.compiled == "step")
+    def run(batch):
+        return strategy.experimental_local_results(strategy.run(step, args=(batch,)))[0]
+
+    return run

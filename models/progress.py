@@ -40,16 +40,22 @@ class ProgressStore:
 
     A checkpoint is written under a name of its own first and becomes the latest by one rename of a small file; a kill
     at any moment leaves either the old or the new state.
+
+    Args:
+      directory: of several workers that share a training, the same for all.
+      checkpoint: what is kept.
+      writes: False for all workers but one.
     """
 
-    def __init__(self, directory: str, checkpoint: tf.train.Checkpoint):
-        self.directory, self.checkpoint = directory, checkpoint
+    def __init__(self, directory: str, checkpoint: tf.train.Checkpoint, writes: bool = True):
+        self.directory, self.checkpoint, self.writes = directory, checkpoint, writes
         tf.io.gfile.makedirs(directory)
 
     @classmethod
-    def of(cls, directory: str, model: tf.keras.Model) -> Self:
-        """The store of a compiled model's training."""
-        return cls(directory, tf.train.Checkpoint(model=model, optimizer=model.optimizer))
+    def of(cls, directory: str, model: tf.keras.Model, writes: bool = True) -> Self:
+        """The store of a compiled model's training: its weights, which must have been created, and its optimiser."""
+        checkpoint = tf.train.Checkpoint(weights=model.trainable_variables, optimizer=model.optimizer)
+        return cls(directory, checkpoint, writes)
 
     def load(self) -> Progress:
         """The stored progress, its weights restored; a fresh one where nothing is stored."""
@@ -61,6 +67,8 @@ class ProgressStore:
         return progress
 
     def save(self, progress: Progress) -> None:
+        if not self.writes:
+            return
         self.checkpoint.write(self._prefix(progress.done))
         with tf.io.gfile.GFile(self._state_file + ".new", "w") as file:
             json.dump(asdict(progress), file)
@@ -74,7 +82,8 @@ class ProgressStore:
         self._restore(progress.best_epoch)
 
     def clear(self) -> None:
-        tf.io.gfile.rmtree(self.directory)
+        if self.writes:
+            tf.io.gfile.rmtree(self.directory)
 
     def _restore(self, epoch: int) -> None:
         self.checkpoint.read(self._prefix(epoch)).assert_existing_objects_matched()

@@ -8,15 +8,17 @@ import tensorflow_recommenders as tfrs
 
 from models.balancing import Uncertainty, projected
 from models.bottom import BOTTOMS
+from models.distribution import replicas, total
 from models.features import Features
 from models.layers import SharedRows, Towers
 from models.layers.arguments import TaskInputs
+from models.precision import computing_in
 from models.routing import check_routing
 from models.tasks import RankingTask, loss_weight
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
 
-# What XLA compiles: the whole training step; all but the embeddings, whose gradients then stay sparse; or nothing.
+# What XLA compiles: the whole training step; what is above the embeddings; or nothing.
 Compiled = Literal["step", "head", "nothing"]
 
 
@@ -32,9 +34,11 @@ class Ranker(tfrs.models.Model):
       table_sizes: rows of each embedding table (`models.features.table_sizes`).
       output_bias: the logit that each task starts from, in the order of the tasks; zeros if not given.
       compiled: what XLA compiles when training (see `models.optimizer.what_to_compile`).
+      sparse_tables: whether a step updates only the rows of the embedding tables that its batch has read.
 
     Raises:
-      ValueError: an unknown routing, or a spec that leaves the ranker without an input.
+      ValueError: an unknown routing, a spec that leaves the ranker without an input, or sparse tables in a step that
+        is compiled whole.
     """
 
     def __init__(
@@ -43,8 +47,13 @@ class Ranker(tfrs.models.Model):
         table_sizes: Mapping[str, int],
         output_bias: Sequence[float] | None = None,
         compiled: Compiled = "step",
+        sparse_tables: bool = False,
     ):
         super().__init__(name="ranker")
+        if sparse_tables and compiled == "step":
+            raise ValueError(
+                "compiled: got 'step', expected 'head' or 'nothing' for sparse tables, which XLA can't update"
+            )
         routing = check_routing(spec.model.routing)
         tasks = len(spec.tasks)
         own = [f"{task.name}_encoder" for task in spec.tasks] if routing.tables != "shared" else []
@@ -54,7 +63,9 @@ class Ranker(tfrs.models.Model):
         self.encoders = [
             BOTTOMS[spec.model.bottom](spec, table_sizes, 1 if len(names) > 1 else tasks, name) for name in names
         ]
-        self.routing = routing.build(spec.model.model_copy(update={"task_experts": spec.task_experts}), tasks)
+        with computing_in(spec.training.precision):
+            self.routing = routing.build(spec.model.model_copy(update={"task_experts": spec.task_experts}), tasks)
+        # A logit has to tell rare labels apart: always in float32.
         self.towers = Towers(tasks, spec.model.tower_units, output_bias, name="towers")
         self.ranking_tasks = [RankingTask(task) for task in spec.tasks]
         self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
@@ -62,7 +73,7 @@ class Ranker(tfrs.models.Model):
         self.uncertainty = (
             Uncertainty([task.is_regression for task in spec.tasks]) if self.balancing == "uncertainty" else None
         )
-        self.compiled = compiled
+        self.compiled, self.sparse_tables = compiled, sparse_tables
         # XLA must not reach the served graph, so it wraps functions of training alone.
         self._compiled_head = tf.function(self._head, jit_compile=True)
 
@@ -90,8 +101,8 @@ class Ranker(tfrs.models.Model):
         """The tasks' terms of the loss."""
         losses = self.task_losses(inputs, training)
         if self.uncertainty:
-            present = [tf.reduce_max(inputs[space_name(task)]) for task in self.spec.tasks]
-            losses = self.uncertainty.losses(losses, present)
+            counts = total(*(tf.reduce_sum(inputs[space_name(task)]) for task in self.spec.tasks))
+            losses = self.uncertainty.losses(losses, [tf.sign(count) for count in counts])
         return [weight * loss for weight, loss in zip(self._schedules(), losses, strict=True)]
 
     def task_losses(self, inputs: Features, training: bool = False, compute_metrics: bool = True) -> list[tf.Tensor]:
@@ -117,33 +128,36 @@ class Ranker(tfrs.models.Model):
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
         """One step of the optimiser. Unlike TFRS's, it doesn't compute every metric's result at every step."""
         with tf.GradientTape(persistent=self.balancing == "pcgrad") as tape:
-            losses = self.weighted_losses(inputs, training=True)
+            # The loss of the whole batch on each replica, whose gradients the optimiser adds up.
+            losses = [loss / replicas() for loss in self.weighted_losses(inputs, training=True)]
             loss = tf.add_n(losses)
         variables, gradients = self._gradients(tape, losses, loss)
-        if self.compiled != "head":
-            # XLA has no sparse update; a dense one costs little for the tables that are trained so.
+        if not self.sparse_tables:
             gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
         self.optimizer.apply_gradients(
             (gradient, variable)
             for gradient, variable in zip(gradients, variables, strict=True)
             if gradient is not None
         )
-        return {"loss": loss}
+        return {"loss": loss * replicas()}
+
+    def embedding_tables(self) -> list[tf.Variable]:
+        """The embedding tables, of which a batch reads a few rows."""
+        return [table for encoder in self.encoders for table in encoder.embeddings.tables.values()]
 
     def network_variables(self) -> list[tf.Variable]:
-        """All trainable variables but the embedding tables, of which a batch reads a few rows."""
-        tables = {table.ref() for encoder in self.encoders for table in encoder.embeddings.tables.values()}
+        """All trainable variables but the embedding tables."""
+        tables = {table.ref() for table in self.embedding_tables()}
         return [variable for variable in self.trainable_variables if variable.ref() not in tables]
 
     def _gradients(self, tape: tf.GradientTape, losses: list[tf.Tensor], loss: tf.Tensor) -> tuple[list, list]:
         if self.balancing != "pcgrad":
             return self.trainable_variables, tape.gradient(loss, self.trainable_variables)
-        network = self.network_variables()
-        refs = {variable.ref() for variable in network}
-        tables = [variable for variable in self.trainable_variables if variable.ref() not in refs]
-        by_task = [tape.gradient(each, network, unconnected_gradients="zero") for each in losses]
+        network, tables = self.network_variables(), self.embedding_tables()
+        # What conflicts is the tasks' gradients of the whole batch. Every replica projects them alike.
+        by_task = [total(*tape.gradient(each, network, unconnected_gradients="zero")) for each in losses]
         balanced = projected(by_task, self._step(), self.spec.training.seed)
-        return [*network, *tables], [*balanced, *tape.gradient(loss, tables)]
+        return [*network, *tables], [*(part / replicas() for part in balanced), *tape.gradient(loss, tables)]
 
     def task_metrics(self) -> dict[str, dict[str, float]]:
         """Each task's `loss`, and `auc` if it is binary, over the batches since `reset_metrics`."""

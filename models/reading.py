@@ -51,19 +51,49 @@ def serialized_examples(files: Sequence[str]) -> tf.data.Dataset:
 
 
 def batches(
-    records: tf.data.Dataset, spec: RankingSpec, batch_size: int, shuffle_seed: int | None = None
+    records: tf.data.Dataset,
+    spec: RankingSpec,
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    worker: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Dense batches of exactly `batch_size`; what the last lacks is filled with examples outside every sample space.
+
+    For one of several replicas a batch is its equal part of such a batch. Every worker reads all records, in the same
+    order, and parses the parts of its own replicas, one after another: what is in a batch, and how many there are, does
+    not depend on the workers, and no file has to be cut to their number.
 
     Args:
       records: serialised examples (`serialized_examples`).
       shuffle_seed: the order that the examples come in; None leaves them as they are.
+      worker: which worker reads; None for the only one, of one replica.
     """
     if shuffle_seed is not None:
         records = records.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
+    serialized = records.batch(batch_size)
+    if worker is not None and worker.num_replicas_in_sync > 1:
+        serialized = _parts(serialized, batch_size, worker)
+        batch_size = worker.get_per_replica_batch_size(batch_size)
     parse = _parser(spec.to_json(), batch_size)
-    parsed = records.batch(batch_size).map(parse, num_parallel_calls=PARALLEL_PARSES, deterministic=True)
+    parsed = serialized.map(parse, num_parallel_calls=PARALLEL_PARSES, deterministic=True)
     return parsed.prefetch(2 * PARALLEL_PARSES)
+
+
+def blank_batch(spec: RankingSpec) -> dict[str, tf.Tensor]:
+    """A batch of examples without anything, outside every sample space."""
+    return next(iter(batches(tf.data.Dataset.from_tensors(""), spec, spec.training.batch_size)))
+
+
+def _parts(serialized: tf.data.Dataset, batch_size: int, worker: tf.distribute.InputContext) -> tf.data.Dataset:
+    """From batches to the parts of them that the worker's replicas get."""
+    replicas = worker.num_replicas_in_sync // worker.num_input_pipelines
+    first = worker.input_pipeline_id * replicas
+
+    def cut(batch: tf.Tensor) -> tf.Tensor:
+        filled = tf.pad(batch, [[0, batch_size - tf.size(batch)]], constant_values="")
+        return tf.reshape(filled, [worker.num_replicas_in_sync, -1])[first : first + replicas]
+
+    return serialized.map(cut).unbatch()
 
 
 @functools.lru_cache(maxsize=4)

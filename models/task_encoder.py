@@ -7,6 +7,7 @@ import tensorflow as tf
 from models.encoder import FeatureEncoder, history
 from models.features import Features
 from models.layers import RepresentationRefinement, SharedRows, TaskInterest
+from models.precision import computing_in
 from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import RankingSpec
 
@@ -34,18 +35,19 @@ class TaskEncoder(FeatureEncoder):
         self.read = spec.dtrn_behaviours
         super().__init__(spec, table_sizes, **kwargs)
         dtrn = spec.model.dtrn
-        self.interest = TaskInterest(
-            tasks,
-            len(self.read),
-            dtrn.units,
-            dtrn.heads,
-            dtrn.feed_forward,
-            dtrn.layers,
-            dtrn.block,
-            dtrn.condition_dim,
-            dtrn.condition_units,
-            name="interest",
-        )
+        with computing_in(spec.training.precision):
+            self.interest = TaskInterest(
+                tasks,
+                len(self.read),
+                dtrn.units,
+                dtrn.heads,
+                dtrn.feed_forward,
+                dtrn.layers,
+                dtrn.block,
+                dtrn.condition_dim,
+                dtrn.condition_units,
+                name="interest",
+            )
         self.refinement = None
         if dtrn.refinement != "none":
             fields = tuple(self._field_sizes().values()) if dtrn.refine == "field" else None
@@ -64,7 +66,7 @@ class TaskEncoder(FeatureEncoder):
         common = self.candidate_rows(features, values)
         # One sequence a behaviour, read for all candidates: (1, candidates, behaviours * units)
         query = self._candidate(values)[tf.newaxis]
-        interests = [tf.squeeze(read, axis=0) for read in self.interest(*self._sequences(features, values), query)]
+        interests = self._interests(features, values, query, axis=0)
         if self.refinement:
             return self.refinement([common, *interests])
         return [SharedRows(common.shared, tf.concat([common.own, own], axis=-1)) for own in interests]
@@ -86,9 +88,14 @@ class TaskEncoder(FeatureEncoder):
     def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """What all tasks read, then each task's interest."""
         common = super().combine(features, values)
-        query = self._candidate(values)[:, tf.newaxis]
-        interests = self.interest(*self._sequences(features, values), query)
-        return [common, *(tf.squeeze(read, axis=1) for read in interests)]
+        return [common, *self._interests(features, values, self._candidate(values)[:, tf.newaxis], axis=1)]
+
+    def _interests(
+        self, features: Features, values: Mapping[str, tf.Tensor], queries: tf.Tensor, axis: int
+    ) -> list[tf.Tensor]:
+        """What each task reads, without the `axis` of size 1, in float32 as all else that the encoder gives."""
+        reads = self.interest(*self._sequences(features, values), queries)
+        return [tf.cast(tf.squeeze(read, axis=axis), tf.float32) for read in reads]
 
     def _sequences(
         self, features: Features, values: Mapping[str, tf.Tensor]

@@ -3,6 +3,7 @@
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.distribution import total
 from schema.spec import Task, Weight
 
 # Enough for rare labels, whose probabilities all lie in a small part of [0, 1].
@@ -12,7 +13,8 @@ AUC_THRESHOLDS = 10_000
 class SampleSpaceMean(tf.keras.losses.Loss):
     """`L_k = sum_i d_ki loss_k(i) / sum_i d_ki`: the mean over the sample space (PLE, eq. 9), 0 where it is empty.
 
-    Keras would divide the weighted sum by the batch size, and a task with a small space would hardly count.
+    Keras would divide the weighted sum by the batch size, and a task with a small space would hardly count. The batch
+    is that of all replicas, where training is distributed.
 
     Call with labels and predictions `(batch, 1)` and `sample_weight` d `(batch,)` of 0s and 1s; gives a scalar.
     """
@@ -29,7 +31,7 @@ class SampleSpaceMean(tf.keras.losses.Loss):
         space = (
             tf.ones_like(losses) if sample_weight is None else tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
         )
-        return tf.math.divide_no_nan(tf.reduce_sum(space * losses), tf.reduce_sum(space))
+        return tf.math.divide_no_nan(*total(tf.reduce_sum(space * losses), tf.reduce_sum(space)))
 
 
 def _log_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -13,13 +13,17 @@ import tensorflow_transform as tft
 
 from models import reading, signatures
 from models.diagnostics import diagnose, scalars
+from models.distribution import MULTI_WORKER, DistributionError, check_batch_size, from_chief, is_chief, one_machine
 from models.features import model_columns, table_sizes
-from models.optimizer import LazyAdam, evaluation_function, training_function, what_to_compile
+from models.optimizer import by_rows, compile_for_training, evaluation_function, training_function, what_to_compile
+from models.precision import has_bfloat16
 from models.progress import Progress, ProgressStore, fingerprint
 from models.ranker import Ranker
 from models.reading import LabelSummary, TrainingDataError
 from models.routing import check_routing
 from models.warm_start import warm_start
+from models.worker import lead
+from schema.modelling import Training
 from schema.spec import RankingSpec
 
 if TYPE_CHECKING:
@@ -44,6 +48,8 @@ def run_fn(fn_args: "FnArgs") -> None:
     With `base_model`, a SavedModel, training starts from its weights (`models.warm_start`). `hyperparameters` are a
     Tuner's choice (`models.tuner`) for what the spec tunes.
 
+    Where the spec's training is distributed over several workers, this is the chief's (`models.worker`).
+
     Writes the SavedModel to `serving_model_dir`, and to `model_run_dir` TensorBoard logs, `history.json` and
     `diagnostics.json` (`models.diagnostics`).
 
@@ -51,29 +57,62 @@ def run_fn(fn_args: "FnArgs") -> None:
       TrainingDataError: an empty split, or a task whose train labels are all the same.
       BaseModelError: `base_model` is of another shape.
       DivergedError: a loss is not finite.
+      DistributionError: the replicas can't share a batch evenly, TF_CONFIG is not a chief's, or the chief failed.
       ValueError: an unknown routing.
     """
-    config = fn_args.custom_config
-    spec = trained_spec(RankingSpec.from_json(config["spec"]), getattr(fn_args, "hyperparameters", None))
+    spec = spec_to_train(fn_args)
+    if spec.training.distribution == MULTI_WORKER:
+        lead(fn_args)
+    else:
+        train(fn_args, one_machine(spec.training))
+
+
+def spec_to_train(fn_args: "FnArgs") -> RankingSpec:
+    """The spec that `run_fn` is given, with a Tuner's choice in it."""
+    spec = RankingSpec.from_json(fn_args.custom_config["spec"])
+    spec = trained_spec(spec, getattr(fn_args, "hyperparameters", None))
     check_routing(spec.model.routing)
+    return spec
+
+
+def train(fn_args: "FnArgs", strategy: tf.distribute.Strategy) -> None:
+    """`run_fn` on the devices of a strategy. Of several workers each must call it with the same; the chief writes."""
+    spec, chief = spec_to_train(fn_args), is_chief(strategy)
+    check_batch_size(spec.training, strategy)
+    _announce(spec.training, strategy)
     data = read_training_data(fn_args, spec)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    model = build_ranker(spec, transform, data.labels, data.steps(spec))
+    model = build_ranker(spec, transform, data.labels, data.steps(spec), strategy)
     base_model = getattr(fn_args, "base_model", None)
     if base_model:
-        # Creates the weights.
-        model(next(iter(reading.batches(data.evaluation, spec, spec.training.batch_size))))
         warm_start(model, transform, base_model)
-    root = config.get("checkpoint_dir") or f"{fn_args.model_run_dir}/checkpoints"
+    root = fn_args.custom_config.get("checkpoint_dir") or f"{fn_args.model_run_dir}/checkpoints"
     origin = [base_model] if base_model else []
-    store = ProgressStore.of(f"{root}/{fingerprint(spec.to_json(), *data.origin, *origin)}", model)
+    directory = f"{root}/{fingerprint(spec.to_json(), *data.origin, *origin)}"
+    store = ProgressStore.of(directory, model, writes=chief)
     progress = train_epochs(model, data.train, data.evaluation, data.examples, store, fn_args.model_run_dir)
 
-    store.restore_best(progress)
-    signatures.save(model, transform, fn_args.serving_model_dir)
-    _write_history(progress, data.examples, fn_args.model_run_dir)
-    _write_diagnostics(progress, fn_args.model_run_dir)
-    store.clear()
+    if chief:
+        if strategy.num_replicas_in_sync > 1:
+            # What is saved knows nothing of replicas.
+            model = build_ranker(spec, transform)
+            store = ProgressStore.of(directory, model)
+        store.restore_best(progress)
+        signatures.save(model, transform, fn_args.serving_model_dir)
+        _write_history(progress, data.examples, fn_args.model_run_dir)
+        _write_diagnostics(progress, fn_args.model_run_dir)
+        store.clear()
+    if spec.training.distribution == MULTI_WORKER:
+        # A worker that ends takes the chief with it.
+        from_chief(strategy, "saved")
+
+
+def _announce(training: Training, strategy: tf.distribute.Strategy) -> None:
+    if training.distribution != "none":
+        devices = ", ".join(strategy.extended.worker_devices)
+        _progress.info("%d replicas, those of this worker on %s", strategy.num_replicas_in_sync, devices)
+    if training.precision == "bfloat16" and not has_bfloat16():
+        _progress.warning("training.precision: the devices here have no bfloat16; it will be slower than float32")
 
 
 def trained_spec(spec: RankingSpec, hyperparameters: Mapping[str, Any] | None) -> RankingSpec:
@@ -116,19 +155,26 @@ def build_ranker(
     transform: tft.TFTransformOutput,
     labels: Mapping[str, LabelSummary] | None = None,
     steps: int = 0,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Ranker:
     """The ranker with its optimiser, its weights drawn from `training.seed`.
 
     Args:
       labels: the train labels by task; each task starts from its base rate.
       steps: how many steps it will be trained for, which decides what is compiled.
+      strategy: the devices that it will be trained on; None for one.
     """
+    strategy = strategy or tf.distribute.get_strategy()
     tf.keras.utils.set_random_seed(spec.training.seed)
     names = {column.vocabulary for column in model_columns(spec) if column.vocabulary is not None}
     sizes = table_sizes(spec, {name: transform.vocabulary_size_by_name(name) for name in names})
     bias = [_log_odds(labels[task.name].mean) for task in spec.tasks] if labels else None
-    model = Ranker(spec, sizes, bias, what_to_compile(sizes, spec.model.embedding_dim, steps))
-    model.compile(optimizer=LazyAdam(spec.training.learning_rate))
+    sparse = by_rows(spec.training, sizes, spec.model.embedding_dim)
+    with strategy.scope():
+        model = Ranker(spec, sizes, bias, what_to_compile(sparse, steps, strategy.num_replicas_in_sync), sparse)
+        # Creates the weights.
+        model(reading.blank_batch(spec))
+        compile_for_training(model)
     return model
 
 
@@ -147,13 +193,15 @@ def train_epochs(
       examples: the number of train examples.
       log_dir: where TensorBoard's logs go; earlier epochs of a resumed training are written there again.
     """
-    training = model.spec.training
-    eval_batches = reading.batches(evaluation, model.spec, training.batch_size)
-    some_batch = next(iter(eval_batches))
-    _create_variables(model, some_batch)
+    training, strategy = model.spec.training, model.distribute_strategy
+    some_batch = next(iter(reading.batches(evaluation, model.spec, training.batch_size)))
+    eval_batches = _distributed(evaluation, model)
     train_step, eval_step = training_function(model), evaluation_function(model)
-    writers = {split: tf.summary.create_file_writer(f"{log_dir}/{split}") for split in ("train", "eval")}
+    splits = ("train", "eval") if is_chief(strategy) else ()
+    writers = {split: tf.summary.create_file_writer(f"{log_dir}/{split}") for split in splits}
     progress = store.load()
+    if training.distribution == MULTI_WORKER:
+        _check_same_start(strategy, progress, store.directory)
     if progress.done:
         _progress.info("going on after epoch %d, which an earlier run has done", progress.done)
     for record in progress.epochs:
@@ -163,9 +211,7 @@ def train_epochs(
         model.epoch.assign(epoch - 1)
         started = time.perf_counter()
         # The order depends on the epoch alone, so that a resumed training sees the examples in the same one.
-        train_metrics = _run(
-            model, train_step, reading.batches(train, model.spec, training.batch_size, training.seed + epoch)
-        )
+        train_metrics = _run(model, train_step, _distributed(train, model, training.seed + epoch))
         seconds = time.perf_counter() - started
         eval_metrics = _run(model, eval_step, eval_batches)
         record = {
@@ -203,14 +249,24 @@ def _checked_labels(
     return examples, labels
 
 
-def _create_variables(model: Ranker, batch: Mapping[str, tf.Tensor]) -> None:
-    """Creates the weights and the optimiser's slots, outside of any compiled function."""
-    model(batch)
-    model.optimizer.iterations  # noqa: B018  it creates the counter
-    model.optimizer._create_all_weights(model.trainable_variables)
+def _distributed(records: tf.data.Dataset, model: Ranker, shuffle_seed: int | None = None):
+    """Batches for the replicas of the model's strategy."""
+    size = model.spec.training.batch_size
+    return model.distribute_strategy.distribute_datasets_from_function(
+        lambda worker: reading.batches(records, model.spec, size, shuffle_seed, worker)
+    )
 
 
-def _run(model: Ranker, step, dataset: tf.data.Dataset) -> dict[str, dict[str, float | None]]:
+def _check_same_start(strategy: tf.distribute.Strategy, progress: Progress, directory: str) -> None:
+    """Workers that go on from different epochs would wait for each other for ever."""
+    chiefs = int(from_chief(strategy, str(progress.done)))
+    if progress.done != chiefs:
+        raise DistributionError(
+            f"{directory}: this worker finds {progress.done} epochs, the chief {chiefs}; expected one that all reach"
+        )
+
+
+def _run(model: Ranker, step, dataset) -> dict[str, dict[str, float | None]]:
     model.reset_metrics()
     for batch in dataset:
         step(batch)

@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 from keras_tuner.engine import base_tuner, oracle, trial
 from keras_tuner.errors import FailedTrialError, FatalError
 
+from models.distribution import check_batch_size, one_machine
 from models.progress import ProgressStore, fingerprint
 from models.routing import check_routings
 from models.trainer import DivergedError, TrainingData, build_ranker, read_training_data, train_epochs
@@ -43,10 +44,12 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
     config = fn_args.custom_config
     spec = RankingSpec.from_json(config["spec"])
     check_routings(spec)
+    strategy = one_machine(spec.training)
+    check_batch_size(spec.training, strategy)
     data = read_training_data(fn_args, spec)
     root = config.get("checkpoint_dir") or fn_args.working_dir
     directory = f"{root}/{fingerprint('tuning', spec.to_json(), *data.origin)}"
-    return TunerFnResult(RankerTuner(spec, data, fn_args.transform_graph_path, directory), {"verbose": 0})
+    return TunerFnResult(RankerTuner(spec, data, fn_args.transform_graph_path, directory, strategy), {"verbose": 0})
 
 
 class RandomCombinations(oracle.Oracle):
@@ -81,12 +84,20 @@ class RankerTuner(base_tuner.BaseTuner):
 
     Args:
       directory: what a search that was killed goes on from, within a trial too; it is removed after the search.
+      strategy: the devices to train on; None for one.
     """
 
-    def __init__(self, spec: RankingSpec, data: TrainingData, transform_graph: str, directory: str):
+    def __init__(
+        self,
+        spec: RankingSpec,
+        data: TrainingData,
+        transform_graph: str,
+        directory: str,
+        strategy: tf.distribute.Strategy | None = None,
+    ):
         if spec.tuning is None:
             raise ValueError("expected a spec with `tuning`, got one without")
-        self.spec, self.data, self.transform_graph = spec, data, transform_graph
+        self.spec, self.data, self.transform_graph, self.strategy = spec, data, transform_graph, strategy
         parent, _, name = directory.rpartition("/")
         super().__init__(RandomCombinations(spec.tuning, spec.training.seed), directory=parent, project_name=name)
 
@@ -129,7 +140,7 @@ class RankerTuner(base_tuner.BaseTuner):
         spec = trial_spec(self.spec, trial.hyperparameters.values)
         # The graphs of the trial before.
         tf.keras.backend.clear_session()
-        model = build_ranker(spec, self._transform, self.data.labels, self.data.steps(spec))
+        model = build_ranker(spec, self._transform, self.data.labels, self.data.steps(spec), self.strategy)
         directory = self.get_trial_dir(trial.trial_id)
         store = ProgressStore.of(f"{directory}/progress", model)
         data = self.data

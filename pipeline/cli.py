@@ -154,6 +154,21 @@ def run(
 
 
 @app.command()
+def worker() -> None:
+    """Take part in a training on several machines, as the environment's TF_CONFIG says.
+
+    For each worker but the first, whom the pipeline's Trainer starts and who says what to train. Ends when it is saved.
+    """
+    from models.distribution import DistributionError
+    from models.worker import follow
+
+    try:
+        follow()
+    except DistributionError as error:
+        raise fail(error, 2) from None
+
+
+@app.command()
 def show(output: Annotated[Path, typer.Argument(help="The folder of a past run.", show_default=False)]) -> None:
     """Print the summary of the latest run in a folder, from its metadata."""
     from pipeline.rendering import render

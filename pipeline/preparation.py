@@ -10,7 +10,9 @@ from components.interaction_example_gen.errors import IngestError
 from components.interaction_example_gen.files import fingerprint
 from components.interaction_example_gen.window import window_fingerprint
 from models.bottom import BOTTOMS
+from models.distribution import MULTI_WORKER
 from models.routing import check_routings
+from models.worker import check_role
 from pipeline.beam_runners import Cluster, beam_arguments
 from pipeline.config import RunConfig
 from schema.consistency import inconsistencies
@@ -52,8 +54,8 @@ def prepare(
 
     Raises:
       UsageError: the spec is wrong, the routing or bottom is unknown or doesn't go with it, no log file matches, a day
-        of the window is missing or there twice, settings are to be tuned in a warm start, `output` can't be written, or
-        Beam's runner needs what was not given.
+        of the window is missing or there twice, settings are to be tuned in a warm start, `output` can't be written,
+        several workers are to train and TF_CONFIG is not the chief's, or Beam's runner needs what was not given.
     """
     try:
         spec = load_spec(spec_path).with_training(routing, epochs, batch_size, reference or None, bottom)
@@ -66,6 +68,8 @@ def prepare(
                 "--warm-start: got a spec with `tuning`, which changes the settings; "
                 "expected one without, since training starts from a model of the same settings"
             )
+        if spec.training.distribution == MULTI_WORKER:
+            check_role(chief=True)
         if problems := list(inconsistencies(spec)):
             raise ValueError("\n".join(problems))
         config = RunConfig(

@@ -22,6 +22,7 @@ def inconsistencies(spec: RankingSpec) -> Iterator[str]:
     yield from _gate_problems(spec)
     yield from _drift_problems(spec)
     yield from _model_problems(spec)
+    yield from _training_problems(spec)
 
 
 def _name_problems(spec: RankingSpec) -> Iterator[str]:
@@ -141,3 +142,12 @@ def _model_problems(spec: RankingSpec) -> Iterator[str]:
                 "model.bottom: got 'dtrn', whose sequences would hold nothing but ages, "
                 "expected `item_id` in model.embed_ids or an item feature that is not multi-valued"
             )
+
+
+def _training_problems(spec: RankingSpec) -> Iterator[str]:
+    training = spec.training
+    if training.distribution == "multi_worker_mirrored" and spec.tuning:
+        yield (
+            "training.distribution: got 'multi_worker_mirrored' and `tuning`, whose trials run on one machine; "
+            "expected `none` or `mirrored`, or no `tuning`"
+        )

@@ -66,6 +66,8 @@ class Model(Frozen):
 class Training(Frozen):
     """How the ranker is trained. Early stopping watches the mean eval loss of the tasks.
 
+    `batch_size` is what all replicas of a distributed training share.
+
     `reference` trains a second, single-task ranker that is never pushed: evaluation takes the gain against it (PLE,
     eq. 11).
     """
@@ -74,7 +76,15 @@ class Training(Frozen):
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     patience: Annotated[int, Field(ge=0)] = 1
+    # How tables are trained: Adam on the whole, or by the rows that a batch reads. auto: by rows, once they are large.
+    embedding_optimizer: Literal["auto", "adam", "lazy_adam", "adagrad"] = "auto"
+    # Of the tables, where it is not `learning_rate`.
+    embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
     # What acts on the tasks' losses beside their weights: learned uncertainties, or PCGrad on their gradients.
     loss_balancing: Literal["none", "uncertainty", "pcgrad"] = "none"
+    # What large products are computed in; the weights, and what is served, are float32.
+    precision: Literal["float32", "bfloat16"] = "float32"
+    # Which of TensorFlow's strategies: on all GPUs of a machine, or of several.
+    distribution: Literal["none", "mirrored", "multi_worker_mirrored"] = "none"
     seed: int = 1
     reference: bool = False

@@ -62,12 +62,13 @@ class MaskedAttention(tf.keras.layers.Layer):
           queries: `(batch, queries, dim)`.
           x: `(1, batch, length, dim)`, which all conditions read, or `(conditions, batch, length, dim)`.
           mask: `(batch, length)`.
-          scale, shift: `(conditions, dim)`.
+          scale, shift: `(conditions, dim)`, in any precision.
 
         Returns:
           `(conditions, batch, queries, dim)`. Queries and `x` may have a batch of 1 each.
         """
         query_kernel, *others = tf.split(self.kernel, 3, axis=-1)
+        scale, shift = (tf.cast(part, x.dtype) for part in (scale, shift))
         # (heads, dim, dim / heads)
         keys, values = (self._by_head(kernel) for kernel in others)
         asked = tf.matmul(self._by_head(self._scaled(tf.tensordot(queries, query_kernel, 1))), keys, transpose_b=True)
@@ -108,12 +109,14 @@ class MaskedAttention(tf.keras.layers.Layer):
 def _mean(scores: tf.Tensor, mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """`softmax(scores) values` over the real positions; what a padded one weighs is exactly 0, if any is real.
 
-    Divides what was summed, not every weight.
+    Divides what was summed, not every weight. The weights are found in float32 whatever the scores are in.
     """
+    scores = tf.cast(scores, tf.float32)
     scores = tf.where(mask, scores, scores.dtype.min)
     # The largest cancels in the quotient; subtracting it keeps the exponential finite.
     weights = tf.exp(scores - tf.stop_gradient(tf.reduce_max(scores, axis=-1, keepdims=True)))
-    return tf.matmul(weights, values) / tf.reduce_sum(weights, axis=-1, keepdims=True)
+    total = tf.reduce_sum(weights, axis=-1, keepdims=True)
+    return tf.matmul(tf.cast(weights, values.dtype), values) / tf.cast(total, values.dtype)
 
 
 def _side_by_side(shape, dtype=None, **kwargs) -> tf.Tensor:

@@ -11,7 +11,7 @@ class ConditionalLayerNorm(tf.keras.layers.Layer):
 
     `m` and `d` are the mean and the standard deviation over the last axis, `g` and `b` the learned scale and shift,
     `g_c` and `b_c` those of the condition, which come from outside (DTRN: from `HyperNetwork`). With `g_c = 1` and
-    `b_c = 0` it is layer normalisation.
+    `b_c = 0` it is layer normalisation. A mean of bfloat16s is no mean: give it `dtype="float32"` among such layers.
 
     Reference: Liu et al., "Deep Task-specific Bottom Representation Network for Multi-Task Recommendation" (DTRN),
     CIKM 2023.
@@ -42,6 +42,7 @@ class ConditionalLayerNorm(tf.keras.layers.Layer):
 
     def normalised(self, inputs: tf.Tensor) -> tf.Tensor:
         """`(x - m) / d`, which no condition changes."""
+        inputs = tf.cast(inputs, self.compute_dtype)
         centred = inputs - tf.reduce_mean(inputs, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
         return centred * tf.math.rsqrt(variance + self.epsilon)

@@ -15,7 +15,8 @@ class ConditionalTransformer(tf.keras.layers.Layer):
                             or:  h = CLN(h + SelfAttention(h));  h = CLN(h + FFN(h))  `sequential`
         o = CLN(q + Attention(q, h));  o = CLN(o + FFN(o))                            decoder
 
-    `FFN(h) = relu(h W + b) V + c`; every CLN is conditioned, all else is the same for every condition.
+    `FFN(h) = relu(h W + b) V + c`; every CLN is conditioned, all else is the same for every condition. In mixed
+    precision the norms are computed in the precision of the weights.
 
     *Inference*, as the paper says no more than that one transformer is shared and its norms are conditioned: the norms
     come after the residuals; an encoder as deep as `layers` says, and one decoder layer without self-attention among
@@ -58,9 +59,13 @@ class ConditionalTransformer(tf.keras.layers.Layer):
         self.block = block
         self.norms = (self.layers if block == "parallel" else 2 * self.layers) + 2
         names = [*(f"encoder_{layer}" for layer in range(1, self.layers + 1)), "decoder"]
-        self.attentions = [MaskedAttention(self.heads, name=f"{name}_attention") for name in names]
-        self.networks = [_FeedForward(self.feed_forward, name=f"{name}_ffn") for name in names]
-        self.layer_norms = [ConditionalLayerNorm(name=f"norm_{position}") for position in range(1, self.norms + 1)]
+        policy = self.dtype_policy
+        self.attentions = [MaskedAttention(self.heads, name=f"{name}_attention", dtype=policy) for name in names]
+        self.networks = [_FeedForward(self.feed_forward, name=f"{name}_ffn", dtype=policy) for name in names]
+        self.layer_norms = [
+            ConditionalLayerNorm(name=f"norm_{position}", dtype=self.variable_dtype)
+            for position in range(1, self.norms + 1)
+        ]
 
     def build(self, input_shape) -> None:
         # The decoder's attention and the encoder's last norm are used in parts, and not called.
@@ -74,7 +79,7 @@ class ConditionalTransformer(tf.keras.layers.Layer):
         def norm(position: int, values: tf.Tensor) -> tf.Tensor:
             # (conditions, 1, 1, dim)
             condition = [part[position][:, tf.newaxis, tf.newaxis, :] for part in (scale, shift)]
-            return self.layer_norms[position](values, *condition)
+            return tf.cast(self.layer_norms[position](values, *condition), self.compute_dtype)
 
         # (1, batch, length, dim) until a norm is scaled and shifted, (conditions, batch, length, dim) from there on
         hidden, position = x[tf.newaxis], 0
@@ -89,9 +94,8 @@ class ConditionalTransformer(tf.keras.layers.Layer):
                 hidden = norm(position, hidden)
                 position += 1
         last = self.layer_norms[position]
-        read = self.attentions[-1].read(
-            queries, last.normalised(hidden), mask, *last.conditioned(scale[position], shift[position])
-        )
+        normalised = tf.cast(last.normalised(hidden), self.compute_dtype)
+        read = self.attentions[-1].read(queries, normalised, mask, *last.conditioned(scale[position], shift[position]))
         decoded = norm(position + 1, queries + read)
         return norm(position + 2, decoded + self.networks[-1](decoded))
 

@@ -41,7 +41,7 @@ class CrossStitch(tf.keras.layers.Layer):
         self.own = float(own)
         self.activation = tf.keras.activations.get(activation)
         self.networks = [
-            Experts(self.tasks, (size,), self.activation, name=f"layer_{layer}")
+            Experts(self.tasks, (size,), self.activation, name=f"layer_{layer}", dtype=self.dtype_policy)
             for layer, size in enumerate(self.units, start=1)
         ]
 

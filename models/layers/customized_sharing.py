@@ -30,8 +30,8 @@ class CustomizedSharing(tf.keras.layers.Layer):
         self.tasks = at_least("tasks", tasks, 1)
         self.units = layer_sizes("units", units)
         self.activation = tf.keras.activations.get(activation)
-        self.shared = Experts(1, self.units, self.activation, name="shared")
-        self.own = Experts(self.tasks, self.units, self.activation, name="own")
+        self.shared = Experts(1, self.units, self.activation, name="shared", dtype=self.dtype_policy)
+        self.own = Experts(self.tasks, self.units, self.activation, name="own", dtype=self.dtype_policy)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         common = self.shared(shared(inputs, self.tasks))[0]

@@ -113,10 +113,18 @@ def level_pools(
     units: Sequence[int],
     activation: Callable,
     kernel_initializer: tf.keras.initializers.Initializer,
+    dtype: tf.keras.mixed_precision.Policy,
 ) -> list[Experts]:
     """A pool for each level and stream, `counts` by the stream's name: those of the first level, then of the next."""
     return [
-        Experts(count, units, activation, kernel_initializer=kernel_initializer, name=f"level_{level}_{name}_experts")
+        Experts(
+            count,
+            units,
+            activation,
+            kernel_initializer=kernel_initializer,
+            name=f"level_{level}_{name}_experts",
+            dtype=dtype,
+        )
         for level in range(1, levels + 1)
         for name, count in counts.items()
     ]

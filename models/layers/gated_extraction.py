@@ -30,7 +30,7 @@ class Gate(tf.keras.layers.Layer):
     Args:
       experts: how many experts the gate selects over.
 
-    Input: `(batch, inputs)`. Output: `(batch, experts)`, rows summing to 1.
+    Input: `(batch, inputs)`. Output: `(batch, experts)` in float32, rows summing to 1.
 
     >>> Gate(experts=4)(tf.ones([2, 8])).shape
     TensorShape([2, 4])
@@ -47,11 +47,16 @@ class Gate(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor | SharedRows) -> tf.Tensor:
-        return tf.nn.softmax(product(inputs, self.kernel), axis=-1)
+        return selection(product(inputs, self.kernel))
 
     def get_config(self) -> dict:
         initializer = tf.keras.initializers.serialize(self.kernel_initializer)
         return {**super().get_config(), "experts": self.experts, "kernel_initializer": initializer}
+
+
+def selection(logits: tf.Tensor) -> tf.Tensor:
+    """Softmax over the experts, in float32 whatever the logits are in."""
+    return tf.nn.softmax(tf.cast(logits, tf.float32), axis=-1)
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -93,7 +98,8 @@ class GatedExtraction(tf.keras.layers.Layer):
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # `joint_products` casts.
+        super().__init__(autocast=False, **kwargs)
         if not isinstance(task_experts, list | tuple) or not task_experts:
             raise ValueError(f"task_experts: expected one count per task, got {task_experts!r}")
         self.task_experts = tuple(at_least("task_experts", count, 1) for count in task_experts)
@@ -104,15 +110,20 @@ class GatedExtraction(tf.keras.layers.Layer):
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
 
         def pool(count: int, name: str) -> Experts:
-            return Experts(count, self.units, self.activation, kernel_initializer=self.kernel_initializer, name=name)
+            initializer = self.kernel_initializer
+            return Experts(
+                count, self.units, self.activation, kernel_initializer=initializer, name=name, dtype=self.dtype_policy
+            )
 
         self.pools = [pool(count, f"task_{k}_experts") for k, count in enumerate(self.task_experts)]
         self.pools.append(pool(self.shared_experts, "shared_experts"))
         self.gates = [
-            Gate(count + self.shared_experts, name=f"task_{k}_gate") for k, count in enumerate(self.task_experts)
+            Gate(count + self.shared_experts, name=f"task_{k}_gate", dtype=self.dtype_policy)
+            for k, count in enumerate(self.task_experts)
         ]
         if self.shared_gate:
-            self.gates.append(Gate(sum(self.task_experts) + self.shared_experts, name="shared_gate"))
+            everyone = sum(self.task_experts) + self.shared_experts
+            self.gates.append(Gate(everyone, name="shared_gate", dtype=self.dtype_policy))
 
     def build(self, input_shape) -> None:
         self._check(input_shape)
@@ -128,7 +139,7 @@ class GatedExtraction(tf.keras.layers.Layer):
         products = joint_products([*inputs, *inputs[: len(self.gates)]], kernels)
         # Each stream's experts, (batch, units) each.
         pools = [pool.from_product(first) for pool, first in zip(self.pools, products, strict=False)]
-        weights = softmaxes(products[len(pools) :])
+        weights = selections(products[len(pools) :])
         fused = [fuse(weight, [*own, *pools[-1]]) for weight, own in zip(weights, pools[:-1], strict=False)]
         if self.shared_gate:
             fused.append(fuse(weights[-1], [expert for pool in pools for expert in pool]))
@@ -156,14 +167,14 @@ class GatedExtraction(tf.keras.layers.Layer):
         }
 
 
-def softmaxes(logits: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """The softmax of each `(batch, experts)`; those over the same number of experts are computed at once."""
+def selections(logits: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """`selection` of each `(batch, experts)`; those over the same number of experts are computed at once."""
     alike: dict[int, list[int]] = {}
     for i, given in enumerate(logits):
         alike.setdefault(int(given.shape[-1]), []).append(i)
     weights: dict[int, tf.Tensor] = {}
     for places in alike.values():
-        joint = tf.nn.softmax(tf.stack([logits[i] for i in places]), axis=-1)
+        joint = selection(tf.stack([logits[i] for i in places]))
         weights.update(zip(places, tf.unstack(joint), strict=True))
     return [weights[i] for i in range(len(logits))]
 
@@ -175,7 +186,7 @@ def fuse(weights: tf.Tensor, experts: Sequence[tf.Tensor]) -> tf.Tensor:
       weights: `w`, `(batch, experts)`.
       experts: `E_e`, `(batch, units)` each.
     """
-    columns = tf.split(weights, len(experts), axis=1)
+    columns = tf.split(tf.cast(weights, experts[0].dtype), len(experts), axis=1)
     return tf.add_n([column * expert for column, expert in zip(columns, experts, strict=True)])
 
 
@@ -230,6 +241,7 @@ class ProgressiveExtraction(tf.keras.layers.Layer):
                 activation=activation,
                 kernel_initializer=kernel_initializer,
                 name=f"level_{level}",
+                dtype=self.dtype_policy,
             )
             for level in range(1, self.levels + 1)
         ]

@@ -37,8 +37,10 @@ class HyperNetwork(tf.keras.layers.Layer):
         self.dim = at_least("dim", dim, 1)
         self.units = at_least("units", units, 1)
         # Every position's scale, then every position's shift, as one pool.
-        self.hidden = Experts(2 * self.norms, (self.units,), "relu", name="hidden")
-        self.last = Experts(2 * self.norms, (self.dim,), None, kernel_initializer="zeros", name="last")
+        self.hidden = Experts(2 * self.norms, (self.units,), "relu", name="hidden", dtype=self.dtype_policy)
+        self.last = Experts(
+            2 * self.norms, (self.dim,), None, kernel_initializer="zeros", name="last", dtype=self.dtype_policy
+        )
 
     def call(self, tasks: tf.Tensor, behaviours: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         counts = [tasks.shape[0], behaviours.shape[0]]

@@ -63,11 +63,12 @@ class MultiGateMixture(tf.keras.layers.Layer):
                 self.activation,
                 kernel_initializer=self.kernel_initializer,
                 name=f"level_{level}_experts",
+                dtype=self.dtype_policy,
             )
             for level in range(1, self.levels + 1)
         ]
         self._gates = [
-            Gate(self.experts, name=f"level_{level}_{reader}_gate")
+            Gate(self.experts, name=f"level_{level}_{reader}_gate", dtype=self.dtype_policy)
             for level in range(1, self.levels + 1)
             for reader in (self._tasks if level == self.levels else self._experts)
         ]

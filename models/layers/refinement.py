@@ -68,9 +68,14 @@ class RepresentationRefinement(tf.keras.layers.Layer):
         if self.fields is not None and sum(self.fields) != dim:
             raise ValueError(f"fields: expected sizes that add up to {dim}, got {self.fields}")
         units = max(1, dim // self.reduction)
-        self.hidden = Experts(self.tasks, (units,), "relu", name="hidden")
+        self.hidden = Experts(self.tasks, (units,), "relu", name="hidden", dtype=self.dtype_policy)
         self.last = Experts(
-            self.tasks, (len(self.fields) if self.fields else dim,), None, kernel_initializer="zeros", name="last"
+            self.tasks,
+            (len(self.fields) if self.fields else dim,),
+            None,
+            kernel_initializer="zeros",
+            name="last",
+            dtype=self.dtype_policy,
         )
         for layer, size in ((self.hidden, dim), (self.last, units)):
             with tf.name_scope(layer.name):

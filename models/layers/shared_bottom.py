@@ -30,7 +30,7 @@ class SharedBottom(tf.keras.layers.Layer):
         self.tasks = at_least("tasks", tasks, 1)
         self.units = layer_sizes("units", units)
         self.activation = tf.keras.activations.get(activation)
-        self.bottom = Experts(1, self.units, self.activation, name="bottom")
+        self.bottom = Experts(1, self.units, self.activation, name="bottom", dtype=self.dtype_policy)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         return [self.bottom(shared(inputs, self.tasks))[0]] * self.tasks

@@ -29,13 +29,14 @@ def product(inputs: tf.Tensor | SharedRows, kernel: tf.Tensor) -> tf.Tensor:
     """`x W`; where rows begin alike `x_n W = s W_s + o_n W_o`, and `s W_s` is computed once.
 
     Input: `x (n, inputs)`, or with leading axes that broadcast with the kernel's; `W (..., inputs, units)`.
-    Output: `(..., n, units)`.
+    Output: `(..., n, units)`, in the precision of `W`.
 
     >>> product(SharedRows(tf.constant([[1.0]]), tf.constant([[2.0], [3.0]])), tf.constant([[10.0], [1.0]])).numpy()
     array([[12.],
            [13.]], dtype=float32)
     """
     if not isinstance(inputs, SharedRows):
-        return tf.matmul(inputs, kernel)
+        return tf.matmul(tf.cast(inputs, kernel.dtype), kernel)
     size = int(inputs.shared.shape[-1])
-    return tf.matmul(inputs.shared, kernel[..., :size, :]) + tf.matmul(inputs.own, kernel[..., size:, :])
+    shared, own = (tf.cast(part, kernel.dtype) for part in (inputs.shared, inputs.own))
+    return tf.matmul(shared, kernel[..., :size, :]) + tf.matmul(own, kernel[..., size:, :])

@@ -28,7 +28,7 @@ class SingleTask(tf.keras.layers.Layer):
         self.tasks = at_least("tasks", tasks, 1)
         self.units = layer_sizes("units", units)
         self.activation = tf.keras.activations.get(activation)
-        self.bottoms = Experts(self.tasks, self.units, self.activation, name="bottoms")
+        self.bottoms = Experts(self.tasks, self.units, self.activation, name="bottoms", dtype=self.dtype_policy)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         stacked = tf.stack(per_task(inputs, self.tasks)) if isinstance(inputs, list | tuple) else inputs

@@ -76,9 +76,11 @@ class StemExtraction(tf.keras.layers.Layer):
         counts = [*self.task_experts, self.shared_experts]
         names = [*(f"task_{k}" for k in range(self.tasks)), "shared"]
         by_name = dict(zip(names, counts, strict=True))
-        self._pools = level_pools(self.levels, by_name, self.units, self.activation, self.kernel_initializer)
+        self._pools = level_pools(
+            self.levels, by_name, self.units, self.activation, self.kernel_initializer, self.dtype_policy
+        )
         self._gates = [
-            Gate(sum(counts), name=f"level_{level}_{name}_gate")
+            Gate(sum(counts), name=f"level_{level}_{name}_gate", dtype=self.dtype_policy)
             for level in range(1, self.levels + 1)
             for name in (names if level < self.levels else names[:-1])
         ]

@@ -78,9 +78,11 @@ class TaskFusion(tf.keras.layers.Layer):
         self.counts = [*self.task_experts, self.shared_experts] if self.shared_experts else [*self.task_experts]
         self.names = [f"task_{k}" for k in range(self.tasks)] + (["shared"] if self.shared_experts else [])
         by_name = dict(zip(self.names, self.counts, strict=True))
-        self._pools = level_pools(self.levels, by_name, self.units, self.activation, self.kernel_initializer)
+        self._pools = level_pools(
+            self.levels, by_name, self.units, self.activation, self.kernel_initializer, self.dtype_policy
+        )
         self._gates = [
-            Gate(sum(self.counts), name=f"level_{level}_{name}_gate")
+            Gate(sum(self.counts), name=f"level_{level}_{name}_gate", dtype=self.dtype_policy)
             for level in range(1, self.levels + 1)
             for name in self._readers(level)
         ]
@@ -105,7 +107,10 @@ class TaskFusion(tf.keras.layers.Layer):
             for name, count in zip(self._readers(level), self.counts, strict=False):
                 if count > 1 and self.native_residual:
                     key = f"level_{level}_{name}_native"
-                    self.native[key] = self.add_weight(name=key, shape=(count,), initializer=_mean_of(count))
+                    # Beside gate weights, which are float32.
+                    self.native[key] = self.add_weight(
+                        name=key, shape=(count,), initializer=_mean_of(count), experimental_autocast=False
+                    )
         super().build(input_shape)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:

@@ -61,14 +61,20 @@ class TaskInterest(tf.keras.layers.Layer):
         self.behaviours = at_least("behaviours", behaviours, 1)
         self.units = at_least("units", units, 1)
         self.condition_dim = at_least("condition_dim", condition_dim, 1)
-        self.projection = tf.keras.layers.Dense(self.units, name="projection")
-        self.transformer = ConditionalTransformer(heads, feed_forward, layers, block, name="transformer")
-        self.hypernetwork = HyperNetwork(self.transformer.norms, self.units, units=condition_units, name="hypernetwork")
+        policy = self.dtype_policy
+        self.projection = tf.keras.layers.Dense(self.units, name="projection", dtype=policy)
+        self.transformer = ConditionalTransformer(heads, feed_forward, layers, block, name="transformer", dtype=policy)
+        # A few rows, whose scales lie near 1: in mixed precision they stay as exact as the weights.
+        self.hypernetwork = HyperNetwork(
+            self.transformer.norms, self.units, condition_units, name="hypernetwork", dtype=self.variable_dtype
+        )
 
     def build(self, input_shape) -> None:
         for name, count in (("task", self.tasks), ("behaviour", self.behaviours)):
             shape = (count, self.condition_dim)
-            weight = self.add_weight(name=f"{name}_embedding", shape=shape, initializer="random_normal")
+            weight = self.add_weight(
+                name=f"{name}_embedding", shape=shape, initializer="random_normal", experimental_autocast=False
+            )
             setattr(self, f"{name}_embedding", weight)
         self.empty = self.add_weight(name="empty", shape=(self.behaviours, self.units), initializer="zeros")
         super().build(input_shape)

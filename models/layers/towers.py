@@ -38,7 +38,14 @@ class Towers(tf.keras.layers.Layer):
             raise ValueError(f"output_bias: expected {tasks} values (one per task), got {output_bias!r}")
         self.output_bias = None if output_bias is None else tuple(float(bias) for bias in output_bias)
         self.activation = tf.keras.activations.get(activation)
-        self.networks = Experts(self.tasks, (*self.units, 1), self.activation, last_activation=None, name="networks")
+        self.networks = Experts(
+            self.tasks,
+            (*self.units, 1),
+            self.activation,
+            last_activation=None,
+            name="networks",
+            dtype=self.dtype_policy,
+        )
 
     def build(self, input_shape) -> None:
         shapes = per_task(input_shape, self.tasks) if isinstance(input_shape, list) else [input_shape]

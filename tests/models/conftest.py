@@ -195,15 +195,15 @@ def batch(spec, transformed) -> dict[str, tf.Tensor]:
 
 @pytest.fixture(scope="session")
 def build(spec, transformed):
-    def built(compiled="nothing", bias=None, lean=False, balancing="none", **update) -> Ranker:
+    def built(compiled="nothing", bias=None, lean=False, balancing="none", precision="float32", **update) -> Ranker:
         tf.keras.utils.set_random_seed(1)
         changed = with_model(spec, **update)
-        training = spec.training.model_copy(update={"loss_balancing": balancing})
+        training = spec.training.model_copy(update={"loss_balancing": balancing, "precision": precision})
         changed = changed.model_copy(update={"training": training})
         if lean:
             # Fewer columns, for time's sake.
             changed = changed.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
-        model = Ranker(changed, sizes_of(changed, transformed), bias, compiled=compiled)
+        model = Ranker(changed, sizes_of(changed, transformed), bias, compiled, sparse_tables=compiled == "head")
         model.compile(optimizer=LazyAdam(0.01))
         return model
 

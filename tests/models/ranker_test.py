@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from models.bottom import BOTTOMS
 from models.features import model_columns, table_name
-from models.optimizer import LazyAdam, evaluation_function, training_function, what_to_compile
+from models.optimizer import evaluation_function, training_function
 from models.routing import ROUTINGS
 
 
@@ -210,22 +210,6 @@ def test_gate_weights_are_readable_where_there_are_gates(build, batch):
 def test_an_unknown_routing_is_refused(build):
     with pytest.raises(ValueError, match="unknown routing 'mystery'"):
         build(routing="mystery")
-
-
-def test_lazy_adam_moves_only_the_rows_that_were_read():
-    table = tf.Variable(tf.ones([4, 2]))
-    optimizer = LazyAdam(0.1)
-    for _ in range(2):
-        gradient = tf.IndexedSlices(tf.ones([3, 2]), tf.constant([1, 3, 1]), dense_shape=tf.constant([4, 2]))
-        optimizer.apply_gradients([(gradient, table)])
-    # Adam's first steps are of size lr, whatever the gradient's: 1 and 3 moved twice by 0.1
-    np.testing.assert_allclose(table, [[1.0, 1.0], [0.8, 0.8], [1.0, 1.0], [0.8, 0.8]], rtol=1e-4)
-
-
-def test_large_tables_get_sparse_updates_and_short_trainings_are_not_compiled():
-    assert what_to_compile({"a": 1_000}, 16, steps=10_000) == "step"
-    assert what_to_compile({"a": 1_000}, 16, steps=10) == "nothing"
-    assert what_to_compile({"a": 1_000_000}, 16, steps=10_000) == "head"
 
 
 def test_experts_may_be_counted_by_task(build, batch):

@@ -68,3 +68,10 @@ def test_it_travels_as_json():
 def test_what_can_not_be_tried_is_refused(wrong, message):
     with pytest.raises(ValidationError, match=message):
         spec(**wrong)
+
+
+def test_trials_run_on_one_machine():
+    wrong = SPEC | {"tuning": {"routing": ["ple", "mmoe"]}, "training": {"distribution": "multi_worker_mirrored"}}
+    with pytest.raises(ValidationError, match=r"training.distribution: got 'multi_worker_mirrored' and `tuning`"):
+        RankingSpec.model_validate(wrong)
+    RankingSpec.model_validate(wrong | {"training": {"distribution": "mirrored"}})

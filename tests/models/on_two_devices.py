@@ -1,0 +1,50 @@
+"""Run as a program, since devices are made before TensorFlow runs anything: trains on two logical CPU devices.
+
+Takes JSON: `steps`, specs to train for some steps on one replica and on two; `run_fn`, the arguments of a training.
+Prints the largest difference of a weight, by name of the spec.
+"""
+
+import json
+import sys
+import types
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import reading
+from models.distribution import one_machine
+from models.optimizer import WORTH_COMPILING_STEPS, training_function
+from models.trainer import build_ranker, run_fn
+from schema.spec import RankingSpec
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+def trained(spec: RankingSpec, given: dict, distribution: str, steps: int) -> tuple[list[np.ndarray], list[float]]:
+    training = spec.training.model_copy(update={"distribution": distribution})
+    spec, strategy = spec.model_copy(update={"training": training}), one_machine(training)
+    model = build_ranker(spec, tft.TFTransformOutput(given["graph"]), None, steps, strategy)
+    records = reading.serialized_examples(reading.example_files([given["examples"]], "train")).take(given["count"])
+    step = training_function(model)
+    dataset = strategy.distribute_datasets_from_function(
+        lambda worker: reading.batches(records, spec, training.batch_size, worker=worker)
+    )
+    losses = [float(step(batch)) for batch in dataset]
+    return [variable.numpy() for variable in model.trainable_variables], losses
+
+
+given = json.loads(sys.argv[1])
+differences = {}
+for name, (text, steps) in given["steps"].items():
+    spec = RankingSpec.from_json(text)
+    alone, shared = (
+        trained(spec, given, distribution, steps * WORTH_COMPILING_STEPS) for distribution in ("none", "mirrored")
+    )
+    weights = max(float(np.abs(a - b).max()) for a, b in zip(alone[0], shared[0], strict=True))
+    differences[name] = {"weights": weights, "losses": [*alone[1], *shared[1]]}
+print(json.dumps(differences))
+if given["run_fn"]:
+    run_fn(types.SimpleNamespace(**given["run_fn"]))

@@ -13,7 +13,8 @@ def joint_products(inputs: Sequence[tf.Tensor | SharedRows], kernels: Sequence[S
     One large matmul is faster than several small ones, and so is its gradient. What reads by it must get its inputs as
     they are (`autocast=False`): Keras would cast each by itself, and none would be the same tensor as another.
 
-    Input: `x_i (batch, rows_i)`; `W_ij (rows_i, columns_ij)`. Output: `(batch, sum_j columns_ij)` each, in the precision of W.
+    Input: `x_i (batch, rows_i)`; `W_ij (rows_i, columns_ij)`.
+    Output: `(batch, sum_j columns_ij)` each, in the precision of W.
 
     >>> x = tf.constant([[1.0, 2.0]])
     >>> a, b = joint_products([x, x], [[tf.constant([[3.0], [4.0]])], [tf.eye(2), tf.constant([[0.0], [1.0]])]])

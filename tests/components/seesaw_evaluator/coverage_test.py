@@ -13,7 +13,7 @@ from metrics.uncertainty import Interval, degrees_of_freedom, standard_error
 
 RUNS = 400
 # Of which task each is: a binary one, or a regression.
-METRICS = {name: 0 for name in ("auc", "grouped_auc", "ndcg", "mrr", "binary_crossentropy", "calibration")}
+METRICS = dict.fromkeys(("auc", "grouped_auc", "ndcg", "mrr", "binary_crossentropy", "calibration"), 0)
 METRICS |= {"mean_squared_error": 1, "mean_absolute_error": 1}
 MODELS = tuple(PlannedModel(name, "", frozenset({"like", "watched"})) for name in ("candidate", "baseline"))
 PLAN = Plan((PlannedTask("like", False, "", ""), PlannedTask("watched", True, "", "")), MODELS, (), {})

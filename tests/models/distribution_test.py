@@ -58,8 +58,8 @@ def on_two_devices(spec, transformed, tmp_path_factory) -> tuple[Path, dict]:
         "steps": {
             name: (lean(spec, embedding_optimizer=optimizer, loss_balancing=balancing).to_json(), compiled)
             for name, optimizer, balancing, compiled in (
-                ("adagrad, uncertainty", "adagrad", "uncertainty", 0),
-                ("lazy_adam, pcgrad, compiled", "lazy_adam", "pcgrad", 1),
+                ("adagrad, uncertainty, compiled", "adagrad", "uncertainty", 1),
+                ("lazy_adam, pcgrad", "lazy_adam", "pcgrad", 0),
             )
         },
         "run_fn": arguments(spec, transformed, directory, distribution="mirrored"),

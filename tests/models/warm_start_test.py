@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,30 @@ def test_a_ranker_that_starts_from_a_model_scores_as_it_does(spec, transformed, 
         expected = np.sort(served[task.name].numpy().ravel())
         np.testing.assert_allclose(np.sort(after[task.name].numpy().ravel()), expected, atol=1e-5)
         assert abs(np.sort(before[task.name].numpy().ravel()) - expected).max() > 1e-2
+
+
+def test_embeddings_follow_their_values_into_another_vocabulary(spec, transformed, trained, tmp_path):
+    """The earlier model's vocabulary had other places for the values, and one that is gone."""
+    transform, earlier = tft.TFTransformOutput(transformed.graph), tmp_path / "model"
+    shutil.copytree(trained, earlier)
+    terms = (earlier / "assets" / "user_id").read_bytes().splitlines()
+    before = [*reversed(terms[1:]), b"gone"]
+    (earlier / "assets" / "user_id").write_bytes(b"".join(term + b"\n" for term in before))
+
+    def users(model) -> np.ndarray:
+        (table,) = (table.numpy() for table in model.embedding_tables() if "user_id" in table.name)
+        return table
+
+    same, moved, fresh = (build_ranker(spec, transform) for _ in range(3))
+    warm_start(same, transform, str(trained))
+    warm_start(moved, transform, str(earlier))
+    assert list(transform.vocabulary_by_name("user_id")) == terms
+    rows, found, initial = users(same), users(moved), users(fresh)
+    for row, term in enumerate(terms):
+        expected = rows[before.index(term)] if term in before else initial[row]
+        np.testing.assert_array_equal(found[row], expected)
+    # The out-of-vocabulary buckets stay.
+    np.testing.assert_array_equal(found[len(terms) :], rows[len(terms) :])
 
 
 def test_a_model_of_another_shape_is_refused(spec, transformed, trained):

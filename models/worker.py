@@ -126,7 +126,8 @@ def _lead_here() -> int:
         _take_part(arguments)
     except Exception as error:
         traceback.print_exc()
-        print(f"{type(error).__name__}: {error}", flush=True)
+        # As one line, since the last one is what the Trainer fails with.
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", flush=True)
         return 1
     return 0
 

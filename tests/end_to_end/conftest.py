@@ -11,7 +11,7 @@ def run(tmp_path_factory) -> Run:
     drift = {"action": "warn", "limits": {"hour": 0.2}}
     logs, output, spec = folder / "logs", folder / "output", write_spec(folder / "spec.yaml", drift=drift)
     made = fulcrum(
-        "simulate", "--out", logs, "--users", 300, "--impressions", 20_000, "--days", 5, "--daily", "--seed", 7
+        "simulate", "--out", logs, "--users", 300, "--impressions", 24_000, "--days", 4, "--daily", "--seed", 7
     )
     assert made.code == 0, made.err
     finished = fulcrum("run", spec, "--logs", logs, "--window", WINDOW, "--output", output)

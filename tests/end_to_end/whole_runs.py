@@ -11,8 +11,8 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
 DESKDROP = PROJECT.parent / "shared" / "data" / "deskdrop"
-# Of the five days that are simulated, those of the shared run: one before it, and one after it.
-DAYS = ("2026-01-02", "2026-01-03", "2026-01-04")
+# Of the four days that are simulated, those of the shared run: one is before it, and one after it.
+DAYS = ("2026-01-02", "2026-01-03")
 WINDOW = f"{len(DAYS)}d:{DAYS[-1]}"
 FULCRUM = [sys.executable, "-m", "pipeline.cli"]
 

@@ -180,14 +180,15 @@ def selections(logits: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def fuse(weights: tf.Tensor, experts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """`sum_e w[:, e] E_e`, `(batch, units)`, expert by expert: stacking them would copy them.
+    """`sum_e w[:, e] E_e`, `(batch, units)`, expert by expert: stacking would copy them. Summed as `w` is.
 
     Args:
       weights: `w`, `(batch, experts)`.
       experts: `E_e`, `(batch, units)` each.
     """
-    columns = tf.split(tf.cast(weights, experts[0].dtype), len(experts), axis=1)
-    return tf.add_n([column * expert for column, expert in zip(columns, experts, strict=True)])
+    columns = tf.split(weights, len(experts), axis=1)
+    parts = [column * tf.cast(expert, weights.dtype) for column, expert in zip(columns, experts, strict=True)]
+    return tf.cast(tf.add_n(parts), experts[0].dtype)
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

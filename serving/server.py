@@ -166,8 +166,12 @@ def serve(model_dir: str | Path, options: ServerOptions = ServerOptions()) -> No
       FileNotFoundError: there is no such directory.
       OSError: an address is taken.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    stop, numbers = threading.Event(), (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
         signal.signal(number, lambda *_: stop.set())
+    # Whoever started this process may have blocked them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     with ModelServer(model_dir, options):
-        stop.wait()
+        # In turns: a signal that another thread takes doesn't wake this one.
+        while not stop.wait(1.0):
+            pass

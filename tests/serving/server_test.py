@@ -141,7 +141,9 @@ def test_it_listens_on_the_loopback_only(contract_server):
 def test_a_signal_stops_the_process_once_its_requests_are_answered(number, toys, base_path, kit):
     shutil.copytree(toys(1), base_path / "1")
     code = (
-        "import sys; from serving.logs import log_to; from serving.server import ServerOptions, serve\n"
+        # Where one that doesn't stop is at, stands on stderr.
+        "import faulthandler, sys; from serving.logs import log_to; from serving.server import ServerOptions, serve\n"
+        "faulthandler.dump_traceback_later(18)\n"
         "log_to(sys.stdout); serve(sys.argv[1], ServerOptions(grpc_port=0, rest_port=0))"
     )
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -15,7 +15,6 @@ import argparse
 import functools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 import schema
 from benchmarks import expectations
+from benchmarks.command import fulcrum
 from benchmarks.expectations import interval, with_interval
 from benchmarks.run_log import RunLog
 from models import reading, signatures
@@ -49,7 +49,6 @@ DESKDROP = Path(__file__).resolve().parents[2] / "shared" / "data" / "deskdrop"
 USERS, IMPRESSIONS = 2_500, 100_000
 REFERENCE = "ple"
 MODELS = ("single_task", "shared_bottom", "mmoe", "cgc", REFERENCE, f"{REFERENCE}+dtrn")
-FULCRUM = (sys.executable, "-m", "pipeline.cli")
 SCORED_AT_ONCE = 1_000
 
 
@@ -149,12 +148,6 @@ def prepare(name: str, deskdrop: Path, folder: Path) -> Prepared:
     )
     test = reading.serialized_examples(reading.example_files([f"{examples}/Split-test/*"], "test"))
     return Prepared(load_spec(spec), data, np.array(list(test.as_numpy_iterator()), object))
-
-
-def fulcrum(*given: object) -> None:
-    done = subprocess.run([*FULCRUM, *map(str, given)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"fulcrum {given[0]} failed:\n{done.stdout}{done.stderr}")
 
 
 def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:

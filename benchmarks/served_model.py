@@ -19,6 +19,7 @@ import yaml
 from tensorflow_serving.apis import prediction_log_pb2
 
 import schema
+from benchmarks.command import FULCRUM, fulcrum
 from models.features import model_columns
 from pipeline.summary import load_summary
 from schema.spec import RankingSpec
@@ -26,7 +27,6 @@ from serving.client import Client, Target, connect
 from serving.warmup import WARMUP_FILE
 
 NAME = "ranker"
-FULCRUM = (sys.executable, "-m", "pipeline.cli")
 SPEC = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"
 # A client that only prepares requests; nothing is sent there.
 _NOWHERE = "grpc://127.0.0.1:1"
@@ -40,10 +40,8 @@ def train(folder: Path) -> tuple[Path, str]:
     spec.write_text(yaml.safe_dump({**declared, "gates": {}}))
     logs, output = folder / "logs", folder / "run"
     simulated = ("--out", logs, "--users", "300", "--impressions", "12000", "--seed", "7")
-    for arguments in (("simulate", *simulated), ("run", spec, "--logs", logs, "--output", output, "--epochs", "1")):
-        done = subprocess.run([*FULCRUM, *map(str, arguments)], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"fulcrum {arguments[0]} failed:\n{done.stdout}{done.stderr}")
+    fulcrum("simulate", *simulated)
+    fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", "1")
     return Path(load_summary(output).places["model"]) / "Format-Serving", str(logs)
 
 

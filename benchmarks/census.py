@@ -50,13 +50,8 @@ def main() -> int:
     trainers: dict[str, Callable[[int], list[dict]]] = {
         routing: functools.partial(train, dataset, routing) for routing in options.routings
     }
-    if reason := peers.missing(options.peers_python, options.peers):
-        peers.announce_skipped(reason)
-    else:
-        trainers |= {
-            name: functools.partial(peers.train, options.peers_python, options.peers, name, RECIPE.epochs)
-            for name in (*peers.PEERS, "lightgbm")
-        }
+    compared = (*peers.PEERS, "lightgbm")
+    trainers |= peers.trainers(options.peers_python, options.peers, compared, RECIPE.epochs)
     best: dict[str, list[Record]] = {name: [] for name in trainers}
     for seed in range(1, options.seeds + 1):
         for name, trainer in trainers.items():
@@ -104,7 +99,7 @@ def train(dataset: Dataset, routing: str, seed: int) -> list[dict]:
     for epoch in range(1, RECIPE.epochs + 1):
         seconds = training.epoch()
         scores = {split: auc(training, getattr(dataset, split)) for split in ("validation", "test")}
-        records.append({"epoch": epoch, **scores, "examples_per_second": round(len(dataset.train) / seconds)})
+        records.append({"epoch": epoch, **scores, "examples_per_second": round(training.rows_per_epoch / seconds)})
     return records
 
 

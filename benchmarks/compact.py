@@ -117,6 +117,7 @@ class Training:
         self.model, self.rows, self.recipe, self.loss = model, rows, recipe, loss
         self.random = np.random.default_rng(seed)
         self.calls = len(rows) // self.rows_per_call
+        self.rows_per_epoch = self.calls * self.rows_per_call
         rate = recipe.learning_rate
         if recipe.decay:
             steps = recipe.epochs * self.calls * recipe.steps_per_call
@@ -135,7 +136,7 @@ class Training:
         """
         start = time.perf_counter()
         size = self.recipe.batch_size
-        order = self.random.permutation(len(self.rows))[: self.calls * self.rows_per_call]
+        order = self.random.permutation(len(self.rows))[: self.rows_per_epoch]
         for part in np.split(order, self.calls):
             arrays = (array[part] for array in (self.rows.ids, self.rows.numbers, self.rows.labels))
             # (steps, batch, columns)

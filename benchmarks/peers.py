@@ -1,9 +1,10 @@
 """The peers: other people's implementations, trained in an environment of their own."""
 
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PEERS = ("deepctr-torch", "torch-rechub")
@@ -24,6 +25,17 @@ def missing(python: Path | None, directory: Path) -> str | None:
     return None
 
 
+def trainers(
+    python: Path | None, directory: Path, names: Sequence[str], epochs: int
+) -> dict[str, Callable[[int], list[dict]]]:
+    """How each is trained, given a seed; nothing, and a line that says why, where they can't be."""
+    reason = missing(python, directory)
+    if python is None or reason:
+        print(f"PEERS SKIPPED: {reason}", file=sys.stderr)
+        return {}
+    return {name: functools.partial(train, python, directory, name, epochs) for name in names}
+
+
 def train(python: Path, directory: Path, model: str, epochs: int, seed: int) -> list[dict]:
     """One record an epoch: `validation` and `test` AUCs by task, and `examples_per_second`.
 
@@ -36,7 +48,3 @@ def train(python: Path, directory: Path, model: str, epochs: int, seed: int) -> 
         raise RuntimeError(f"{model}, seed {seed}: exit code {done.returncode}\n{done.stderr[-2000:]}")
     # The peers print lines of their own among ours.
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"model"')]
-
-
-def announce_skipped(reason: str) -> None:
-    print(f"PEERS SKIPPED: {reason}", file=sys.stderr)

@@ -178,6 +178,23 @@ def transform_examples():
     return run_transform
 
 
+@pytest.fixture(scope="session")
+def trainer_arguments(transformed):
+    """What TFX gives `run_fn` and `tuner_fn`, for a directory that the model, its history and its checkpoints go to."""
+
+    def given(spec, directory: Path, **custom) -> dict:
+        return {
+            "train_files": [transformed.examples["train"]],
+            "eval_files": [transformed.examples["eval"]],
+            "transform_graph_path": transformed.graph,
+            "serving_model_dir": str(directory / "model"),
+            "model_run_dir": str(directory / "run"),
+            "custom_config": {"spec": spec.to_json(), "checkpoint_dir": str(directory / "checkpoints"), **custom},
+        }
+
+    return given
+
+
 def with_model(spec, **update):
     return spec.model_copy(update={"model": spec.model.model_copy(update=update)})
 

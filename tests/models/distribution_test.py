@@ -27,27 +27,16 @@ def lean(spec, **training):
     return spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1], **changed})
 
 
-def arguments(spec, transformed, directory: Path, **training) -> dict:
-    return {
-        "train_files": [transformed.examples["train"]],
-        "eval_files": [transformed.examples["eval"]],
-        "transform_graph_path": transformed.graph,
-        "serving_model_dir": str(directory / "model"),
-        "model_run_dir": str(directory / "run"),
-        "custom_config": {"spec": lean(spec, **training).to_json(), "checkpoint_dir": str(directory / "checkpoints")},
-    }
-
-
 @pytest.fixture(scope="module")
-def alone(spec, transformed, tmp_path_factory) -> Path:
+def alone(spec, trainer_arguments, tmp_path_factory) -> Path:
     """Trained on one device."""
     directory = tmp_path_factory.mktemp("alone")
-    run_fn(FnArgs(**arguments(spec, transformed, directory)))
+    run_fn(FnArgs(**trainer_arguments(lean(spec), directory)))
     return directory
 
 
 @pytest.fixture(scope="module")
-def on_two_devices(spec, transformed, tmp_path_factory) -> tuple[Path, dict]:
+def on_two_devices(spec, transformed, trainer_arguments, tmp_path_factory) -> tuple[Path, dict]:
     """Trained on two logical CPU devices, and how far each kind of step then is from one device's."""
     directory = tmp_path_factory.mktemp("mirrored")
     given = {
@@ -62,7 +51,7 @@ def on_two_devices(spec, transformed, tmp_path_factory) -> tuple[Path, dict]:
                 ("lazy_adam, pcgrad", "lazy_adam", "pcgrad", 0),
             )
         },
-        "run_fn": arguments(spec, transformed, directory, distribution="mirrored"),
+        "run_fn": trainer_arguments(lean(spec, distribution="mirrored"), directory),
     }
     program = Path(__file__).with_name("on_two_devices.py")
     done = subprocess.run(
@@ -134,7 +123,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def test_two_workers_train_what_one_does_and_the_chief_alone_writes(
-    spec, transformed, alone, tmp_path, monkeypatch, caplog
+    spec, trainer_arguments, alone, tmp_path, monkeypatch, caplog
 ):
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     chief, other = (json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}) for i in range(2))
@@ -150,7 +139,7 @@ def test_two_workers_train_what_one_does_and_the_chief_alone_writes(
     try:
         monkeypatch.setenv("TF_CONFIG", chief)
         with caplog.at_level("INFO", "fulcrum.progress"):
-            run_fn(FnArgs(**arguments(spec, transformed, tmp_path, distribution="multi_worker_mirrored")))
+            run_fn(FnArgs(**trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)))
         told, _ = follower.communicate(timeout=60)
     finally:
         follower.kill()
@@ -166,11 +155,11 @@ def test_two_workers_train_what_one_does_and_the_chief_alone_writes(
     assert [line.split("examples/s")[1] for line in epochs] == [line.split("examples/s")[1] for line in chiefs]
 
 
-def test_what_the_chief_fails_on_is_what_run_fn_says(spec, transformed, tmp_path, monkeypatch):
+def test_what_the_chief_fails_on_is_what_run_fn_says(spec, trainer_arguments, tmp_path, monkeypatch):
     (port,) = free_ports(1)
     config = {"cluster": {"worker": [f"localhost:{port}"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    given = arguments(spec, transformed, tmp_path, distribution="multi_worker_mirrored")
+    given = trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)
     given["train_files"] = [str(tmp_path / "none*")]
     with pytest.raises(DistributionError, match="TrainingDataError: the train split has no files"):
         run_fn(FnArgs(**given))
@@ -219,10 +208,10 @@ def test_one_device_needs_no_strategy(spec):
     ],
 )
 def test_a_chief_without_its_tf_config_is_refused_before_anything_is_read(
-    spec, transformed, tmp_path, monkeypatch, config, problem
+    spec, trainer_arguments, tmp_path, monkeypatch, config, problem
 ):
     monkeypatch.setenv("TF_CONFIG", config)
-    given = arguments(spec, transformed, tmp_path, distribution="multi_worker_mirrored")
+    given = trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)
     given["train_files"] = ["/nowhere"]
     with pytest.raises(DistributionError, match=problem):
         run_fn(FnArgs(**given))

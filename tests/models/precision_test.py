@@ -115,7 +115,7 @@ def test_compiled_steps_learn_in_bfloat16_what_they_learn_in_float32(build, batc
     np.testing.assert_allclose(losses[0][:20], losses[1][:20], rtol=0.02)
 
 
-def test_a_bfloat16_training_is_as_good_and_serves_float32(spec, transformed, tmp_path):
+def test_a_bfloat16_training_is_as_good_and_serves_float32(spec, trainer_arguments, tmp_path):
     # Fewer columns, for time's sake.
     smaller = {"features": (), "behaviours": spec.behaviours[:1]}
     spec = spec.model_copy(update={**smaller, "model": spec.model.model_copy(update={"routing": "cgc"})})
@@ -123,16 +123,8 @@ def test_a_bfloat16_training_is_as_good_and_serves_float32(spec, transformed, tm
     for precision in ("float32", "bfloat16"):
         training = spec.training.model_copy(update={"precision": precision, "epochs": 6})
         directory = tmp_path / precision
-        run_fn(
-            FnArgs(
-                train_files=[transformed.examples["train"]],
-                eval_files=[transformed.examples["eval"]],
-                transform_graph_path=transformed.graph,
-                serving_model_dir=str(directory / "model"),
-                model_run_dir=str(directory / "run"),
-                custom_config={"spec": spec.model_copy(update={"training": training}).to_json()},
-            )
-        )
+        changed = spec.model_copy(update={"training": training})
+        run_fn(FnArgs(**trainer_arguments(changed, directory)))
         epochs = json.loads((directory / "run" / "history.json").read_text())["epochs"]
         aucs[precision] = max(epoch["eval"]["click"]["auc"] for epoch in epochs)
     assert aucs["bfloat16"] == pytest.approx(aucs["float32"], abs=0.03)

@@ -21,25 +21,14 @@ run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
 """
 
 
-def arguments(spec, transformed, directory: Path, **custom) -> dict:
-    return {
-        "train_files": [transformed.examples["train"]],
-        "eval_files": [transformed.examples["eval"]],
-        "transform_graph_path": transformed.graph,
-        "serving_model_dir": str(directory / "model"),
-        "model_run_dir": str(directory / "run"),
-        "custom_config": {"spec": spec.to_json(), **custom},
-    }
-
-
 def with_training(spec, **update):
     return spec.model_copy(update={"training": spec.training.model_copy(update=update)})
 
 
 @pytest.fixture(scope="module")
-def trained(spec, transformed, tmp_path_factory) -> Path:
+def trained(spec, trainer_arguments, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("trained")
-    run_fn(FnArgs(**arguments(spec, transformed, directory, checkpoint_dir=str(directory / "checkpoints"))))
+    run_fn(FnArgs(**trainer_arguments(spec, directory)))
     return directory
 
 
@@ -102,7 +91,7 @@ def variables(model: Path) -> dict[str, np.ndarray]:
     }
 
 
-def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, transformed, tmp_path):
+def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arguments, tmp_path):
     # Fewer columns, for time's sake.
     spec = with_training(spec, epochs=8, patience=8, batch_size=8)
     spec = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
@@ -110,7 +99,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, transformed
 
     def start(attempt: str, checkpoints: str) -> subprocess.Popen:
         # TFX gives every attempt directories of its own.
-        given = arguments(spec, transformed, tmp_path / attempt, checkpoint_dir=str(tmp_path / checkpoints))
+        given = trainer_arguments(spec, tmp_path / attempt, checkpoint_dir=str(tmp_path / checkpoints))
         return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(given)], env=environment)
 
     uninterrupted = start("whole", "checkpoints-of-whole")
@@ -144,13 +133,13 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, transformed
         assert (whole["train"], whole["eval"]) == (again["train"], again["eval"])
 
 
-def test_a_changed_spec_does_not_go_on_from_another_ones_weights(spec, transformed, tmp_path):
+def test_a_changed_spec_does_not_go_on_from_another_ones_weights(spec, trainer_arguments, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     (tmp_path / "model").write_text("a file, where the model's directory should be")
     for seed in (1, 2):
         changed = with_training(spec, epochs=1, seed=seed)
         with pytest.raises(tf.errors.OpError):
-            run_fn(FnArgs(**arguments(changed, transformed, tmp_path, checkpoint_dir=str(checkpoints))))
+            run_fn(FnArgs(**trainer_arguments(changed, tmp_path)))
     assert len(list(checkpoints.iterdir())) == 2
 
 
@@ -164,18 +153,18 @@ def relabelled(transformed, tmp_path, change) -> str:
     return str(tmp_path / "relabelled.gz")
 
 
-def test_a_task_without_a_positive_is_told_before_training(spec, transformed, tmp_path):
+def test_a_task_without_a_positive_is_told_before_training(spec, transformed, trainer_arguments, tmp_path):
     def no_likes(features):
         features["label_like"].float_list.value[0] = 0.0
 
-    given = arguments(spec, transformed, tmp_path)
+    given = trainer_arguments(spec, tmp_path)
     given["train_files"] = [relabelled(transformed, tmp_path, no_likes)]
     with pytest.raises(TrainingDataError, match="task 'like' has only labels of 0 in the train split"):
         run_fn(FnArgs(**given))
 
 
-def test_an_empty_split_is_told_before_training(spec, transformed, tmp_path):
-    given = arguments(spec, transformed, tmp_path)
+def test_an_empty_split_is_told_before_training(spec, trainer_arguments, tmp_path):
+    given = trainer_arguments(spec, tmp_path)
     with tf.io.TFRecordWriter(str(tmp_path / "empty.gz"), "GZIP"):
         pass
     given["eval_files"] = [str(tmp_path / "empty.gz")]
@@ -183,9 +172,9 @@ def test_an_empty_split_is_told_before_training(spec, transformed, tmp_path):
         run_fn(FnArgs(**given))
 
 
-def test_an_unknown_routing_is_told_before_any_data_is_read(spec, transformed, tmp_path):
+def test_an_unknown_routing_is_told_before_any_data_is_read(spec, trainer_arguments, tmp_path):
     changed = spec.model_copy(update={"model": spec.model.model_copy(update={"routing": "mystery"})})
-    given = arguments(changed, transformed, tmp_path)
+    given = trainer_arguments(changed, tmp_path)
     given["train_files"] = ["nowhere"]
     with pytest.raises(ValueError, match="unknown routing 'mystery'"):
         run_fn(FnArgs(**given))

@@ -23,21 +23,10 @@ def lean(spec):
 
 
 @pytest.fixture(scope="module")
-def arguments(transformed, tmp_path_factory):
+def arguments(trainer_arguments, tmp_path_factory):
     def made(spec, tuning, **more) -> FnArgs:
-        directory = tmp_path_factory.mktemp("tuned")
-        return FnArgs(
-            train_files=[transformed.examples["train"]],
-            eval_files=[transformed.examples["eval"]],
-            transform_graph_path=transformed.graph,
-            serving_model_dir=str(directory / "model"),
-            model_run_dir=str(directory / "run"),
-            custom_config={
-                "spec": spec.model_copy(update={"tuning": tuning and Tuning(**tuning)}).to_json(),
-                "checkpoint_dir": str(directory / "checkpoints"),
-            },
-            **more,
-        )
+        tuned = spec.model_copy(update={"tuning": tuning and Tuning(**tuning)})
+        return FnArgs(**trainer_arguments(tuned, tmp_path_factory.mktemp("tuned")), **more)
 
     return made
 

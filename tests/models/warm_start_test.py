@@ -21,21 +21,12 @@ def test_a_value_keeps_its_row_where_the_new_vocabulary_has_it():
 
 
 @pytest.fixture(scope="module")
-def trained(spec, transformed, tmp_path_factory) -> Path:
+def trained(spec, trainer_arguments, tmp_path_factory) -> Path:
     """Trained for an epoch."""
     directory = tmp_path_factory.mktemp("trained")
     training = spec.training.model_copy(update={"epochs": 1})
     short = spec.model_copy(update={"training": training})
-    run_fn(
-        FnArgs(
-            train_files=[transformed.examples["train"]],
-            eval_files=[transformed.examples["eval"]],
-            transform_graph_path=transformed.graph,
-            serving_model_dir=str(directory / "model"),
-            model_run_dir=str(directory / "run"),
-            custom_config={"spec": short.to_json()},
-        )
-    )
+    run_fn(FnArgs(**trainer_arguments(short, directory)))
     return directory / "model"
 
 

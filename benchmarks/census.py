@@ -134,8 +134,8 @@ def report(
     for name, values in aucs.items():
         cells = []
         for task in range(len(TASKS)):
-            gain = "" if reference is None else with_interval(values[:, task] - reference[:, task], 4, sign=True)
-            cells += [with_interval(values[:, task], 4), "" if name == REFERENCE else gain]
+            gain = "" if reference is None else with_interval(values[:, task] - reference[:, task], 5, sign=True)
+            cells += [with_interval(values[:, task], 5), "" if name == REFERENCE else gain]
         epochs = ", ".join(str(epoch["epoch"]) for epoch in best[name])
         yield f"| {name} | {len(values)} | {' | '.join(cells)} | {epochs} |"
     yield "| the paper's PLE | | " + " | | ".join(f"{value:.4f}" for value in expected["paper_ple"]) + " | | |"

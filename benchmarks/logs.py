@@ -1,9 +1,9 @@
 """How well the routings and the bottoms rank on logs: simulated short videos, and Deskdrop.
 
-`python -m benchmarks.logs`: PLE and its baselines on the plain bottom, and PLE on DTRN's, 3 seeds each, of the same
-examples. A ranker is trained as the pipeline trains it, and evaluated on the test split, each task in its sample
-space: AUC, or the MSE of a regression. Differences from PLE on the plain bottom are by seed, with their 95 % interval
-over seeds; which users are in the test split is not in it. A quick form:
+`python -m benchmarks.logs`: PLE and its baselines on the plain bottom, PLE on DTRN's, and PLE with its losses balanced,
+3 seeds each, of the same examples. A ranker is trained as the pipeline trains it, and evaluated on the test split, each
+task in its sample space: AUC, or the MSE of a regression. Differences from PLE on the plain bottom are by seed, with
+their 95 % interval over seeds; which users are in the test split is not in it. A quick form:
 
     python -m benchmarks.logs --logs simulated --seeds 1 --models ple,ple+dtrn
 
@@ -48,7 +48,11 @@ SPECS = Path(schema.__file__).parent / "specs"
 DESKDROP = Path(__file__).resolve().parents[2] / "shared" / "data" / "deskdrop"
 USERS, IMPRESSIONS = 2_500, 100_000
 REFERENCE = "ple"
-MODELS = ("single_task", "shared_bottom", "mmoe", "cgc", REFERENCE, f"{REFERENCE}+dtrn")
+BALANCINGS = ("uncertainty", "pcgrad")
+MODELS = (
+    *("single_task", "shared_bottom", "mmoe", "cgc", REFERENCE),
+    *(f"{REFERENCE}+{option}" for option in ("dtrn", *BALANCINGS)),
+)
 SCORED_AT_ONCE = 1_000
 
 
@@ -106,7 +110,9 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logs", type=lambda text: text.split(","), default=["simulated", "deskdrop"])
-    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS), help="ROUTING[+BOTTOM]")
+    parser.add_argument(
+        "--models", type=lambda text: text.split(","), default=list(MODELS), help="ROUTING[+BOTTOM][+BALANCING]"
+    )
     parser.add_argument("--seeds", type=int, default=expectations.load("logs")["runs"])
     parser.add_argument("--deskdrop", type=Path, default=DESKDROP, help="the directory of Deskdrop's zip")
     parser.add_argument("--keep", type=Path, help="a directory for the examples, which are taken if they are there")
@@ -116,10 +122,11 @@ def arguments() -> argparse.Namespace:
     if unknown := set(options.logs) - {"simulated", "deskdrop"}:
         parser.error(f"--logs: expected simulated, deskdrop or both, got {', '.join(sorted(unknown))}")
     for model in options.models:
-        routing, _, bottom = model.partition("+")
+        routing, *more = model.split("+")
         check_routing(routing)
-        if bottom and bottom not in BOTTOMS:
-            parser.error(f"--models: unknown bottom {bottom!r}, expected one of {', '.join(BOTTOMS)}")
+        if unknown := set(more) - {*BOTTOMS, *BALANCINGS}:
+            expected_ones = ", ".join([*BOTTOMS, *BALANCINGS])
+            parser.error(f"--models: expected some of {expected_ones} after {routing}+, got {', '.join(unknown)}")
     return options
 
 
@@ -151,8 +158,13 @@ def prepare(name: str, deskdrop: Path, folder: Path) -> Prepared:
 
 
 def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:
-    routing, _, bottom = model.partition("+")
-    changed = {"model": {"routing": routing, "bottom": bottom or "plain"}, "training": {"seed": seed}}
+    routing, *more = model.split("+")
+    bottom = next((name for name in BOTTOMS if name in more), "plain")
+    balancing = next((name for name in BALANCINGS if name in more), "none")
+    changed = {
+        "model": {"routing": routing, "bottom": bottom},
+        "training": {"seed": seed, "loss_balancing": balancing},
+    }
     return spec.model_copy(
         update={section: getattr(spec, section).model_copy(update=values) for section, values in changed.items()}
     )

@@ -36,9 +36,12 @@ def projected(gradients: Sequence[Sequence[tf.Tensor]], step: tf.Tensor, seed: i
 
         for each task i, for the others j in random order:  if g_i g_j < 0:  g_i = g_i - (g_i g_j / g_j g_j) g_j
 
-    Only where at least two tasks' gradients are not 0: what is one task's alone gets that task's gradient. The result
-    is a linear combination of the gradients, whose coefficients follow from their inner products: they are found there,
-    and the gradients themselves read twice, however many tasks there are.
+    *Inference*: the paper projects what the tasks share. That is decided here element by element: where at least two
+    tasks' gradients are not 0. What is one task's alone, or dead for all others in this batch, gets that task's
+    gradient whole, and counts in no inner product or norm.
+
+    The result is a linear combination of the gradients, whose coefficients follow from their inner products: they are
+    found there, and the gradients themselves read twice, however many tasks there are.
 
     Reference: Yu et al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, algorithm 1.
 

@@ -1,6 +1,6 @@
 """The routings by name: how the tasks share parameters between the ranker's inputs and its towers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,15 +39,15 @@ def _bottom_units(model: Model) -> tuple[int, ...]:
     return model.expert_units * model.levels
 
 
-def _extraction(model: Model, tasks: int, levels: int) -> ProgressiveExtraction:
+def _extraction(model: Model, tasks: int, levels: int, units: Sequence[int]) -> ProgressiveExtraction:
     own = expert_counts(model.task_experts, tasks)
-    return ProgressiveExtraction(tasks, levels, own, model.shared_experts, model.expert_units, name="routing")
+    return ProgressiveExtraction(tasks, levels, own, model.shared_experts, units, name="routing")
 
 
-def _mixture(model: Model, tasks: int, levels: int) -> MultiGateMixture:
+def _mixture(model: Model, tasks: int, levels: int, units: Sequence[int]) -> MultiGateMixture:
     """With as many experts as an extraction level has in all."""
     own = expert_counts(model.task_experts, tasks)
-    return MultiGateMixture(tasks, sum(own) + model.shared_experts, model.expert_units, levels, name="routing")
+    return MultiGateMixture(tasks, sum(own) + model.shared_experts, units, levels, name="routing")
 
 
 def _fusion(model: Model, tasks: int) -> TaskFusion:
@@ -65,10 +65,10 @@ ROUTINGS: dict[str, Routing] = {
     "shared_bottom": Routing(lambda m, tasks: SharedBottom(tasks, _bottom_units(m), name="routing")),
     "customized_sharing": Routing(lambda m, tasks: CustomizedSharing(tasks, _bottom_units(m), name="routing")),
     "cross_stitch": Routing(lambda m, tasks: CrossStitch(tasks, _bottom_units(m), name="routing")),
-    "mmoe": Routing(lambda m, tasks: _mixture(m, tasks, levels=1)),
-    "ml_mmoe": Routing(lambda m, tasks: _mixture(m, tasks, m.levels)),
-    "cgc": Routing(lambda m, tasks: _extraction(m, tasks, levels=1)),
-    "ple": Routing(lambda m, tasks: _extraction(m, tasks, m.levels)),
+    "mmoe": Routing(lambda m, tasks: _mixture(m, tasks, 1, _bottom_units(m))),
+    "ml_mmoe": Routing(lambda m, tasks: _mixture(m, tasks, m.levels, m.expert_units)),
+    "cgc": Routing(lambda m, tasks: _extraction(m, tasks, 1, _bottom_units(m))),
+    "ple": Routing(lambda m, tasks: _extraction(m, tasks, m.levels, m.expert_units)),
     "adatt": Routing(_fusion),
     "stem": Routing(_stem, tables="own_and_shared"),
 }

@@ -1,6 +1,7 @@
 """A pool of expert networks, computed together."""
 
 import itertools
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
@@ -121,7 +122,7 @@ def level_pools(
             count,
             units,
             activation,
-            kernel_initializer=kernel_initializer,
+            kernel_initializer=reseeded(kernel_initializer, level, name),
             name=f"level_{level}_{name}_experts",
             dtype=dtype,
         )
@@ -130,21 +131,23 @@ def level_pools(
     ]
 
 
-def _each_differently(initializer: tf.keras.initializers.Initializer, layer: int) -> Callable:
+def _each_differently(initializer: Callable, layer: int) -> Callable:
     """Initialises the matrices of `(count, rows, columns)` one by one: each with its own draw and its own fan-in."""
 
     def stacked(shape, dtype=None, **kwargs):
-        return tf.stack([_reseeded(initializer, (layer, e))(shape[1:], dtype=dtype) for e in range(shape[0])])
+        return tf.stack([reseeded(initializer, layer, e)(shape[1:], dtype=dtype) for e in range(shape[0])])
 
     return stacked
 
 
-def _reseeded(
-    initializer: tf.keras.initializers.Initializer, place: tuple[int, int]
-) -> tf.keras.initializers.Initializer:
-    """A copy that draws differently at each place. A seeded initializer gives the same values at every call."""
+def reseeded(initializer: Callable, *place: int | str) -> Callable:
+    """A copy that draws differently at each place. A seeded initializer gives the same values at every call.
+
+    A function that is no Keras initializer is left as it is.
+    """
+    if not isinstance(initializer, tf.keras.initializers.Initializer):
+        return initializer
     config = initializer.get_config()
     if config.get("seed") is not None:
-        layer, expert = place
-        config["seed"] = config["seed"] + 1_000 * layer + expert
+        config["seed"] = zlib.crc32(repr((config["seed"], *place)).encode()) % 2**31
     return type(initializer).from_config(config)

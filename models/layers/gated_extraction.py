@@ -18,7 +18,7 @@ from models.layers.arguments import (
     per_task,
     shared,
 )
-from models.layers.experts import Experts
+from models.layers.experts import Experts, reseeded
 from models.layers.joint_products import joint_products
 from models.layers.shared_rows import SharedRows, product
 
@@ -110,7 +110,8 @@ class GatedExtraction(tf.keras.layers.Layer):
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
 
         def pool(count: int, name: str) -> Experts:
-            initializer = self.kernel_initializer
+            # Pools that start alike, as a seed would have them, leave the gates over them without a gradient.
+            initializer = reseeded(self.kernel_initializer, name)
             return Experts(
                 count, self.units, self.activation, kernel_initializer=initializer, name=name, dtype=self.dtype_policy
             )
@@ -233,6 +234,7 @@ class ProgressiveExtraction(tf.keras.layers.Layer):
         self.tasks = at_least("tasks", tasks, 1)
         self.levels = at_least("levels", levels, 1)
         self.task_experts = expert_counts(task_experts, self.tasks)
+        self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
         self.extractions = [
             GatedExtraction(
                 self.task_experts,
@@ -240,7 +242,7 @@ class ProgressiveExtraction(tf.keras.layers.Layer):
                 units,
                 shared_gate=level < self.levels,
                 activation=activation,
-                kernel_initializer=kernel_initializer,
+                kernel_initializer=reseeded(self.kernel_initializer, level),
                 name=f"level_{level}",
                 dtype=self.dtype_policy,
             )
@@ -266,6 +268,7 @@ class ProgressiveExtraction(tf.keras.layers.Layer):
 
     def get_config(self) -> dict:
         level = self.extractions[0].get_config()
-        shape = {key: level[key] for key in ("shared_experts", "units", "activation", "kernel_initializer")}
+        shape = {key: level[key] for key in ("shared_experts", "units", "activation")}
+        initializer = tf.keras.initializers.serialize(self.kernel_initializer)
         own = {"tasks": self.tasks, "levels": self.levels, "task_experts": self.task_experts}
-        return {**super().get_config(), **own, **shape}
+        return {**super().get_config(), **own, **shape, "kernel_initializer": initializer}

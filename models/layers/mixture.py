@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.layers.arguments import PACKAGE, TaskInputs, at_least, by_level, layer_sizes, per_task, shared
-from models.layers.experts import Experts
+from models.layers.experts import Experts, reseeded
 from models.layers.gated_extraction import Gate, fuse
 
 
@@ -61,7 +61,7 @@ class MultiGateMixture(tf.keras.layers.Layer):
                 self.experts,
                 self.units,
                 self.activation,
-                kernel_initializer=self.kernel_initializer,
+                kernel_initializer=reseeded(self.kernel_initializer, level),
                 name=f"level_{level}_experts",
                 dtype=self.dtype_policy,
             )

@@ -24,14 +24,15 @@ class StemExtraction(tf.keras.layers.Layer):
     """All forward, task-specific backward: a gate over all experts, with other tasks' experts held still.
 
         g_k = softmax(W_k (x_k + x_s)) [sg(E_1), .., E_k, .., sg(E_K), E_s]      sg: no gradient passes
-        g_s = softmax(W_s x_s) [E_1, .., E_K, E_s]
+        g_s = softmax(W_s x_s) [sg(E_1), .., sg(E_K), E_s]
 
     where task k's experts read `x_k`, made of embeddings of its own, and the shared ones `x_s`, made of shared
     embeddings. A task learns from what the others know without pulling their experts and tables its way. With more than
     one level the next one reads `g_k` and `g_s`; the last level has no `g_s`.
 
-    *Inference*: each gate is one linear layer without bias, as PLE's, where the authors' library has a perceptron;
-    where all tasks are given one input, `x_k = x_s`; where they are given one each, `x_s` is their mean.
+    *Inference*: `g_s` holds the tasks' experts still as well, as otherwise a task would train another's through the
+    next level's shared experts; each gate is one linear layer without bias, as PLE's, where the authors' library has a
+    perceptron; where all tasks are given one input, `x_k = x_s`; where they are given one each, `x_s` is their mean.
 
     Reference: Su et al., "STEM: Unleashing the Power of Embeddings for Multi-Task Recommendation", AAAI 2024.
 
@@ -127,7 +128,8 @@ class StemExtraction(tf.keras.layers.Layer):
         still = [[tf.stop_gradient(expert) for expert in pool] for pool in pools[:-1]]
         fused = []
         for k, weight in enumerate(self._weights(level, streams)):
-            seen = [*still[:k], pools[k], *still[k + 1 :], pools[-1]] if k < self.tasks else pools
+            seen = [own if j == k else held for j, (own, held) in enumerate(zip(pools, still, strict=False))]
+            seen.append(pools[-1])
             fused.append(fuse(weight, [expert for pool in seen for expert in pool]))
         return fused
 

@@ -1,12 +1,13 @@
 """What public implementations of PLE get wrong, read in their sources: a test for each, which ours passes."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import GatedExtraction, ProgressiveExtraction, Towers
+from models.layers import GatedExtraction, ProgressiveExtraction, StemExtraction, TaskFusion, Towers
 from models.tasks import RankingTask, loss_weight
 from schema.consistency import inconsistencies
 from schema.spec import RankingSpec, Task, Weight
@@ -26,14 +27,40 @@ def reached(output: tf.Tensor, tape: tf.GradientTape, variables) -> list[float]:
     return [0.0 if gradient is None else float(tf.reduce_sum(tf.abs(gradient))) for gradient in gradients]
 
 
-def test_experts_do_not_start_with_equal_weights_so_every_gate_gets_a_gradient():
-    # DeepCTR gives one seed to all.
+@pytest.mark.parametrize("experts", [1, 2])
+@pytest.mark.parametrize("routing", [ProgressiveExtraction, TaskFusion, StemExtraction])
+def test_experts_do_not_start_with_equal_weights_so_every_gate_gets_a_gradient(routing, experts):
+    # DeepCTR gives one seed to all. So does a user who gives one to a layer.
     seeded = tf.keras.initializers.GlorotUniform(seed=7)
-    layer = ProgressiveExtraction(3, 2, 2, 2, (5,), kernel_initializer=seeded)
+    layer = routing(3, 2, experts, experts, (6,), kernel_initializer=seeded)
     layer(X)
+    kernels = {weight.name: weight.numpy() for weight in layer.weights if "experts/kernel" in weight.name}
+    each = [kernel for kernels_of_a_pool in kernels.values() for kernel in kernels_of_a_pool]
+    assert len(each) == 2 * (3 + 1) * experts
+    for a, b in itertools.combinations(each, 2):
+        assert np.abs(a - b).max() > 0.1
     with tf.GradientTape() as tape:
         loss = tf.add_n([tf.reduce_sum(output) for output in layer(X)])
-    assert min(reached(loss, tape, [gate.kernel for level in layer.extractions for gate in level.gates])) > 0
+    # What equal experts would leave is rounding, 1e-5.
+    gates = [weight for weight in layer.trainable_weights if "gate/kernel" in weight.name]
+    assert min(reached(loss, tape, gates)) > 1e-3
+
+
+def test_a_seed_gives_the_same_layer_again_and_a_function_may_initialise():
+    seeded = tf.keras.initializers.GlorotUniform(seed=7)
+    one, other = (ProgressiveExtraction(2, 2, 1, 1, (5,), kernel_initializer=seeded) for _ in range(2))
+    for layer in (one, other):
+        layer(X)
+    for a, b in zip(one.extractions, other.extractions, strict=True):
+        for mine, theirs in zip(a.pools, b.pools, strict=True):
+            np.testing.assert_array_equal(mine.kernels[0], theirs.kernels[0])
+
+    def ones(shape, dtype=None):
+        return tf.ones(shape, dtype)
+
+    layer = ProgressiveExtraction(2, 1, 1, 1, (5,), kernel_initializer=ones)
+    layer(X)
+    np.testing.assert_array_equal(layer.extractions[0].pools[0].kernels[0], np.ones([1, 6, 5]))
 
 
 def test_the_shared_pool_has_the_shared_count_and_not_the_tasks(ple):

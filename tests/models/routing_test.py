@@ -40,7 +40,11 @@ def test_names_stand_for_what_they_say():
     assert (built["mmoe"].levels, built["ml_mmoe"].levels) == (1, 2)
     # As many experts in a level as an extraction level has in all.
     assert built["mmoe"].experts == built["ml_mmoe"].experts == 2 + 2 + 2
-    assert built["single_task"].units == built["shared_bottom"].units == (64, 64)
+    # All are equally deep.
+    for name in ("single_task", "shared_bottom", "customized_sharing", "cross_stitch", "mmoe"):
+        assert built[name].units == (64, 64), name
+    assert built["cgc"].extractions[0].units == (64, 64)
+    assert built["ml_mmoe"].units == built["ple"].extractions[0].units == built["adatt"].units == (64,)
 
 
 def test_an_unknown_routing_is_refused_with_the_known_ones():

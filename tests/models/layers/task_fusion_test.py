@@ -73,15 +73,21 @@ def test_a_stem_task_reads_every_expert_and_trains_only_its_own_and_the_shared()
     assert norm_of_gradient(stem, 0, [x, x, x], shared) > 0
 
 
-def test_a_stem_tasks_own_input_gets_no_gradient_of_another_task():
-    stem = StemExtraction(tasks=2, levels=1, task_experts=2, shared_experts=1, units=(4,))
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_a_stem_tasks_own_input_and_experts_get_no_gradient_of_another_task(levels):
+    stem = StemExtraction(tasks=2, levels=levels, task_experts=2, shared_experts=1, units=(4,))
     inputs = [tf.Variable(X), tf.Variable(2.0 * X), tf.Variable(3.0 * X)]
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         output = stem(inputs)[0]
-    own, other, shared = tape.gradient(output, inputs)
-    assert other is None or not np.any(other)
+    own, other, shared = tape.gradient(output, inputs, unconnected_gradients="zero")
+    assert not np.any(other)
     assert np.any(own)
     assert np.any(shared)
+    for pools in stem.pools:
+        own, other, shared = (tape.gradient(output, pool.kernels[0], unconnected_gradients="zero") for pool in pools)
+        assert not np.any(other)
+        assert np.any(own)
+        assert np.any(shared)
 
 
 def test_stem_gates_tell_every_level():

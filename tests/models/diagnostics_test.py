@@ -63,6 +63,20 @@ def test_gradients_are_those_of_examples_from_all_over_the_eval_split(trained):
     assert spread != pytest.approx(first, abs=1e-2)
 
 
+def test_tensorboard_gets_each_weight_and_cosine(trained):
+    (log,) = (trained.logs / "eval").glob("events.out.tfevents*")
+    written = {
+        value.tag: float(tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(log))
+        for value in event.summary.value
+    }
+    expected = scalars(trained.diagnostics)
+    assert {tag: written[tag] for tag in expected} == pytest.approx(expected, abs=1e-6)
+    assert {"gate_weights/level_1/task_like/0", "refinement_weights/like/watched (interest)"} < set(expected)
+    kinds = {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights"}
+    assert {tag.partition("/")[0] for tag in expected} == kinds
+
+
 @pytest.mark.parametrize(("labels", "low", "high"), [("same", 0.99, 1.01), ("opposite", -1.01, -0.99)])
 def test_gradients_agree_where_two_tasks_want_the_same_and_conflict_where_they_want_the_opposite(
     build, batch, labels, low, high

@@ -3,18 +3,66 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from models.distribution import total
 from models.features import Features
 from models.ranker import Ranker
 from schema.columns import space_name
 
 
-def diagnose(model: Ranker, batch: Features) -> dict[str, Any]:
-    """The diagnostics of a ranker on one batch; neither its weights nor its metrics change.
+def weight_sums(model: Ranker, batch: Features) -> dict[str, Any]:
+    """What gates and tasks give experts and fields, summed over a batch's examples, those of all replicas.
+
+    Returns:
+      `gate_weights`: `(experts,)` by gate, `level_1/task_2`; `refinement_weights`: a scalar by task and field;
+      `examples`: how many there are.
+    """
+    # The last batch of a split is filled up with examples outside every sample space.
+    real = tf.reduce_any([batch[space_name(task)] > 0 for task in model.spec.tasks], axis=0)
+    weights = {"gate_weights": model.gate_weights(batch), "refinement_weights": model.refinement_weights(batch)}
+    counted = tf.cast(real, tf.float32)
+    sums = tf.nest.map_structure(lambda weight: tf.tensordot(counted, weight, 1), weights)
+    sums["examples"] = tf.reduce_sum(counted)
+    return tf.nest.pack_sequence_as(sums, total(*tf.nest.flatten(sums)))
+
+
+class MeanWeights:
+    """The mean weight of each expert by gate, and of each field by task, over all the batches that were added."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Any] | None = None
+
+    def add(self, sums: dict[str, Any]) -> None:
+        """Takes what `weight_sums` gives of a batch."""
+        self._sums = sums if self._sums is None else tf.nest.map_structure(tf.add, self._sums, sums)
+
+    def result(self, tasks: Sequence[str]) -> dict[str, Any]:
+        """`gate_weights` and `refinement_weights` as `diagnose` has them; gates are named by the tasks."""
+        sums = dict(self._sums or {"gate_weights": {}, "refinement_weights": {}, "examples": 0.0})
+        examples = max(float(sums.pop("examples")), 1.0)
+        means = tf.nest.map_structure(lambda each: (each / examples).numpy(), sums)
+        return {
+            "gate_weights": {
+                re.sub(r"task_([0-9]+)$", lambda k: f"task_{tasks[int(k[1])]}", name): [*map(_rounded, weights)]
+                for name, weights in means["gate_weights"].items()
+            },
+            "refinement_weights": {
+                task: {name: _rounded(weight) for name, weight in weights.items()}
+                for task, weights in means["refinement_weights"].items()
+            },
+        }
+
+
+def diagnose(model: Ranker, used: MeanWeights, batch: Features) -> dict[str, Any]:
+    """The diagnostics of a ranker; neither its weights nor its metrics change.
+
+    Args:
+      used: what its gates and tasks weighed over the eval split.
+      batch: what the gradients are taken of.
 
     Returns:
       `gate_weights`: the mean weight of each expert by gate, `level_1/task_like` (PLE, figure 8);
@@ -23,21 +71,8 @@ def diagnose(model: Ranker, batch: Features) -> dict[str, Any]:
       `loss_weights`: by task.
     """
     tasks = [task.name for task in model.spec.tasks]
-    # The last batch of a split is filled up with examples outside every sample space.
-    real = tf.reduce_any([batch[space_name(task)] > 0 for task in model.spec.tasks], axis=0)
-    examples = {name: tf.boolean_mask(values, real) for name, values in batch.items()}
-    if not int(tf.reduce_sum(tf.cast(real, tf.int32))):
-        examples = dict(batch)
-    gates = {
-        re.sub(r"task_([0-9]+)$", lambda k: f"task_{tasks[int(k[1])]}", name): tf.reduce_mean(weights, axis=0)
-        for name, weights in model.gate_weights(examples).items()
-    }
-    fields = model.refinement_weights(examples)
     return {
-        "gate_weights": {name: [_rounded(value) for value in weights.numpy()] for name, weights in gates.items()},
-        "refinement_weights": {
-            task: {name: _rounded(weight) for name, weight in weights.items()} for task, weights in fields.items()
-        },
+        **used.result(tasks),
         "gradient_cosine": gradient_cosines(model, batch),
         "loss_weights": dict(zip(tasks, map(_rounded, model.loss_weights()), strict=True)),
     }

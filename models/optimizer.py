@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.diagnostics import weight_sums
 from models.ranker import Compiled, Ranker
 from schema.modelling import Training
 
@@ -84,12 +85,17 @@ def training_function(model: Ranker):
 
 
 def evaluation_function(model: Ranker):
-    """`model.compute_loss` of a batch as one compiled function: it updates the metrics and no weight."""
-    return _on_every_replica(model, lambda batch: model.compute_loss(batch, training=False))
+    """One compiled function of each replica's batch: it updates the metrics and no weight, and gives `weight_sums`."""
+
+    def evaluate(batch):
+        model.compute_loss(batch, training=False)
+        return weight_sums(model, batch)
+
+    return _on_every_replica(model, evaluate)
 
 
 def _on_every_replica(model: Ranker, step):
-    """The loss is that of the whole batch, and the same on every replica."""
+    """What it gives is of the whole batch, and the same on every replica."""
     strategy = model.distribute_strategy
 
     @tf.function(jit_compile=model.compiled == "step")

@@ -174,7 +174,7 @@ class Ranker(tfrs.models.Model):
         return reader(self.encode(features)) if reader else {}
 
     def refinement_weights(self, features: Features) -> dict[str, dict[str, tf.Tensor]]:
-        """The mean weight that each task gives each field of its input (DTRN's refinement), if it has any."""
+        """What each task gives each field of its input, `(batch,)` (DTRN's refinement), if it has any."""
         tasks = [task.name for task in self.spec.tasks]
         readers = [getattr(encoder, "refinement_weights", None) for encoder in self.encoders]
         weights = [weight for reader in readers if reader for weight in reader(features)]

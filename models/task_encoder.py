@@ -72,14 +72,14 @@ class TaskEncoder(FeatureEncoder):
         return [SharedRows(common.shared, tf.concat([common.own, own], axis=-1)) for own in interests]
 
     def refinement_weights(self, features: Features) -> list[dict[str, tf.Tensor]]:
-        """What each task multiplies each field by, its mean over batch and elements; empty without refinement."""
+        """What each task multiplies each field by, `(batch,)`, the mean of its elements; empty without refinement."""
         if not self.refinement:
             return []
         sizes = self._field_sizes()
         weights = self.refinement.refinement_weights(self._raw(features, self.embeddings(features)))
         return [
             {
-                name: tf.reduce_mean(part)
+                name: tf.reduce_mean(part, axis=-1)
                 for name, part in zip(sizes, tf.split(weight, [*sizes.values()], -1), strict=True)
             }
             for weight in weights

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import reading, signatures
-from models.diagnostics import diagnose, scalars
+from models.diagnostics import MeanWeights, diagnose, scalars
 from models.distribution import MULTI_WORKER, DistributionError, check_batch_size, from_chief, is_chief, one_machine
 from models.features import model_columns, table_sizes
 from models.optimizer import by_rows, compile_for_training, evaluation_function, training_function, what_to_compile
@@ -194,7 +194,8 @@ def train_epochs(
       log_dir: where TensorBoard's logs go; earlier epochs of a resumed training are written there again.
     """
     training, strategy = model.spec.training, model.distribute_strategy
-    some_batch = next(iter(reading.batches(evaluation, model.spec, training.batch_size)))
+    # Examples of one user stand together on disk; these are of many.
+    some_batch = next(iter(reading.batches(evaluation, model.spec, training.batch_size, training.seed)))
     eval_batches = _distributed(evaluation, model)
     train_step, eval_step = training_function(model), evaluation_function(model)
     splits = ("train", "eval") if is_chief(strategy) else ()
@@ -213,14 +214,14 @@ def train_epochs(
         # The order depends on the epoch alone, so that a resumed training sees the examples in the same one.
         train_metrics = _run(model, train_step, _distributed(train, model, training.seed + epoch))
         seconds = time.perf_counter() - started
-        eval_metrics = _run(model, eval_step, eval_batches)
+        eval_metrics, used = _evaluated(model, eval_step, eval_batches)
         record = {
             "epoch": epoch,
             "seconds": round(seconds, 3),
             "examples_per_second": round(examples / seconds, 1),
             "train": train_metrics,
             "eval": eval_metrics,
-            "diagnostics": diagnose(model, some_batch),
+            "diagnostics": diagnose(model, used, some_batch),
         }
         progress.add(record, _mean_loss(eval_metrics, f"eval, epoch {epoch}"))
         store.save(progress)
@@ -274,6 +275,11 @@ def _run(model: Ranker, step, dataset) -> dict[str, dict[str, float | None]]:
         task: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         for task, metrics in model.task_metrics().items()
     }
+
+
+def _evaluated(model: Ranker, eval_step, dataset) -> tuple[dict[str, dict[str, float | None]], MeanWeights]:
+    used = MeanWeights()
+    return _run(model, lambda batch: used.add(eval_step(batch)), dataset), used
 
 
 def _mean_loss(metrics: Mapping[str, Mapping[str, float | None]], where: str) -> float:

@@ -24,7 +24,7 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
     """Gives the ranker, whose weights have been created, those of a SavedModel that Fulcrum wrote.
 
     The two may have been trained on other days: a value keeps its embedding wherever it stands in the new vocabulary,
-    and one that was not known then starts afresh. The optimiser starts afresh as well.
+    and one that was not known then starts afresh. The optimiser and what balances the losses start afresh as well.
 
     Raises:
       BaseModelError: the SavedModel is of another shape: other columns, tasks or `model` of its spec.
@@ -41,6 +41,9 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
     before = {name: _terms(f"{saved_model}/assets/{name}") for name in names}
     now = {name: list(transform.vocabulary_by_name(name)) for name in names}
     trained = {id(variable) for variable in model.trainable_variables}
+    if model.uncertainty:
+        # It comes after all that the outputs follow from, whose places are the same without it.
+        trained -= {id(variable) for variable in model.uncertainty.trainable_variables}
     reader = tf.train.load_checkpoint(f"{saved_model}/variables/variables")
     # `signatures.Servable` keeps the ranker's variables in this order.
     for place, variable in enumerate(model.variables):

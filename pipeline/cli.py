@@ -75,14 +75,17 @@ def check(
     rows: Annotated[int, typer.Option(min=1, help="How many rows of the log to read at most.")] = 100_000,
 ) -> None:
     """Look at a sample of the logs: what the examples would be, and what is wrong. Runs nothing."""
+    from models.routing import check_routings
     from pipeline.check import check as look
     from pipeline.check_report import render
-    from schema.loading import SpecError, load_spec
+    from schema.loading import load_spec
 
     try:
-        report = look(load_spec(spec), logs, sample_rows=rows, window=window)
-    except SpecError as error:
+        declared = load_spec(spec)
+        check_routings(declared)
+    except ValueError as error:
         raise fail(error, 2) from None
+    report = look(declared, logs, sample_rows=rows, window=window)
     render(report, console)
     if not report.ok:
         raise typer.Exit(1)

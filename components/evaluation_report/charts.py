@@ -128,20 +128,23 @@ def lines(rows: Sequence[Row], x_title: str, y_title: str, **options: Any) -> Ch
 
 
 def heat(
-    rows: Sequence[Row], x_title: str, y_title: str, diverging: bool = False, order: Sequence[str] | None = None
+    rows: Sequence[Row], x_title: str, y_title: str, around: float | None = None, order: Sequence[str] | None = None
 ) -> Chart:
     """A field of cells, each with its number: `x`, `y`, `value`, the axes in the rows' order or in that given.
 
-    `diverging` colours from -1 over 0 to 1.
+    Colours go from 0 to 1; with `around` they part there, and are full 1 below and 1 above.
     """
     chart = _chart(rows)
     orders = {key: order or list(dict.fromkeys(row[key] for row in rows)) for key in ("x", "y")}
     x = alt.X("x:N", title=x_title, sort=orders["x"], axis=alt.Axis(orient="top", labelAngle=0))
     y = alt.Y("y:N", title=y_title, sort=orders["y"])
-    scale = alt.Scale(domain=[-1, 1], domainMid=0, interpolate="rgb") if diverging else alt.Scale(domain=[0, 1])
+    if around is None:
+        scale = alt.Scale(domain=[0, 1])
+    else:
+        scale = alt.Scale(domain=[around - 1, around + 1], domainMid=around, interpolate="rgb", clamp=True)
     color = alt.Color("value:Q", legend=None, scale=scale)
     # Text on a coloured ground: dark on the light colours, light on the full ones.
-    full = "abs(datum.value) > 0.55"
+    full = f"abs(datum.value - {around or 0}) > 0.55"
     cells = chart.mark_rect(cornerRadius=3, stroke="#80808022").encode(
         x=x, y=y, color=color, tooltip=[alt.Tooltip("y:N"), alt.Tooltip("x:N"), *_tooltips("value")]
     )

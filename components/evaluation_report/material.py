@@ -53,9 +53,11 @@ class Diagnostics:
 
     Attributes:
       gate_weights: by gate (`level_1/task_like`), the mean weight that it gives each expert it reads.
+      refinement_weights: by task, the mean weight that it gives each field of its input.
     """
 
     gate_weights: dict[str, list[float]] = field(default_factory=dict)
+    refinement_weights: dict[str, dict[str, float]] = field(default_factory=dict)
     gradient_cosine: tuple[EpochCosines, ...] = ()
     loss_weights: tuple[EpochWeights, ...] = ()
 

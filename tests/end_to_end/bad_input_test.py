@@ -81,6 +81,19 @@ def test_a_wrong_spec_is_refused_with_its_path(command, spec, said):
     assert said in printed
 
 
+@pytest.mark.parametrize(
+    ("spec", "bottom", "said"),
+    [
+        (SPEC, "nonsense", "model.bottom: unknown bottom 'nonsense', expected one of plain, dtrn"),
+        (changed(behaviours=[]), "dtrn", "model.bottom: got 'dtrn', which reads behaviour sequences"),
+    ],
+)
+def test_a_bottom_that_there_is_not_or_that_does_not_go_with_the_spec_is_refused(command, spec, bottom, said):
+    code, printed = command(spec, rows(), options=["--bottom", bottom])
+    assert code == 2
+    assert said in printed
+
+
 def test_an_empty_log_directory_is_named(command):
     code, printed = command()
     assert code == 2

@@ -1,23 +1,80 @@
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.diagnostics import diagnose, gradient_cosines, scalars
+from models import reading
+from models.diagnostics import MeanWeights, diagnose, gradient_cosines, scalars, weight_sums
+from models.progress import ProgressStore
+from models.ranker import Ranker
+from models.trainer import build_ranker, train_epochs
 
 
-def test_gates_are_named_by_task_and_averaged_over_real_examples(build, disturb, batch):
-    model = build()
-    model(batch)
-    disturb(model)
-    found = diagnose(model, batch)["gate_weights"]
+@dataclass(frozen=True)
+class Trained:
+    ranker: Ranker
+    diagnostics: dict
+    evaluation: tf.data.Dataset
+    logs: Path
+
+
+@pytest.fixture(scope="module")
+def trained(spec, transformed, tmp_path_factory):
+    """A ranker after one epoch, that epoch's record, and the eval split; fewer columns, for time's sake."""
+    directory = tmp_path_factory.mktemp("trained")
+    model = spec.model.model_copy(update={"bottom": "dtrn"})
+    training = spec.training.model_copy(update={"epochs": 1})
+    update = {"model": model, "training": training, "features": (), "behaviours": spec.behaviours[:1]}
+    ranker = build_ranker(spec.model_copy(update=update), transformed.output)
+    train, evaluation = (
+        reading.serialized_examples(reading.example_files([transformed.examples[split]], split))
+        for split in ("train", "eval")
+    )
+    store = ProgressStore.of(str(directory / "progress"), ranker)
+    progress = train_epochs(ranker, train, evaluation, 300, store, str(directory / "logs"))
+    return Trained(ranker, progress.epochs[0]["diagnostics"], evaluation, directory / "logs")
+
+
+def test_weights_are_means_over_the_whole_eval_split_and_gates_named_by_task(trained):
+    found, ranker = trained.diagnostics, trained.ranker
+    (everything,) = reading.batches(trained.evaluation, ranker.spec, 100)
+    gates = ranker.gate_weights(everything)
     names = [f"level_{level}/task_{task}" for level in (1, 2) for task in ("click", "completion", "like")]
-    assert set(found) == {*names, "level_1/shared"}
-    padded = {name: tf.concat([value, tf.zeros_like(value)], axis=0) for name, value in batch.items()}
-    for name, weights in diagnose(model, padded)["gate_weights"].items():
-        assert sum(weights) == pytest.approx(1.0, abs=1e-4)
-        assert weights == pytest.approx(found[name], abs=1e-5)
-    expected = tf.reduce_mean(model.gate_weights(batch)["level_2/task_2"], axis=0)
-    np.testing.assert_allclose(found["level_2/task_like"], expected, atol=1e-5)
+    assert set(found["gate_weights"]) == {*names, "level_1/shared"}
+    for name, weights in found["gate_weights"].items():
+        gate = re.sub("click|completion|like", lambda task: str(names.index(f"level_1/task_{task[0]}")), name)
+        np.testing.assert_allclose(weights, tf.reduce_mean(gates[gate], axis=0), atol=1e-5)
+    for task, fields in ranker.refinement_weights(everything).items():
+        expected = {field: float(tf.reduce_mean(weight)) for field, weight in fields.items()}
+        assert found["refinement_weights"][task] == pytest.approx(expected, abs=1e-5)
+        assert set(np.round(list(expected.values()), 3)) != {1.0}
+
+
+def test_gradients_are_those_of_examples_from_all_over_the_eval_split(trained):
+    spec = trained.ranker.spec
+    first, spread = (
+        gradient_cosines(trained.ranker, next(iter(reading.batches(trained.evaluation, spec, 32, seed))))
+        for seed in (None, spec.training.seed)
+    )
+    assert trained.diagnostics["gradient_cosine"] == pytest.approx(spread, abs=1e-4)
+    assert spread != pytest.approx(first, abs=1e-2)
+
+
+def test_tensorboard_gets_each_weight_and_cosine(trained):
+    (log,) = (trained.logs / "eval").glob("events.out.tfevents*")
+    written = {
+        value.tag: float(tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(log))
+        for value in event.summary.value
+    }
+    expected = scalars(trained.diagnostics)
+    assert {tag: written[tag] for tag in expected} == pytest.approx(expected, abs=1e-6)
+    assert {"gate_weights/level_1/task_like/0", "refinement_weights/like/watched (interest)"} < set(expected)
+    kinds = {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights"}
+    assert {tag.partition("/")[0] for tag in expected} == kinds
 
 
 @pytest.mark.parametrize(("labels", "low", "high"), [("same", 0.99, 1.01), ("opposite", -1.01, -0.99)])
@@ -55,8 +112,9 @@ def test_diagnosing_changes_neither_weights_nor_metrics(build, batch):
     model = build(bottom="dtrn")
     model(batch)
     model.compute_loss(batch)
-    before, metrics = model.get_weights(), model.task_metrics()
-    found = diagnose(model, batch)
+    before, metrics, used = model.get_weights(), model.task_metrics(), MeanWeights()
+    used.add(weight_sums(model, batch))
+    found = diagnose(model, used, batch)
     for value, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)
     assert model.task_metrics() == metrics

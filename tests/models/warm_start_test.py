@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models import reading
+from models import reading, signatures
 from models.trainer import build_ranker, run_fn
 from models.warm_start import BaseModelError, moved_rows, warm_start
 
@@ -45,6 +45,36 @@ def test_a_ranker_that_starts_from_a_model_scores_as_it_does(spec, transformed, 
         expected = np.sort(served[task.name].numpy().ravel())
         np.testing.assert_allclose(np.sort(after[task.name].numpy().ravel()), expected, atol=1e-5)
         assert abs(np.sort(before[task.name].numpy().ravel()) - expected).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("settings", "before", "after"),
+    [
+        ({"routing": "stem"}, "none", "uncertainty"),
+        ({"routing": "single_task"}, "uncertainty", "none"),
+        ({"bottom": "dtrn"}, "uncertainty", "uncertainty"),
+    ],
+)
+def test_it_starts_with_several_tables_a_vocabulary_and_whatever_balances_the_losses(
+    spec, transformed, batch, disturb, tmp_path, settings, before, after
+):
+    # Fewer columns, for time's sake.
+    lean = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
+    lean = lean.model_copy(update={"model": spec.model.model_copy(update=settings)})
+    transform = tft.TFTransformOutput(transformed.graph)
+
+    def ranker(balancing: str):
+        training = spec.training.model_copy(update={"loss_balancing": balancing})
+        return build_ranker(lean.model_copy(update={"training": training}), transform)
+
+    base, fresh = ranker(before), ranker(after)
+    disturb(base)
+    signatures.save(base, transform, str(tmp_path))
+    warm_start(fresh, transform, str(tmp_path))
+    for task, expected in base(batch).items():
+        np.testing.assert_allclose(fresh(batch)[task], expected, atol=1e-6)
+    if fresh.uncertainty:
+        np.testing.assert_array_equal(fresh.uncertainty.log_variances, np.zeros(len(spec.tasks)))
 
 
 def test_embeddings_follow_their_values_into_another_vocabulary(spec, transformed, trained, tmp_path):

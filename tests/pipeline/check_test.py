@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
+from typer.testing import CliRunner
 
 from pipeline.check import check
 from pipeline.check_report import CheckReport, Finding, render
+from pipeline.cli import app
 from pipeline.simulation import simulate
 from schema.loading import load_spec
 from schema.spec import RankingSpec
@@ -316,3 +319,19 @@ def test_simulated_logs_are_fit_for_the_shipped_spec(tmp_path):
 
 def test_a_finding_is_plain_data():
     assert Finding("info", "log", "x") == Finding("info", "log", "x")
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"model": {"routing": "plle"}}, "model.routing: unknown routing 'plle'"),
+        ({"tuning": {"routing": ["ple", "plle"]}}, "tuning.routing[1]: unknown routing 'plle'"),
+    ],
+)
+def test_a_routing_that_there_is_not_is_refused_before_any_log_is_read(tmp_path, sections, said):
+    declared = tmp_path / "spec.yaml"
+    declared.write_text(yaml.safe_dump(EVENTS | sections))
+    done = CliRunner().invoke(app, ["check", str(declared), "--logs", str(tmp_path / "no logs")])
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stdout == ""

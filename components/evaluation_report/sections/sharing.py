@@ -1,4 +1,4 @@
-"""What the tasks share: which experts the gates use, whether gradients pull apart, how losses are weighed."""
+"""What the tasks share: which experts and fields they use, whether gradients pull apart, how losses are weighed."""
 
 from components.evaluation_report import charts
 from components.evaluation_report.elements import Block, Figure, Section
@@ -13,6 +13,8 @@ def section(material: Material) -> Section:
     blocks: list[Block] = []
     if found.gate_weights:
         blocks.append(_gates(found))
+    if found.refinement_weights:
+        blocks.append(_refinement(found))
     if found.gradient_cosine:
         blocks.append(_conflict(found))
         blocks.append(_cosines(found))
@@ -38,10 +40,22 @@ def _gates(found: Diagnostics) -> Figure:
         )
     drawn = {level: charts.heat(rows, "expert", "gate") for level, rows in levels.items()}
     caption = (
-        "The mean weight that each gate gives the experts it reads: its own first, then the shared ones. A gate of "
-        "even weights does not choose; a column near 0 is an expert that nobody uses."
+        "The mean weight that each gate gives the experts it reads, in its order. Of a task’s own and the shared ones, "
+        "its own come first; of every task’s, as the shared gate and those of adatt and stem read them, they come in "
+        "the order of the tasks, the shared ones last; of mmoe’s all are shared. A gate of even weights does not "
+        "choose; a weight near 0 is an expert that the gate does not use."
     )
     return Figure(caption, drawn, "Level")
+
+
+def _refinement(found: Diagnostics) -> Figure:
+    rows = [
+        {"x": task, "y": field, "value": weight}
+        for task, weights in found.refinement_weights.items()
+        for field, weight in weights.items()
+    ]
+    caption = "What each task multiplies each field of its input by, in the mean: below 1 it counts for less."
+    return Figure(caption, {"": charts.heat(rows, "", "", around=1)})
 
 
 def _conflict(found: Diagnostics) -> Figure:
@@ -56,7 +70,7 @@ def _conflict(found: Diagnostics) -> Figure:
             for one in tasks
             if one != other
         ]
-        drawn[f"{epoch.epoch}"] = charts.heat(rows, "", "", diverging=True, order=tasks)
+        drawn[f"{epoch.epoch}"] = charts.heat(rows, "", "", around=0, order=tasks)
     caption = "The cosine between two tasks’ gradients on what they share: below 0 they pull apart."
     return Figure(caption, drawn, "Epoch")
 

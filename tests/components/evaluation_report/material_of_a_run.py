@@ -56,6 +56,7 @@ _HISTORY = {
 }
 _DIAGNOSTICS = Diagnostics(
     gate_weights={"level_1/task_like": [0.5, 0.2, 0.3], "level_1/shared": [0.2, 0.2, 0.2, 0.4]},
+    refinement_weights={"like": {"hour": 1.25, "author": 0.3}, "share": {"hour": 0.8, "author": 1.7}},
     gradient_cosine=(EpochCosines(1, {"like|share": -0.2, "like|completion": 0.1}),),
     loss_weights=(EpochWeights(1, {"like": 1.0, "share": 0.9}),),
 )

@@ -200,6 +200,24 @@ def test_diagnostics_in_the_documented_shape_are_drawn(tmp_path):
     assert len([block for block in sharing.section(found).blocks if isinstance(block, Figure)]) == 4
 
 
+def test_what_refinement_gives_the_fields_is_drawn_where_the_trainer_has_it(tmp_path):
+    def figures(refinement: dict) -> list[Figure]:
+        (tmp_path / "history.json").write_text('{"epochs": []}')
+        (tmp_path / "diagnostics.json").write_text(json.dumps({"refinement_weights": refinement}))
+        found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+        return [block for block in sharing.section(found).blocks if isinstance(block, Figure)]
+
+    (figure,) = figures({"like": {"hour": 1.5, "author": 0.25}, "share": {"hour": 0.75, "author": 1.0}})
+    (rows,) = figure.charts[""]["datasets"].values()
+    assert {(row["x"], row["y"]): row["value"] for row in rows} == {
+        ("like", "hour"): 1.5,
+        ("like", "author"): 0.25,
+        ("share", "hour"): 0.75,
+        ("share", "author"): 1.0,
+    }
+    assert figures({}) == []
+
+
 def test_the_page_is_one_file_below_6_mb_that_names_no_other(whole_page):
     assert len(whole_page.encode()) < 6_000_000
     outside = re.sub(r"<script>.*?</script>", "", whole_page, flags=re.DOTALL)

@@ -61,6 +61,25 @@ def test_a_ranker_is_the_same_after_saving_in_every_form(build, disturb, batch, 
         np.testing.assert_allclose(output, expected[task], atol=1e-6)
 
 
+@pytest.mark.parametrize("bottom", BOTTOMS)
+def test_a_bottom_is_the_same_after_saving_in_a_keras_model_of_ones_own(build, disturb, batch, tmp_path, bottom):
+    ranker = build(bottom=bottom)
+    features = {column.name: batch[column.name] for column in model_columns(ranker.spec)}
+    ranker(features)
+    disturb(ranker)
+    (encoder,) = ranker.encoders
+    twin = type(encoder).from_config(json.loads(json.dumps(encoder.get_config())))
+    assert twin.get_config() == encoder.get_config()
+    inputs = {name: tf.keras.Input(value.shape[1:], dtype=value.dtype) for name, value in features.items()}
+    model = tf.keras.Model(inputs, twin(inputs))
+    twin.set_weights(encoder.get_weights())
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        for mine, theirs in zip(tf.nest.flatten(each(features)), tf.nest.flatten(encoder(features)), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
 def test_a_config_has_every_argument(build):
     ranker = build("head", bias=[0.5, -1.0, 2.0], routing="adatt", precision="bfloat16", task_experts=(1, 3, 2))
     config = ranker.get_config()

@@ -1,17 +1,19 @@
 """From the features of an example to the one vector that the routing reads: the plain bottom."""
 
 from collections.abc import Mapping
+from typing import Any, Self
 
 import tensorflow as tf
 
 from models.embeddings import Embeddings
 from models.features import Features, model_columns
 from models.layers import MaskedPooling, SharedRows
-from models.layers.arguments import TaskInputs
+from models.layers.arguments import PACKAGE, TaskInputs
 from schema.columns import ExampleColumn
 from schema.spec import RankingSpec
 
 
+@tf.keras.utils.register_keras_serializable(PACKAGE)
 class FeatureEncoder(tf.keras.layers.Layer):
     """`x = [user, candidate]`, each of embeddings, numbers and pooled multi-valued features: the plain bottom.
 
@@ -30,7 +32,7 @@ class FeatureEncoder(tf.keras.layers.Layer):
 
     def __init__(self, spec: RankingSpec, table_sizes: Mapping[str, int], **kwargs):
         super().__init__(**kwargs)
-        self.spec = spec
+        self.spec, self.table_sizes = spec, dict(table_sizes)
         columns = model_columns(spec)
         self.single = [column for column in columns if not column.ragged]
         self.multi = [column for column in columns if column.ragged and column.behaviour is None]
@@ -95,6 +97,13 @@ class FeatureEncoder(tf.keras.layers.Layer):
         if behaviour in self.pooling and self.contents(behaviour):
             parts.append(self.pooling[behaviour](self.positions(behaviour, values), mask, ages))
         return tf.concat(parts, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "spec": self.spec.to_json(), "table_sizes": dict(self.table_sizes)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(**{**config, "spec": RankingSpec.from_json(config["spec"])})
 
 
 def history(behaviour: str) -> str:

@@ -88,6 +88,14 @@ def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec
     return result
 
 
+def placeholders(spec: RankingSpec) -> dict[str, tf.Tensor]:
+    """One example of zeros in the shapes and types of `dense`: what creates the ranker's weights without data."""
+    return {
+        column.name: tf.zeros([1, 1] if column.ragged else [1], tf.float32 if table_name(column) is None else tf.int32)
+        for column in model_columns(spec)
+    }
+
+
 def _width(values: tf.RaggedTensor) -> tf.Tensor:
     longest = tf.cast(values.bounding_shape(axis=1), tf.float32)
     return tf.cast(2 ** tf.math.ceil(tf.math.log(tf.maximum(longest, MIN_WIDTH)) / tf.math.log(2.0)), tf.int32)

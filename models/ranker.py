@@ -1,7 +1,7 @@
 """The multi-task ranker: features -> bottom -> routing -> towers -> one probability per task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal, Self
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -9,9 +9,9 @@ import tensorflow_recommenders as tfrs
 from models.balancing import Uncertainty, projected
 from models.bottom import BOTTOMS
 from models.distribution import replicas, total
-from models.features import Features
+from models.features import Features, placeholders
 from models.layers import SharedRows, Towers
-from models.layers.arguments import TaskInputs
+from models.layers.arguments import PACKAGE, TaskInputs
 from models.precision import computing_in
 from models.routing import check_routing
 from models.tasks import RankingTask, loss_weight
@@ -22,6 +22,7 @@ from schema.spec import RankingSpec
 Compiled = Literal["step", "head", "nothing"]
 
 
+@tf.keras.utils.register_keras_serializable(PACKAGE)
 class Ranker(tfrs.models.Model):
     """One output per task, `(batch, 1)`: a probability, or for a ratio its expected value.
 
@@ -58,7 +59,7 @@ class Ranker(tfrs.models.Model):
         tasks = len(spec.tasks)
         own = [f"{task.name}_encoder" for task in spec.tasks] if routing.tables != "shared" else []
         names = own + (["encoder"] if routing.tables != "own" else [])
-        self.spec = spec
+        self.spec, self.table_sizes, self.output_bias = spec, dict(table_sizes), output_bias
         # A bottom that is one task's alone, or the shared one beside those, gives one tensor.
         self.encoders = [
             BOTTOMS[spec.model.bottom](spec, table_sizes, 1 if len(names) > 1 else tasks, name) for name in names
@@ -179,6 +180,27 @@ class Ranker(tfrs.models.Model):
         readers = [getattr(encoder, "refinement_weights", None) for encoder in self.encoders]
         weights = [weight for reader in readers if reader for weight in reader(features)]
         return dict(zip(tasks, weights, strict=False))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, as JSON has them. The weights don't exist before a call."""
+        return {
+            "spec": self.spec.to_json(),
+            "table_sizes": dict(self.table_sizes),
+            "output_bias": None if self.output_bias is None else [float(bias) for bias in self.output_bias],
+            "compiled": self.compiled,
+            "sparse_tables": self.sparse_tables,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
+        return cls(**{**config, "spec": RankingSpec.from_json(config["spec"])})
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Creates the weights. Keras would by floats alone, which ids are not."""
+        self(placeholders(self.spec))
+
+    def get_compile_config(self) -> None:
+        """Nothing: the spec says how the ranker is trained (`models.optimizer.compile_for_training`)."""
 
     def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}

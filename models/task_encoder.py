@@ -1,17 +1,20 @@
 """From the features of an example to a vector of each task's own: the DTRN bottom."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from models.encoder import FeatureEncoder, history
 from models.features import Features
 from models.layers import RepresentationRefinement, SharedRows, TaskInterest
+from models.layers.arguments import PACKAGE
 from models.precision import computing_in
 from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import RankingSpec
 
 
+@tf.keras.utils.register_keras_serializable(PACKAGE)
 class TaskEncoder(FeatureEncoder):
     """`r_i = TRM_i([user, candidate, interest_i])`: task i weighs its own input, with what it sees in the behaviours.
 
@@ -125,3 +128,6 @@ class TaskEncoder(FeatureEncoder):
                     pooled = sum(size(column) for column in self.contents(name)) if name in self.pooling else 0
                     sizes[history(name)] = 2 + pooled
         return sizes | {f"{name} (interest)": self.spec.model.dtrn.units for name in self.read}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "tasks": self.interest.tasks}

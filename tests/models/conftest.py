@@ -15,6 +15,7 @@ from tfx_bsl.public import tfxio
 
 from models import reading
 from models.features import model_columns, table_sizes
+from models.layers import ConditionalTransformer, MaskedAttention
 from models.optimizer import LazyAdam
 from models.preprocessing import preprocessing_fn
 from models.ranker import Ranker
@@ -237,3 +238,51 @@ def disturb():
             variable.assign_add(random.normal(scale=0.1, size=variable.shape))
 
     return disturbed
+
+
+@pytest.fixture(scope="session")
+def keras_attention():
+    """What Keras's own attention, with the weights of ours, makes of queries and a sequence."""
+
+    def attended(layer: MaskedAttention, queries, x, mask):
+        heads, dim = layer.heads, layer.dim
+        keras = tf.keras.layers.MultiHeadAttention(heads, dim // heads)
+        keras(queries, x, attention_mask=mask[:, tf.newaxis])
+        query, key, value = (np.reshape(part, [dim, heads, -1]) for part in np.split(layer.kernel.numpy(), 3, 1))
+        by_head = [heads, dim // heads]
+        query_bias, value_bias = (np.reshape(bias, by_head) for bias in (layer.query_bias, layer.value_bias))
+        output = np.reshape(layer.output_kernel, [*by_head, dim])
+        keras.set_weights([query, query_bias, key, np.zeros(by_head), value, value_bias, output, layer.output_bias])
+        return keras(queries, x, attention_mask=mask[:, tf.newaxis])
+
+    return attended
+
+
+@pytest.fixture(scope="session")
+def plain_transformer(keras_attention):
+    """What a plain transformer of Keras's own layers, with the weights of ours, makes of a sequence and queries."""
+
+    def decoded(layer: ConditionalTransformer, x, mask, queries):
+        norms = iter(layer.layer_norms)
+
+        def norm(values):
+            mine = next(norms)
+            keras = tf.keras.layers.LayerNormalization(epsilon=mine.epsilon)
+            keras(values)
+            keras.set_weights(mine.get_weights())
+            return keras(values)
+
+        def network(mine, values):
+            return tf.nn.relu(values @ mine.kernels[0] + mine.biases[0]) @ mine.kernels[1] + mine.biases[1]
+
+        for attention, ffn in zip(layer.attentions[:-1], layer.networks[:-1], strict=True):
+            attended = keras_attention(attention, x, x, mask)
+            if layer.block == "parallel":
+                x = norm(x + attended + network(ffn, x))
+            else:
+                x = norm(x + attended)
+                x = norm(x + network(ffn, x))
+        read = norm(queries + keras_attention(layer.attentions[-1], queries, x, mask))
+        return norm(read + network(layer.networks[-1], read))
+
+    return decoded

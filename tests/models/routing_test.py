@@ -11,7 +11,8 @@ from models.layers import (
     StemExtraction,
     TaskFusion,
 )
-from models.routing import ROUTINGS, check_routing
+from models.optimizer import training_function
+from models.routing import ROUTINGS, Routing, check_routing
 from schema.spec import Model
 
 
@@ -53,3 +54,32 @@ def test_an_unknown_routing_is_refused_with_the_known_ones():
         match="unknown routing 'plee', expected one of adatt, cgc, cross_stitch, customized_sharing, ml_mmoe",
     ):
         check_routing("plee")
+
+
+class Toy(tf.keras.layers.Layer):
+    """A routing of somebody's own: each task has its own scale of one linear layer."""
+
+    def __init__(self, tasks: int, units: int):
+        super().__init__(name="routing")
+        self.tasks, self.linear = tasks, tf.keras.layers.Dense(units)
+
+    def build(self, input_shape) -> None:
+        self.scale = self.add_weight(name="scale", shape=(self.tasks,), initializer="ones")
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> list[tf.Tensor]:
+        return [scale * self.linear(inputs) for scale in tf.unstack(self.scale)]
+
+
+def test_a_routing_of_ones_own_is_one_entry(build, batch, monkeypatch):
+    with pytest.raises(ValueError, match="unknown routing 'toy'"):
+        build(lean=True, routing="toy")
+    monkeypatch.setitem(ROUTINGS, "toy", Routing(lambda model, tasks: Toy(tasks, model.expert_units[-1])))
+    model = build(lean=True, routing="toy")
+    assert {task: output.shape for task, output in model(batch).items()} == dict.fromkeys(
+        ("click", "completion", "like"), (64, 1)
+    )
+    step = training_function(model)
+    losses = [float(step(batch)) for _ in range(30)]
+    assert losses[-1] < 0.9 * losses[0]
+    assert (model.routing.scale.numpy() != 1.0).all()

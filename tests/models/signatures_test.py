@@ -9,7 +9,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
 from models import requests, signatures
-from models.features import dense, model_columns
+from models.features import dense, model_columns, placeholders
+from models.ranker import Ranker
 from models.trainer import build_ranker
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
@@ -35,8 +36,8 @@ TASKS = {"click", "completion", "like"}
 
 
 @pytest.fixture(scope="module")
-def ranker(spec, transformed):
-    return build_ranker(spec, transformed.output)
+def ranker(spec, transformed, disturb):
+    return as_if_trained(spec, transformed, disturb)
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +53,21 @@ def served(saved):
 
 
 @pytest.fixture(scope="module")
-def expected(ranker, transformed, spec) -> dict[str, np.ndarray]:
+def expected(ranker, transformed) -> dict[str, np.ndarray]:
+    return trainers_numbers(ranker, transformed)
+
+
+def as_if_trained(spec, transformed, disturb) -> Ranker:
+    ranker = build_ranker(spec, transformed.output)
+    ranker(placeholders(spec))
+    disturb(ranker)
+    return ranker
+
+
+def trainers_numbers(ranker: Ranker, transformed) -> dict[str, np.ndarray]:
     """The trainer's model on the transformed examples, in the order of the raw ones."""
-    raw = tf.io.parse_example(transformed.raw["eval"], requests.request_feature_spec(spec))
-    features = dense(transformed.output.transform_features_layer()(raw), spec)
+    raw = tf.io.parse_example(transformed.raw["eval"], requests.request_feature_spec(ranker.spec))
+    features = dense(transformed.output.transform_features_layer()(raw), ranker.spec)
     return {task: output.numpy() for task, output in ranker(features).items()}
 
 
@@ -194,14 +206,17 @@ def test_the_graph_holds_stock_operations_and_no_xla(saved):
     assert not any(function.attr["_XlaMustCompile"].b for function in graph.library.function)
 
 
-def test_dtrn_is_served_by_stock_operations_and_ranks_as_full_examples_do(
-    spec, transformed, examples, rank_request, written_out, tmp_path
+def test_dtrn_is_served_by_stock_operations_as_it_was_trained(
+    spec, transformed, disturb, examples, rank_request, written_out, tmp_path
 ):
     model = spec.model.model_copy(update={"bottom": "dtrn"})
-    ranker = build_ranker(spec.model_copy(update={"model": model}), transformed.output)
+    ranker = as_if_trained(spec.model_copy(update={"model": model}), transformed, disturb)
     signatures.save(ranker, transformed.output, str(tmp_path))
     test_the_graph_holds_stock_operations_and_no_xla(str(tmp_path))
     served = tf.saved_model.load(str(tmp_path)).signatures
+    outputs = served["serving_default"](examples=tf.constant(transformed.raw["eval"]))
+    for task, output in trainers_numbers(ranker, transformed).items():
+        np.testing.assert_allclose(outputs[task], output, atol=1e-6)
     for user, count in ((0, 50), (1, 1), (2, 0)):
         candidates = examples[10 : 10 + count]
         outputs = served["rank"](**rank_request(examples[user], candidates))

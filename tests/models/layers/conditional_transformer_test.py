@@ -65,7 +65,7 @@ def test_attention_is_a_mean_weighted_by_how_keys_answer_queries():
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_reading_for_a_condition_is_attention_to_what_is_scaled_and_shifted(heads):
+def test_reading_for_a_condition_is_attention_to_what_is_scaled_and_shifted(keras_attention, heads):
     attention = MaskedAttention(heads)
     attention(X, MASK)
     attention.set_weights([value + 0.1 for value in attention.get_weights()])
@@ -82,47 +82,9 @@ def test_heads_divide_the_size():
         MaskedAttention(3)(X, MASK)
 
 
-def keras_attention(layer: MaskedAttention, queries, x, mask):
-    """Keras's own layer, with the same weights."""
-    heads, dim = layer.heads, layer.dim
-    keras = tf.keras.layers.MultiHeadAttention(heads, dim // heads)
-    keras(queries, x, attention_mask=mask[:, tf.newaxis])
-    query, key, value = (np.reshape(part, [dim, heads, -1]) for part in np.split(layer.kernel.numpy(), 3, 1))
-    by_head = [heads, dim // heads]
-    query_bias, value_bias = (np.reshape(bias, by_head) for bias in (layer.query_bias, layer.value_bias))
-    output = np.reshape(layer.output_kernel, [*by_head, dim])
-    keras.set_weights([query, query_bias, key, np.zeros(by_head), value, value_bias, output, layer.output_bias])
-    return keras(queries, x, attention_mask=mask[:, tf.newaxis])
-
-
-def plain_transformer(layer: ConditionalTransformer, x, mask, queries):
-    """The same, of Keras's own layers, with the same weights."""
-    norms = iter(layer.layer_norms)
-
-    def norm(values):
-        mine = next(norms)
-        keras = tf.keras.layers.LayerNormalization(epsilon=mine.epsilon)
-        keras(values)
-        keras.set_weights(mine.get_weights())
-        return keras(values)
-
-    def network(mine, values):
-        return tf.nn.relu(values @ mine.kernels[0] + mine.biases[0]) @ mine.kernels[1] + mine.biases[1]
-
-    for attention, ffn in zip(layer.attentions[:-1], layer.networks[:-1], strict=True):
-        attended = keras_attention(attention, x, x, mask)
-        if layer.block == "parallel":
-            x = norm(x + attended + network(ffn, x))
-        else:
-            x = norm(x + attended)
-            x = norm(x + network(ffn, x))
-    read = norm(queries + keras_attention(layer.attentions[-1], queries, x, mask))
-    return norm(read + network(layer.networks[-1], read))
-
-
 @pytest.mark.parametrize("block", ["parallel", "sequential"])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_with_neutral_conditions_it_is_the_plain_transformer(layers, block):
+def test_with_neutral_conditions_it_is_the_plain_transformer(plain_transformer, layers, block):
     transformer = ConditionalTransformer(heads=2, feed_forward=16, layers=layers, block=block)
     queries = tf.random.stateless_normal([3, 2, 8], seed=(3, 4))
     ones, zeros = tf.ones([transformer.norms, 2, 8]), tf.zeros([transformer.norms, 2, 8])
@@ -134,7 +96,7 @@ def test_with_neutral_conditions_it_is_the_plain_transformer(layers, block):
 
 
 @pytest.mark.parametrize("block", ["parallel", "sequential"])
-def test_conditions_do_as_norms_of_their_own_would(block):
+def test_conditions_do_as_norms_of_their_own_would(plain_transformer, block):
     """A condition scales and shifts the norms' learned scales and shifts: the plain transformer with those set so."""
     transformer = ConditionalTransformer(heads=1, feed_forward=4, layers=2, block=block)
     scale, shift = (tf.random.stateless_normal([transformer.norms, 3, 8], seed=(seed, 0)) for seed in (5, 6))

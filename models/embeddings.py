@@ -1,13 +1,19 @@
 """The embedding tables, and what they give for the columns of an example."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import tensorflow as tf
+from pydantic import TypeAdapter
 
 from models.features import Features, table_name
+from models.layers.arguments import PACKAGE
 from schema.columns import ExampleColumn
 
+_COLUMNS = TypeAdapter(list[ExampleColumn])
 
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
 class Embeddings(tf.keras.layers.Layer):
     """The values of columns: an id's embedding, or a number with its indicator of being missing.
 
@@ -45,3 +51,11 @@ class Embeddings(tf.keras.layers.Layer):
     def size(self, column: ExampleColumn) -> int:
         """The size of the last axis of a column's values."""
         return self.dim if table_name(column) is not None else 2
+
+    def get_config(self) -> dict[str, Any]:
+        columns = _COLUMNS.dump_python(list(self.columns), mode="json", exclude_defaults=True)
+        return {**super().get_config(), "columns": columns, "table_sizes": dict(self.table_sizes), "dim": self.dim}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(**{**config, "columns": _COLUMNS.validate_python(config["columns"])})

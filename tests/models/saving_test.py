@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from models.bottom import BOTTOMS
+from models.embeddings import Embeddings
 from models.features import model_columns
 from models.ranker import Ranker
 from models.routing import ROUTINGS
@@ -70,6 +71,9 @@ def test_a_bottom_is_the_same_after_saving_in_a_keras_model_of_ones_own(build, d
     (encoder,) = ranker.encoders
     twin = type(encoder).from_config(json.loads(json.dumps(encoder.get_config())))
     assert twin.get_config() == encoder.get_config()
+    tables = Embeddings.from_config(json.loads(json.dumps(encoder.embeddings.get_config())))
+    assert tables.get_config() == encoder.embeddings.get_config()
+    assert (tables.columns, tables.dim) == (encoder.embeddings.columns, 4)
     inputs = {name: tf.keras.Input(value.shape[1:], dtype=value.dtype) for name, value in features.items()}
     model = tf.keras.Model(inputs, twin(inputs))
     twin.set_weights(encoder.get_weights())

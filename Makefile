@@ -40,7 +40,8 @@ lint: setup  ## Style, types, and which package may import which
 	$(BIN)/lint-imports
 
 bench: setup  ## Every benchmark, against what is expected of it
-	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@failed=0; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || failed=1; done; \
+		exit $$failed
 
 lock: setup  ## Resolve the requirements anew
 	$(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra dev --override requirements.overrides.txt \

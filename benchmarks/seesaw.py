@@ -45,20 +45,20 @@ NOISE = 0.1  # a variance of 0.01
 TRAIN, VALIDATION, TEST = 100_000, 10_000, 20_000
 TASKS = ("task 1", "task 2")
 SHAPE = Model(expert_units=(64,), tower_units=(32,))
-RECIPE = Recipe(epochs=15, learning_rate=1e-2)
+EPOCHS, LEARNING_RATE = 15, 3e-3
 
 
 def main() -> int:
     options = arguments()
     expected = expectations.load("seesaw")
-    log = RunLog(options.runs)
+    log, recipe = RunLog(options.runs), Recipe(EPOCHS, learning_rate=options.learning_rate)
     errors: dict[float, dict[str, np.ndarray]] = {}
     for correlation in options.correlations:
         runs: dict[str, list[list[float]]] = {name: [] for name in (REFERENCE, *options.routings)}
         for seed in range(1, options.seeds + 1):
             for routing in runs:
-                settings = [correlation, dataclasses.asdict(RECIPE), SHAPE.model_dump(mode="json"), INPUTS, TRAIN]
-                run = functools.partial(train, correlation, routing)
+                settings = [correlation, dataclasses.asdict(recipe), SHAPE.model_dump(mode="json"), INPUTS, TRAIN]
+                run = functools.partial(train, correlation, routing, recipe)
                 runs[routing].append(log.run(routing, seed, settings, run))
                 print(f"{correlation:<5} {routing:<14} seed {seed}  MSE {shown(runs[routing][-1])}", flush=True)
         errors[correlation] = {name: np.array(values) for name, values in runs.items()}
@@ -86,6 +86,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=expectations.load("seesaw")["runs"])
     parser.add_argument("--correlations", type=numbers, default=list(CORRELATIONS))
     parser.add_argument("--routings", type=lambda text: text.split(","), default=list(ROUTINGS))
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE, help="Adam's, at the start")
     parser.add_argument("--runs", type=Path, help="a file that keeps the runs, and gives those it has")
     parser.add_argument("--write", type=Path, help="a directory for the table, the picture and the JSON")
     options = parser.parse_args()
@@ -122,14 +123,14 @@ def generate(correlation: float, seed: int) -> Examples:
     return Examples(*(rows.part(slice(first, last)) for first, last in itertools.pairwise(cuts)))
 
 
-def train(correlation: float, routing: str, seed: int) -> list[float]:
+def train(correlation: float, routing: str, recipe: Recipe, seed: int) -> list[float]:
     """The test MSE of each task, in units of the label's variance, after the epoch that validation picks."""
     examples = generate(correlation, seed)
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(seed)
-    training = Training(CompactRanker(routing, SHAPE, len(TASKS)), examples.train, RECIPE, "squared_error", seed)
+    training = Training(CompactRanker(routing, SHAPE, len(TASKS)), examples.train, recipe, "squared_error", seed)
     best, errors = float("inf"), [float("inf")] * len(TASKS)
-    for _ in range(RECIPE.epochs):
+    for _ in range(recipe.epochs):
         training.epoch()
         validation = float(np.mean(mse(training, examples.validation)))
         if validation < best:

@@ -56,7 +56,7 @@ def test_what_a_padded_position_holds_changes_nothing_to_the_bit(garbage, age, f
     np.testing.assert_array_equal(a, b)
 
 
-def test_more_padding_changes_nothing_to_the_bit():
+def test_more_padding_changes_nothing():
     pooling, mask, ages = MaskedPooling(), tf.constant([[True, True, False]]), tf.constant([[2.0, 1.0, -1.0]])
     pooling(X, mask)
     pooling.forgetting.assign(0.7)
@@ -65,6 +65,7 @@ def test_more_padding_changes_nothing_to_the_bit():
         tf.pad(mask, [[0, 0], [0, 50]]),
         tf.pad(ages, [[0, 0], [0, 50]], constant_values=-1.0),
     ]
+    # To the bit, as two numbers have but one order in which they are added; more of them may have another.
     np.testing.assert_array_equal(pooling(X, mask, ages), pooling(*longer))
 
 

@@ -7,8 +7,8 @@ their 95 % interval over seeds; which users are in the test split is not in it. 
 
     python -m benchmarks.logs --logs simulated --seeds 1 --models ple,ple+dtrn
 
-With `--runs FILE` runs are kept, and those that the file holds aren't repeated. `--write DIRECTORY` writes the tables
-and the results as JSON.
+With `--runs FILE` runs are kept, and those that the file holds aren't repeated. `--write DIRECTORY` writes the tables,
+the pictures and the results as JSON.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from sklearn.metrics import mean_squared_error, roc_auc_score
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 import schema
-from benchmarks import expectations
+from benchmarks import expectations, picture
 from benchmarks.command import fulcrum
 from benchmarks.expectations import interval, with_interval
 from benchmarks.run_log import RunLog
@@ -117,7 +117,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deskdrop", type=Path, default=DESKDROP, help="the directory of Deskdrop's zip")
     parser.add_argument("--keep", type=Path, help="a directory for the examples, which are taken if they are there")
     parser.add_argument("--runs", type=Path, help="a file that keeps the runs, and gives those it has")
-    parser.add_argument("--write", type=Path, help="a directory for the tables and the JSON")
+    parser.add_argument("--write", type=Path, help="a directory for the tables, the pictures and the JSON")
     options = parser.parse_args()
     if unknown := set(options.logs) - {"simulated", "deskdrop"}:
         parser.error(f"--logs: expected simulated, deskdrop or both, got {', '.join(sorted(unknown))}")
@@ -250,6 +250,11 @@ def write(
         (directory / f"logs_{name}.md").write_text("\n".join(table) + "\n")
         results = {"metrics": tasks[name], "runs": {model: values.tolist() for model, values in found[name].items()}}
         (directory / f"logs_{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+        panels = {
+            metric: {model: values[:, i] for model, values in found[name].items()}
+            for i, metric in enumerate(tasks[name])
+        }
+        (directory / f"logs_{name}.svg").write_text(picture.intervals(panels))
 
 
 def shown(values: Sequence[float]) -> str:

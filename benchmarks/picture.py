@@ -32,13 +32,14 @@ def intervals(panels: Mapping[str, Mapping[str, np.ndarray]], zero: bool = False
 
 
 def _panel(left: int, height: int, title: str, rows: Mapping[str, np.ndarray], zero: bool) -> list[str]:
-    everything = np.concatenate([*rows.values(), [0.0] if zero else []])
-    low, high = float(everything.min()), float(everything.max())
+    ends = [values.mean() + sign * interval(values) for values in rows.values() for sign in (-1, 1)]
+    everything = np.concatenate([*rows.values(), ends, [0.0] if zero else []])
+    low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     margin = 0.05 * (high - low) or 1.0
     low, high = low - margin, high + margin
 
     def x(value: float) -> float:
-        return left + WIDTH * (min(max(value, low), high) - low) / (high - low)
+        return left + WIDTH * (value - low) / (high - low)
 
     parts = [_text(left, 16, title, "start")]
     for tick in _ticks(low, high):

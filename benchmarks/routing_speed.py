@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import census, census_data, expectations, peers
+from benchmarks import census, census_data, expectations, peers, picture
 from benchmarks.census import BUCKETS, RECIPE, SHAPE, shown
 from benchmarks.census_data import TASKS, Dataset
 from benchmarks.compact import CompactRanker, Training
@@ -62,6 +62,8 @@ def main() -> int:
         options.write.mkdir(parents=True, exist_ok=True)
         (options.write / "routing_speed.md").write_text("\n".join(tables))
         (options.write / "routing_speed.json").write_text(json.dumps(figures, indent=1) + "\n")
+        if speeds := figures.get("examples_per_second"):
+            (options.write / "routing_speed.svg").write_text(drawn(speeds))
     print(json.dumps(figures))
     for sentence in short:
         print(sentence, file=sys.stderr)
@@ -75,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--routings", type=lambda text: text.split(","), default=list(ROUTINGS))
     parser.add_argument("--peers-python", type=Path, help="an interpreter with the peers installed")
     parser.add_argument("--peers", type=Path, default=peers.DIRECTORY, help="the directory of the peers' script")
-    parser.add_argument("--write", type=Path, help="a directory for the tables and the JSON")
+    parser.add_argument("--write", type=Path, help="a directory for the tables, the picture and the JSON")
     options = parser.parse_args()
     for routing in options.routings:
         check_routing(routing)
@@ -194,6 +196,17 @@ def dtrn_cost(
     most = expected["dtrn_over_plain_at_most"]
     short = [] if ratio <= most else [f"DTRN's step takes {ratio:.2f} times the plain one's, expected at most {most}"]
     return lines, {"dtrn_over_plain": round(ratio, 2)}, short
+
+
+def drawn(speeds: Mapping[str, Mapping[str, float]]) -> str:
+    """Each routing's speed of training and of scoring, as SVG."""
+    return picture.intervals(
+        {
+            f"{kind}, thousands of examples/s": {name: np.array([speed[kind] / 1e3]) for name, speed in speeds.items()}
+            for kind in ("training", "scoring")
+        },
+        zero=True,
+    )
 
 
 def four_tasks(bottom: str) -> RankingSpec:

@@ -58,7 +58,7 @@ def main() -> int:
             # What decides the outcome of one of our runs; the peers have settings of their own.
             settings = [dataclasses.asdict(RECIPE), SHAPE.model_dump(mode="json"), BUCKETS] if name in ROUTINGS else []
             epochs = log.run(name, seed, settings, trainer)
-            best[name].append(max(epochs, key=lambda epoch: sum(epoch["validation"])))
+            best[name].append(best_epoch(epochs))
             print(f"{name:<20} seed {seed}  epoch {best[name][-1]['epoch']}  test {shown(best[name][-1]['test'])}")
     aucs = {name: np.array([epoch["test"] for epoch in epochs]) for name, epochs in best.items()}
     table = list(report(aucs, best, expected))
@@ -101,6 +101,11 @@ def train(dataset: Dataset, routing: str, seed: int) -> list[dict]:
         scores = {split: auc(training, getattr(dataset, split)) for split in ("validation", "test")}
         records.append({"epoch": epoch, **scores, "examples_per_second": round(training.rows_per_epoch / seconds)})
     return records
+
+
+def best_epoch(epochs: list[dict]) -> dict:
+    """The record of the epoch that validation picks: the highest sum of the tasks' AUCs."""
+    return max(epochs, key=lambda epoch: sum(epoch["validation"]))
 
 
 def auc(training: Training, rows: Rows) -> list[float]:

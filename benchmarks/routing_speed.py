@@ -140,7 +140,7 @@ def take_turns(
         for name, trainer in trainers.items():
             epochs = trainer(seed)
             speed[name].append(max(epoch["examples_per_second"] for epoch in epochs))
-            aucs[name].append(max(epochs, key=lambda epoch: sum(epoch["validation"]))["test"])
+            aucs[name].append(census.best_epoch(epochs)["test"])
         measured = "  ".join(f"{name} {rounds[-1]:,.0f}" for name, rounds in speed.items())
         print(f"round {seed}: {measured} examples/s", flush=True)
     means = {name: np.mean(rounds, axis=0).tolist() for name, rounds in aucs.items()}

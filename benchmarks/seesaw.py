@@ -175,12 +175,18 @@ def over_all(gains: Mapping[float, Mapping[str, np.ndarray]]) -> Iterator[str]:
     """A table of the mean gain over all cosines, every draw of the tasks a run of its own."""
     yield "| routing, all cosines | draws | mean gain | PLE's gain above it |"
     yield "|---|---:|---:|---:|"
-    by_name = {
-        name: np.concatenate([by[name].mean(axis=1) for by in gains.values()]) for name in next(iter(gains.values()))
-    }
-    for name, gain in by_name.items():
-        above = with_interval(by_name["ple"] - gain, 4, sign=True) if name != "ple" and "ple" in by_name else ""
+    draws = by_draw(gains)
+    for name, gain in draws.items():
+        above = with_interval(draws["ple"] - gain, 4, sign=True) if name != "ple" and "ple" in draws else ""
         yield f"| {name} | {len(gain)} | {with_interval(gain, 4, sign=True)} | {above} |"
+
+
+def by_draw(gains: Mapping[float, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """By routing, its mean gain in each draw of the tasks, those of one cosine after those of the one before."""
+    return {
+        name: np.concatenate([by_name[name].mean(axis=1) for by_name in gains.values()])
+        for name in next(iter(gains.values()))
+    }
 
 
 def unmet(gains: Mapping[float, Mapping[str, np.ndarray]], expected: Mapping[str, Any]) -> Iterator[str]:
@@ -194,10 +200,7 @@ def unmet(gains: Mapping[float, Mapping[str, np.ndarray]], expected: Mapping[str
         entry = expected["ple_gain"].get(correlation)
         if entry and gain < entry["value"] - entry["tolerance"]:
             yield f"ple at {correlation}: a gain of {gain:+.4f}, expected {entry['value']:+.4f} ± {entry['tolerance']}"
-    average = {
-        name: float(np.mean([by_name[name].mean() for by_name in gains.values()]))
-        for name in next(iter(gains.values()))
-    }
+    average = {name: float(draws.mean()) for name, draws in by_draw(gains).items()}
     for other in ("mmoe", "shared_bottom"):
         if "ple" in average and other in average and average["ple"] <= average[other]:
             yield f"ple gains {average['ple']:+.4f} on average, {other} {average[other]:+.4f}"

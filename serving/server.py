@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ from serving.rest import RestServer
 from serving.saved_model import SavedModel
 from serving.versions import Versions
 from serving.warmup import warm_up
+
+# How long a stop lets gRPC hand on what has arrived.
+HAND_ON_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,8 @@ class ModelServer:
         self._stopping.set()
         grace = self.options.grace_seconds
         log("stopping", model=self.versions.name, grace_seconds=grace)
+        # gRPC cancels a call that has arrived and that it hasn't handed on yet.
+        time.sleep(HAND_ON_SECONDS)
         stopped = self._grpc.stop(grace)
         self._rest.stop()
         stopped.wait()

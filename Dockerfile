@@ -23,11 +23,14 @@ RUN pip install --no-cache-dir uv \
 
 COPY setup.py pyproject.toml legacy_keras.pth ./
 COPY schema/ schema/
-COPY components/ components/
-COPY metrics/ metrics/
+COPY ingest/ ingest/
 COPY models/ models/
+COPY evaluation/ evaluation/
 COPY serving/ serving/
+COPY report/ report/
+COPY components/ components/
 COPY pipeline/ pipeline/
+COPY simulation/ simulation/
 RUN uv pip install --system --no-cache --no-deps .
 
 COPY --from=beam /opt/apache/beam /opt/apache/beam

@@ -16,7 +16,7 @@ class WithDataWhenEditable(Distribution):
     has_data = Distribution.has_data_files
 
 
-PACKAGES = ("schema", "components", "models", "pipeline", "serving", "metrics")
+PACKAGES = ("schema", "ingest", "models", "evaluation", "serving", "report", "components", "pipeline", "simulation")
 
 setup(
     name="fulcrum-ranking",
@@ -27,7 +27,7 @@ setup(
     packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
     package_data={
         "schema": ["specs/*.yaml"],
-        "components": ["evaluation_report/page/page.*"],
+        "report": ["page/page.*"],
         "serving": ["tensorflow_serving/*"],
     },
     distclass=WithDataWhenEditable,
@@ -80,5 +80,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["fulcrum=pipeline.cli:main"]},
+    entry_points={"console_scripts": ["fulcrum=pipeline.cli.main:main"]},
 )

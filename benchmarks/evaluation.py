@@ -75,9 +75,9 @@ def _examples(folder: Path) -> Path:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from components.interaction_example_gen.files import match_files
-    from components.interaction_example_gen.ingest import ingest
-    from pipeline.simulation import simulate
+    from ingest.graph import ingest
+    from ingest.sources import match_files
+    from simulation.logs import simulate
 
     spec, logs = _spec(), folder / "many-logs"
     simulate(logs, users=USERS, impressions=round(LARGE / spec.split.test), seed=3)
@@ -158,7 +158,7 @@ def _tfma(inputs: dict[str, Any], out: Path) -> tuple[Any, dict[str, str]]:
     from tfx.components.evaluator.executor import Executor
     from tfx.types import standard_artifacts
 
-    from components.seesaw_evaluator.eval_config import eval_config
+    from evaluation.eval_config import eval_config
     from schema.columns import USER_ID, label_name, space_name
     from schema.example_schema import example_schema
 

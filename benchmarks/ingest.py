@@ -52,7 +52,7 @@ def main() -> int:
 
 def _logs(folder: Path) -> list[Path]:
     """The simulated logs of 100k and 1M impressions, and the latter with one user of 200,000 events added."""
-    from pipeline.simulation import simulate
+    from simulation.logs import simulate
 
     small, large, heavy = (folder / name for name in ("small", "large", "heavy"))
     for logs, size in ((small, SMALL), (large, LARGE)):
@@ -109,9 +109,9 @@ def _measured(who: str, logs: Path, out: Path) -> dict[str, float]:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        from components.interaction_example_gen.executor import read_summary
-        from components.interaction_example_gen.files import match_files
-        from components.interaction_example_gen.ingest import ingest
+        from ingest.findings import read_summary
+        from ingest.graph import ingest
+        from ingest.sources import match_files
         from schema.loading import load_spec
 
         spec = load_spec(SPEC)

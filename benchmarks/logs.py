@@ -35,11 +35,12 @@ from benchmarks import expectations, picture
 from benchmarks.command import fulcrum
 from benchmarks.expectations import interval, with_interval
 from benchmarks.run_log import RunLog
-from models import reading, signatures
 from models.bottom import BOTTOMS
-from models.progress import ProgressStore
+from models.export import signatures
 from models.routing import check_routing
 from models.trainer import build_ranker, read_training_data, train_epochs
+from models.training import reading
+from models.training.progress import ProgressStore
 from schema.columns import label_name, space_name
 from schema.loading import load_spec
 from schema.spec import RankingSpec

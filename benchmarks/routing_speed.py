@@ -32,8 +32,8 @@ from benchmarks.census import BUCKETS, RECIPE, SHAPE, shown
 from benchmarks.census_data import TASKS, Dataset
 from benchmarks.compact import CompactRanker, Training
 from benchmarks.training import SPEC, compiled_step, vocabularies, write_examples
-from models import reading
 from models.routing import ROUTINGS, check_routing
+from models.training import reading
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 

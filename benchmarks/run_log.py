@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models.progress import fingerprint
+from models.training.progress import fingerprint
 
 
 class RunLog:

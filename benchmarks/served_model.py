@@ -20,11 +20,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import schema
 from benchmarks.command import FULCRUM, fulcrum
-from models.features import model_columns
-from pipeline.summary import load_summary
+from report.summary import load_summary
+from schema.columns import model_columns
 from schema.spec import RankingSpec
 from serving.client import Client, Target, connect
-from serving.warmup import WARMUP_FILE
+from serving.local_server.warmup import WARMUP_FILE
 
 NAME = "ranker"
 SPEC = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"

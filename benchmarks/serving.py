@@ -27,8 +27,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.served_model import SPEC, Server, full_examples, serve, stage, train
-from pipeline.load_test import recorded_requests
-from pipeline.ranking_request import exponents
+from ingest.rank_request import exponents
+from pipeline.cli.load_test import recorded_requests
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 from serving.client import Client

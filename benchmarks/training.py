@@ -23,11 +23,11 @@ import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 import schema
-from models import reading
-from models.features import RAGGED_VALUES, model_columns, table_name, table_sizes
-from models.optimizer import LazyAdam, training_function
+from models.features import RAGGED_VALUES, table_name, table_sizes
 from models.ranker import Compiled, Ranker
-from schema.columns import label_name, space_name
+from models.training import reading
+from models.training.optimizer import LazyAdam, training_function
+from schema.columns import label_name, model_columns, space_name
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 

@@ -1,1 +1,1 @@
-"""TFX components that TFX lacks, a folder each."""
+"""TFX components that TFX lacks: TFX's face of ingest, evaluation, report and serving."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from models.encoder import FeatureEncoder
-from models.task_encoder import TaskEncoder
+from models.bottoms.dtrn import TaskEncoder
+from models.bottoms.plain import FeatureEncoder
 from schema.spec import RankingSpec
 
 # `build(spec, table_sizes, tasks, name)` gives an encoder for so many tasks: `FeatureEncoder` or one of its kind.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from schema.columns import ITEM_ID, USER_ID, ExampleColumn, example_columns, label_name, space_name
+from schema.columns import ExampleColumn, label_name, model_columns, space_name
 from schema.spec import RankingSpec
 
 # What padded positions hold: no id and no age is negative.
@@ -15,16 +15,6 @@ RAGGED_VALUES = "$ragged_values"
 MIN_WIDTH = 4
 
 Features = Mapping[str, tf.Tensor]
-
-
-def model_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
-    """The example columns that the ranker reads: no targets, no timestamp, no ids that the spec doesn't embed."""
-    unread = {USER_ID, ITEM_ID} - set(spec.model.embed_ids)
-    return tuple(
-        column
-        for column in example_columns(spec)
-        if column.side != "target" and column.role != "timestamp" and column.vocabulary not in unread
-    )
 
 
 def table_name(column: ExampleColumn) -> str | None:

@@ -7,8 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models.features import model_columns
-from schema.columns import ExampleColumn, label_name, space_name
+from schema.columns import ExampleColumn, label_name, model_columns, space_name
 from schema.spec import Feature, RankingSpec
 
 DAY_S = 86_400.0

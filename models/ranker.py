@@ -34,7 +34,7 @@ class Ranker(tfrs.models.Model):
       spec: the ranking spec.
       table_sizes: rows of each embedding table (`models.features.table_sizes`).
       output_bias: the logit that each task starts from, in the order of the tasks; zeros if not given.
-      compiled: what XLA compiles when training (see `models.optimizer.what_to_compile`).
+      compiled: what XLA compiles when training (see `models.training.optimizer.what_to_compile`).
       sparse_tables: whether a step updates only the rows of the embedding tables that its batch has read.
 
     Raises:
@@ -200,7 +200,7 @@ class Ranker(tfrs.models.Model):
         self(placeholders(self.spec))
 
     def get_compile_config(self) -> None:
-        """Nothing: the spec says how the ranker is trained (`models.optimizer.compile_for_training`)."""
+        """Nothing: the spec says how the ranker is trained (`models.training.optimizer.compile_for_training`)."""
 
     def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}

@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import reading, signatures
-from models.diagnostics import MeanWeights, diagnose, scalars
 from models.distribution import MULTI_WORKER, DistributionError, check_batch_size, from_chief, is_chief, one_machine
-from models.features import model_columns, table_sizes
-from models.optimizer import by_rows, compile_for_training, evaluation_function, training_function, what_to_compile
+from models.export import signatures
+from models.features import table_sizes
 from models.precision import has_bfloat16
-from models.progress import Progress, ProgressStore, fingerprint
 from models.ranker import Ranker
-from models.reading import LabelSummary, TrainingDataError
 from models.routing import check_routing
-from models.warm_start import warm_start
-from models.worker import lead
+from models.training import reading
+from models.training.diagnostics import MeanWeights, diagnose, scalars
+from models.training.optimizer import (
+    by_rows,
+    compile_for_training,
+    evaluation_function,
+    training_function,
+    what_to_compile,
+)
+from models.training.progress import Progress, ProgressStore, fingerprint
+from models.training.reading import LabelSummary, TrainingDataError
+from models.training.warm_start import warm_start
+from models.training.worker import lead
+from schema.columns import model_columns
 from schema.modelling import Training
 from schema.spec import RankingSpec
 
@@ -45,13 +53,13 @@ def run_fn(fn_args: "FnArgs") -> None:
 
     `custom_config` has `spec`, the ranking spec as JSON, and optionally `checkpoint_dir`: a directory that stays the
     same when a run is repeated, where a killed training leaves its state. The result is the same as without the kill.
-    With `base_model`, a SavedModel, training starts from its weights (`models.warm_start`). `hyperparameters` are a
-    Tuner's choice (`models.tuner`) for what the spec tunes.
+    With `base_model`, a SavedModel, training starts from its weights (`models.training.warm_start`).
+    `hyperparameters` are a Tuner's choice (`models.tuner`) for what the spec tunes.
 
-    Where the spec's training is distributed over several workers, this is the chief's (`models.worker`).
+    Where the spec's training is distributed over several workers, this is the chief's (`models.training.worker`).
 
     Writes the SavedModel to `serving_model_dir`, and to `model_run_dir` TensorBoard logs, `history.json` and
-    `diagnostics.json` (`models.diagnostics`).
+    `diagnostics.json` (`models.training.diagnostics`).
 
     Raises:
       TrainingDataError: an empty split, or a task whose train labels are all the same.
@@ -189,7 +197,7 @@ def train_epochs(
     """Trains until the epochs are over or the mean eval loss of the tasks stops falling; goes on from what `store` has.
 
     Args:
-      train, evaluation: serialised examples (`models.reading.serialized_examples`).
+      train, evaluation: serialised examples (`models.training.reading.serialized_examples`).
       examples: the number of train examples.
       log_dir: where TensorBoard's logs go; earlier epochs of a resumed training are written there again.
     """

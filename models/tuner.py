@@ -13,9 +13,9 @@ from keras_tuner.engine import base_tuner, oracle, trial
 from keras_tuner.errors import FailedTrialError, FatalError
 
 from models.distribution import check_batch_size, one_machine
-from models.progress import ProgressStore, fingerprint
 from models.routing import check_routings
 from models.trainer import DivergedError, TrainingData, build_ranker, read_training_data, train_epochs
+from models.training.progress import ProgressStore, fingerprint
 from schema.spec import RankingSpec
 from schema.tuning import Tuning, hyperparameter
 

@@ -1,1 +1,1 @@
-"""The pipeline: its DAG, its runners, the command, and the logs to try it on."""
+"""The pipeline: its DAG, its runners, and the command."""

@@ -4,7 +4,7 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 
-from components.seesaw_evaluator.comparability import Contract, model_contract, not_compared
+from evaluation.comparability import Contract, model_contract, not_compared, serving_path
 
 
 class LatestComparableModelStrategy(resolver.ResolverStrategy):
@@ -18,7 +18,7 @@ class LatestComparableModelStrategy(resolver.ResolverStrategy):
         self, store, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]] | None:
         candidate = input_dict["candidate"][0]
-        ours = model_contract(candidate)
+        ours = model_contract(serving_path(candidate.uri))
         comparable = [model for model in input_dict["model"] if model.id != candidate.id and _fits(ours, model)]
         blessed = LatestBlessedModelStrategy().resolve_artifacts(
             store, {"model": comparable, "model_blessing": list(input_dict["model_blessing"])}
@@ -27,4 +27,6 @@ class LatestComparableModelStrategy(resolver.ResolverStrategy):
 
 
 def _fits(candidate: Contract | None, model: types.Artifact) -> bool:
-    return candidate is not None and len(not_compared(candidate, model_contract(model))) < len(candidate.tasks)
+    if candidate is None:
+        return False
+    return len(not_compared(candidate, model_contract(serving_path(model.uri)))) < len(candidate.tasks)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.beam_runners import IN_MEMORY
+from pipeline.runners.beam import IN_MEMORY
 from schema.spec import RankingSpec
 
 if TYPE_CHECKING:

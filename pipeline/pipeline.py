@@ -6,17 +6,17 @@ from tfx import types
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import transform_pb2
 
-from components.anomaly_gate.component import AnomalyGate
-from components.anomaly_gate.drift import DriftGate
-from components.distribution_validator.component import DistributionValidator
+from components.anomaly_check import AnomalyCheck
+from components.distribution_validator import DistributionValidator
+from components.drift_check import DriftCheck
 from components.evaluation_report.component import EvaluationReport
 from components.interaction_example_gen.component import InteractionExampleGen
 from components.preflight.component import Preflight
-from components.pusher.component import Pusher
-from components.schema_source.component import SchemaSource
+from components.pusher import Pusher
+from components.schema_source import SchemaSource
 from components.seesaw_evaluator.component import SeesawEvaluator
 from components.serving_validator.component import ServingValidator
-from components.trainer.component import Trainer
+from components.trainer import Trainer
 from components.transform.component import Transform
 from models.routing import ROUTINGS
 from pipeline.baseline import LatestComparableModelStrategy
@@ -45,7 +45,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     example_validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_source.outputs["schema"]
     )
-    anomaly_gate = AnomalyGate(anomalies=example_validator.outputs["anomalies"])
+    anomaly_gate = AnomalyCheck(anomalies=example_validator.outputs["anomalies"])
     drift = _drift_nodes(spec, spec.drift, statistics_gen) if spec.drift else []
     transform = Transform(
         examples=example_gen.outputs["examples"],
@@ -191,7 +191,7 @@ def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: tfx.components
         config=drift_config(spec, drift),
         include_split_pairs=SPLIT_PAIRS,
     )
-    return [validator, DriftGate(anomalies=validator.outputs["anomalies"], action=drift.action)]
+    return [validator, DriftCheck(anomalies=validator.outputs["anomalies"], action=drift.action)]
 
 
 def _for_training(spec: RankingSpec) -> RankingSpec:

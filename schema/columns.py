@@ -77,6 +77,16 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
     return tuple(columns)
 
 
+def model_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
+    """Returns the columns that the ranker reads: no targets, no timestamp, no ids that the spec doesn't embed."""
+    unread = {USER_ID, ITEM_ID} - set(spec.model.embed_ids)
+    return tuple(
+        column
+        for column in example_columns(spec)
+        if column.side != "target" and column.role != "timestamp" and column.vocabulary not in unread
+    )
+
+
 def _feature_column(feature: Feature) -> ExampleColumn:
     return ExampleColumn(
         feature.name,

@@ -1,1 +1,1 @@
-"""A local stand-in for TensorFlow Serving, and the configuration of TensorFlow Serving itself."""
+"""Clients of a model server, the model itself, a local server, and TensorFlow Serving's configuration."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 import urllib3
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.messages import fill_proto
+from serving.model.messages import fill_proto
 
 TIMEOUT_SECONDS = 10.0
 _PORTS = {"grpc": 8500, "http": 8501}

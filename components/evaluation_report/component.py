@@ -3,17 +3,10 @@
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
-from tfx.types.artifact import Artifact
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.artifacts import Quarantine, Report
 from components.evaluation_report.executor import Executor
-from components.interaction_example_gen.component import Quarantine
-
-
-class Report(Artifact):
-    """A folder with `index.html`: one self-contained page."""
-
-    TYPE_NAME = "fulcrum.EvaluationReport"
 
 
 class EvaluationReportSpec(ComponentSpec):

@@ -9,10 +9,10 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.evaluation_report import INDEX
-from components.evaluation_report.lineage import Lineage, NoRunError, read_lineage
-from components.evaluation_report.material import Artifact, read_material
-from components.evaluation_report.report import report
+from report import INDEX
+from report.lineage import Lineage, NoRunError, read_lineage
+from report.material import Artifact, read_material
+from report.report import report
 
 
 class Executor(base_executor.BaseExecutor):

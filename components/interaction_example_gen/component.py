@@ -5,19 +5,13 @@ from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import standard_artifacts
-from tfx.types.artifact import Artifact
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.artifacts import Quarantine
 from components.interaction_example_gen.executor import Executor
-from components.interaction_example_gen.files import fingerprint as fingerprint_of
-from components.interaction_example_gen.window import window_fingerprint
+from ingest.sources import fingerprint as fingerprint_of
+from ingest.windows.window import window_fingerprint
 from schema.spec import RankingSpec
-
-
-class Quarantine(Artifact):
-    """The rows that ingest left out, `rejected-…jsonl` (file, row, reason, text), and its counts, `summary.json`."""
-
-    TYPE_NAME = "fulcrum.Quarantine"
 
 
 class InteractionExampleGenSpec(ComponentSpec):

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from apache_beam.io.filesystems import FileSystems
 from tfx import types
 from tfx.components.util import examples_utils
@@ -11,13 +10,14 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.files import SourceFile, match_files, shard_count
-from components.interaction_example_gen.ingest import SCRATCH, SUMMARY, ingest
-from components.interaction_example_gen.rolling import Rolling, plan
-from components.interaction_example_gen.snapshots import publish, scratch_of
-from components.interaction_example_gen.time_split import SPLITS
-from components.interaction_example_gen.window import Window
+from ingest.errors import IngestError
+from ingest.findings import SUMMARY, read_summary
+from ingest.graph import SCRATCH, ingest
+from ingest.sources import SourceFile, match_files, shard_count
+from ingest.time_split import SPLITS
+from ingest.windows.rolling import Rolling, plan
+from ingest.windows.snapshots import publish, scratch_of
+from ingest.windows.window import Window
 from schema.spec import RankingSpec
 
 
@@ -82,12 +82,6 @@ class Executor(BaseBeamExecutor):
         quarantine.set_int_custom_property("rows_quarantined", sum(told["sources"]["log"]["quarantined"].values()))
         for split, counts in told["splits"].items():
             quarantine.set_int_custom_property(f"{split}_examples", counts["examples"])
-
-
-def read_summary(quarantine: str) -> dict[str, Any]:
-    """What a run of ingest counted, from the folder of its `quarantine` artifact; see `findings.summary`."""
-    with FileSystems.open(FileSystems.join(quarantine, SUMMARY)) as stream:
-        return orjson.loads(stream.read())
 
 
 def _shards(files: tuple[SourceFile, ...], rolling: Rolling | None) -> int:

@@ -10,11 +10,11 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.files import match_files
-from components.interaction_example_gen.window import Window, check_days, daily_logs
 from components.preflight.given_models import fetch
 from components.preflight.uris import check_readable_by_beam, check_usable_by_tensorflow
+from ingest.errors import IngestError
+from ingest.sources import match_files
+from ingest.windows.window import Window, check_days, daily_logs
 from schema.spec import RankingSpec
 
 

@@ -6,12 +6,11 @@ from tfx import types
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils, path_utils
 
+from components.artifacts import NO_MODEL
 from components.preflight.uris import check_usable_by_tensorflow
-from schema.saved_spec import SPEC_FILE
+from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
 
-# A component's output is one artifact always; this custom property says that the artifact holds no model.
-NO_MODEL = "no_model"
 _VERSION = re.compile(r"\d+/?")
 
 

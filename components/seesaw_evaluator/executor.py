@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import apache_beam as beam
-import tensorflow as tf
 from absl import logging
 from tfx import types
 from tfx.components.evaluator import constants
@@ -13,25 +11,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.seesaw_evaluator import result, tfma_output
-from components.seesaw_evaluator.comparability import contract, model_contract, not_compared, serving_path
-from components.seesaw_evaluator.conclusion import Subject, conclusion
-from components.seesaw_evaluator.eval_config import eval_config
-from components.seesaw_evaluator.evaluate import evaluate
-from components.seesaw_evaluator.plan import PlannedModel, make_plan
-from components.seesaw_evaluator.result import BASELINE, CANDIDATE, REFERENCE, ModelName
+from evaluation.comparability import serving_path
+from evaluation.evaluate import EvaluationError, Model, evaluate_models
+from evaluation.result import BASELINE, CANDIDATE, REFERENCE, Evaluation, ModelName
 from schema.spec import RankingSpec
 
-# Compressed bytes of examples whose scored rows are held together.
-_BUCKET_BYTES = 16 << 20
-_MIN_BUCKETS = 8
-
-
 _INPUTS: dict[ModelName, str] = {CANDIDATE: "model", BASELINE: "baseline_model", REFERENCE: "reference_model"}
-
-
-class EvaluationError(ValueError):
-    """There is nothing to evaluate."""
 
 
 class Executor(BaseBeamExecutor):
@@ -52,36 +37,21 @@ class Executor(BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         spec = RankingSpec.from_json(exec_properties["spec"])
         split = exec_properties["split"]
-        subjects = [
-            _subject(spec, name, artifact_utils.get_single_instance(input_dict[key]))
+        models = [
+            Model(name, serving_path(model.uri), model.uri)
             for name, key in _INPUTS.items()
             if input_dict.get(key)
+            for model in [artifact_utils.get_single_instance(input_dict[key])]
         ]
-        scored = [one for one in subjects if one.planned.tasks]
-        plan = make_plan(spec, tuple(one.planned for one in scored))
-        files = _files(input_dict["examples"], split)
-        uri = artifact_utils.get_single_uri(output_dict["evaluation"])
-        with self._make_beam_pipeline() as pipeline:
-            outcomes = evaluate(pipeline, files, plan, _buckets(files))
-            whole = outcomes | "AllSlices" >> beam.combiners.ToList()
-            evaluation = whole | "Conclude" >> beam.Map(conclusion, spec, plan, subjects, split)
-            _ = evaluation | "Write" >> beam.Map(result.write, uri)
-            tfma_output.write(
-                outcomes,
-                evaluation,
-                plan,
-                eval_config(spec, [one.name for one in plan.models]),
-                uri,
-                artifact_utils.get_split_uris(input_dict["examples"], split)[0],
-            )
-        _bless(result.read(uri), input_dict, output_dict, exec_properties)
-
-
-def _subject(spec: RankingSpec, name: ModelName, model: types.Artifact) -> Subject:
-    own = contract(spec)
-    missing = {} if name == CANDIDATE else not_compared(own, model_contract(model))
-    tasks = frozenset(task.name for task in spec.tasks) - missing.keys()
-    return Subject(PlannedModel(name, serving_path(model), tasks), model.uri, missing)
+        evaluation = evaluate_models(
+            _files(input_dict["examples"], split),
+            models,
+            spec,
+            split,
+            make_pipeline=self._make_beam_pipeline,
+            output=artifact_utils.get_single_uri(output_dict["evaluation"]),
+        )
+        _bless(evaluation, input_dict, output_dict, exec_properties)
 
 
 def _files(examples: Sequence[types.Artifact], split: str) -> list[str]:
@@ -92,13 +62,8 @@ def _files(examples: Sequence[types.Artifact], split: str) -> list[str]:
     return files
 
 
-def _buckets(files: Sequence[str]) -> int:
-    size = sum(tf.io.gfile.stat(file).length for file in files)
-    return max(_MIN_BUCKETS, size // _BUCKET_BYTES)
-
-
 def _bless(
-    evaluation: result.Evaluation,
+    evaluation: Evaluation,
     input_dict: dict[str, list[types.Artifact]],
     output_dict: dict[str, list[types.Artifact]],
     exec_properties: dict[str, Any],

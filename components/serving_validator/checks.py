@@ -6,7 +6,7 @@ import numpy as np
 
 from components.serving_validator.requests import EXPONENTS, request_columns
 from schema.spec import RankingSpec
-from serving.saved_model import Signature
+from serving.model.saved_model import Signature
 
 SERVING_DEFAULT, PREDICT, RANK = "serving_default", "predict", "rank"
 EXAMPLES = "examples"

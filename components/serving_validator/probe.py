@@ -24,10 +24,10 @@ from components.serving_validator.replay import Requests, replay
 from components.serving_validator.requests import Inputs, combine, write_record
 from components.serving_validator.stock_ops import foreign_ops, serving_graph
 from schema.spec import RankingSpec
-from serving.errors import ServingError
-from serving.messages import fill_proto
-from serving.predict import Limits, find_signature, predict
-from serving.saved_model import SavedModel, tensorflow_reason
+from serving.model.errors import ServingError
+from serving.model.messages import fill_proto
+from serving.model.predict import Limits, find_signature, predict
+from serving.model.saved_model import SavedModel, tensorflow_reason
 
 JOB, RECORDS, STAGE, REPORT, WARMUP = "job.json", "examples.tfrecord", "stage", "report.json", "warmup.tfrecord"
 # More of them would say the same again.

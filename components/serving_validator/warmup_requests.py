@@ -9,7 +9,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from components.serving_validator.checks import PREDICT, RANK, SERVING_DEFAULT
 from components.serving_validator.replay import Requests
 from components.serving_validator.requests import Inputs
-from serving.messages import fill_proto
+from serving.model.messages import fill_proto
 
 # Of each kind and size: histories of several lengths, and a quick start. TensorFlow Serving takes 1,000 in all.
 _REPEATS = 4

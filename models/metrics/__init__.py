@@ -1,1 +1,1 @@
-"""Metrics of multi-task ranking for TFMA, where it has none: name the module in a `MetricConfig`."""
+"""Where EvalConfigs of earlier versions look for the metrics of `evaluation.tfma`."""

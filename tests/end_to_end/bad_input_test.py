@@ -9,8 +9,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.report import rebuild
+from pipeline.cli.main import app
+from report.runs import rebuild
 
 SPEC = {
     "name": "tiny",

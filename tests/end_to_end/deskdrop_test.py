@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from whole_runs import DESKDROP, Run
 
-from pipeline.summary import load_summary
+from report.summary import load_summary
 
 TASKS = {"like": "LIKE", "bookmark": "BOOKMARK", "comment": "COMMENT CREATED", "follow": "FOLLOW"}
 BEHAVIOURS = {

@@ -9,12 +9,12 @@ from evaluations import metrics
 from kubeflow_local import run_compiled
 from whole_runs import WINDOW, Run, fulcrum, rows_by_day
 
-from components.interaction_example_gen.executor import read_summary
-from components.interaction_example_gen.rolling import plan
-from components.interaction_example_gen.window import Window
-from pipeline.compilation import prepare
-from pipeline.kubeflow_runner import compile_pipeline
-from pipeline.summary import load_summary
+from ingest.findings import read_summary
+from ingest.windows.rolling import plan
+from ingest.windows.window import Window
+from pipeline.cli.compile_arguments import prepare
+from pipeline.runners.kubeflow import compile_pipeline
+from report.summary import load_summary
 from schema.loading import load_spec
 
 IMAGE = "registry.example.com/fulcrum:1.0"

@@ -12,14 +12,14 @@ from nbclient import NotebookClient
 from typer.testing import CliRunner
 from whole_runs import PROJECT, Run
 
-from components.evaluation_report.elements import Table
-from components.evaluation_report.sections import lineage
-from components.evaluation_report.sections.tasks import MODEL_LABELS
-from pipeline import report as reports
-from pipeline.cli import app
-from pipeline.comparison import ComparisonError, compare
-from pipeline.comparison_page import findings, page
-from pipeline.summary import load_summary
+from pipeline.cli.main import app
+from report import runs as reports
+from report.comparison import ComparisonError, compare
+from report.comparison_page import findings, page
+from report.elements import Table
+from report.sections import lineage
+from report.sections.tasks import MODEL_LABELS
+from report.summary import load_summary
 
 TASKS = ["view_through", "completion", "like", "share", "comment"]
 NOTEBOOK = PROJECT / "notebooks" / "inspect_slices.ipynb"

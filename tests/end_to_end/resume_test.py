@@ -12,7 +12,7 @@ import tensorflow as tf
 from evaluations import metrics
 from whole_runs import WINDOW, Run, fulcrum, start_fulcrum
 
-from pipeline.summary import load_summary
+from report.summary import load_summary
 
 
 def start_and_kill(*command: object, printed: Path, when: Callable[[], bool]) -> None:

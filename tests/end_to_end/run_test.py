@@ -12,10 +12,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from whole_runs import WINDOW, Run, fulcrum, rows_by_day, write_spec
 
-from models import reading, signatures
+from models.export import signatures
 from models.ranker import Ranker
 from models.trainer import build_ranker
-from pipeline.summary import load_summary
+from models.training import reading
+from report.summary import load_summary
 from schema.loading import load_spec
 
 STAGE = re.compile(r"^ *\d+/\d+ +(\w+) +[\d.]+ s( +cached)?$", re.MULTILINE)
@@ -34,8 +35,8 @@ def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
         "StatisticsGen",
         "DistributionValidator",
         "ExampleValidator",
-        "AnomalyGate",
-        "DriftGate",
+        "AnomalyCheck",
+        "DriftCheck",
         "Transform",
         "Trainer",
         "BaselineResolver",

@@ -10,16 +10,15 @@ import pytest
 import tensorflow as tf
 from whole_runs import Run
 
-from components.interaction_example_gen.rows import events_of
-from models.features import model_columns
-from pipeline.ranking_request import RequestLogs
-from pipeline.summary import load_summary
-from schema.columns import MISSING
+from ingest.rank_request import RequestLogs
+from ingest.rows import events_of
+from report.summary import load_summary
+from schema.columns import MISSING, model_columns
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 from serving.client import Target, connect, predict, rank
-from serving.predict import Limits
-from serving.server import ModelServer, ServerOptions
+from serving.local_server.server import ModelServer, ServerOptions
+from serving.model.predict import Limits
 
 IMPRESSIONS = 1_000
 TOLERANCE = 1e-5

@@ -13,7 +13,7 @@ from whole_runs import Run
 
 from pipeline.config import RunConfig
 from pipeline.pipeline import create_pipeline
-from pipeline.summary import load_summary
+from report.summary import load_summary
 from schema.loading import load_spec
 
 WORKERS = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]

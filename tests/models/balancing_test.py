@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from models.balancing import Uncertainty, projected, projection_coefficients
-from models.optimizer import training_function
+from models.training.optimizer import training_function
 
 STEP = tf.constant(3, tf.int64)
 

@@ -13,13 +13,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.public import tfxio
 
-from models import reading
-from models.features import model_columns, table_sizes
+from models.features import table_sizes
 from models.layers import ConditionalTransformer, MaskedAttention
-from models.optimizer import LazyAdam
 from models.preprocessing import preprocessing_fn
 from models.ranker import Ranker
-from schema.columns import MISSING, example_columns
+from models.training import reading
+from models.training.optimizer import LazyAdam
+from schema.columns import MISSING, example_columns, model_columns
 from schema.example_schema import example_schema
 from schema.spec import RankingSpec
 

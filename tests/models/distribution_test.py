@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models import reading
 from models.distribution import DistributionError, check_batch_size, one_machine
 from models.trainer import run_fn
-from models.worker import check_role
+from models.training import reading
+from models.training.worker import check_role
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
-FOLLOW = "from models.worker import follow; follow()"
+FOLLOW = "from models.training.worker import follow; follow()"
 
 
 def lean(spec, **training):

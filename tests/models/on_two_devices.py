@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import reading
 from models.distribution import one_machine
-from models.optimizer import WORTH_COMPILING_STEPS, training_function
 from models.trainer import build_ranker, run_fn
+from models.training import reading
+from models.training.optimizer import WORTH_COMPILING_STEPS, training_function
 from schema.spec import RankingSpec
 
 tf.config.set_logical_device_configuration(

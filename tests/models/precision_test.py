@@ -9,10 +9,10 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.serving_validator.stock_ops import serving_graph
 from models.bottom import BOTTOMS
 from models.layers import ConditionalLayerNorm, Gate, GatedExtraction, MaskedAttention, ProgressiveExtraction
-from models.optimizer import training_function
 from models.precision import computing_in, has_bfloat16
 from models.routing import ROUTINGS
 from models.trainer import run_fn
+from models.training.optimizer import training_function
 
 BFLOAT16 = "mixed_bfloat16"
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.features import dense, model_columns, table_name, table_sizes, transformed_feature_spec
-from schema.columns import example_columns
+from models.features import dense, table_name, table_sizes, transformed_feature_spec
+from schema.columns import example_columns, model_columns
 from schema.spec import RankingSpec
 
 NAN = float("nan")

@@ -3,9 +3,10 @@ import pytest
 import tensorflow as tf
 
 from models.bottom import BOTTOMS
-from models.features import model_columns, table_name
-from models.optimizer import evaluation_function, training_function
+from models.features import table_name
 from models.routing import ROUTINGS
+from models.training.optimizer import evaluation_function, training_function
+from schema.columns import model_columns
 
 
 def rows(batch, index) -> dict[str, tf.Tensor]:

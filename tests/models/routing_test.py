@@ -11,8 +11,8 @@ from models.layers import (
     StemExtraction,
     TaskFusion,
 )
-from models.optimizer import training_function
 from models.routing import ROUTINGS, Routing, check_routing
+from models.training.optimizer import training_function
 from schema.spec import Model
 
 

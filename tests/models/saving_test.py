@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from models.bottom import BOTTOMS
 from models.embeddings import Embeddings
-from models.features import model_columns
 from models.ranker import Ranker
 from models.routing import ROUTINGS
+from schema.columns import model_columns
 
 
 def assert_equal(outputs, expected) -> None:
@@ -50,7 +50,7 @@ def test_a_ranker_is_the_same_after_saving_in_every_form(build, disturb, batch, 
     assert isinstance(loaded, Ranker)
     assert_equal(loaded(features), expected)
 
-    # Tracks the variables alone, as what is served does (`models.signatures`).
+    # Tracks the variables alone, as what is served does (`models.export.signatures`).
     module = tf.Module()
     module.weights = ranker.variables
     inputs = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype, name) for name, value in features.items()}

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models.reading import TrainingDataError
 from models.trainer import run_fn
+from models.training.reading import TrainingDataError
 
 PROGRAM = """
 import json, sys, types

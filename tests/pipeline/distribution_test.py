@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.preparation import UsageError, prepare
+from pipeline.cli.main import app
+from pipeline.cli.run_arguments import UsageError, prepare
 
 SPEC = Path(__file__).parents[2] / "schema" / "specs" / "shortvideo.yaml"
 CLUSTER = {"worker": ["localhost:1", "localhost:2"]}

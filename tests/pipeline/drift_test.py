@@ -11,8 +11,8 @@ from tensorflow_data_validation.statistics.stats_options import StatsOptions
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
-from components.anomaly_gate.drift import DriftError, DriftGate
-from components.distribution_validator.component import Executor
+from components.distribution_validator import Executor
+from components.drift_check import DriftCheck, DriftError
 from pipeline.drift import SPLIT_PAIRS, drift_config
 from schema.loading import SpecError, load_spec
 from schema.spec import RankingSpec
@@ -61,7 +61,7 @@ def _validated(statistics, folder: Path, as_text: bool = False, **limits: float)
 def test_drift_above_a_limit_stops_the_run_and_names_each_column(statistics, tmp_path):
     found = _validated(statistics, tmp_path, country=0.05, activity=0.05, tab=0.01)
     with pytest.raises(DriftError) as error:
-        DriftGate.test_call(anomalies=found, action="stop")
+        DriftCheck.test_call(anomalies=found, action="stop")
     assert "test against train: country: The Linfty distance" in str(error.value)
     assert "test against train: activity: The approximate Jensen-Shannon divergence" in str(error.value)
     assert "tab" not in str(error.value)
@@ -70,17 +70,17 @@ def test_drift_above_a_limit_stops_the_run_and_names_each_column(statistics, tmp
 def test_in_a_container_of_kubeflow_the_limits_come_as_text(statistics, tmp_path):
     found = _validated(statistics, tmp_path, as_text=True, country=0.05)
     with pytest.raises(DriftError, match="country: The Linfty distance"):
-        DriftGate.test_call(anomalies=found, action="stop")
+        DriftCheck.test_call(anomalies=found, action="stop")
 
 
 def test_drift_warns_where_the_spec_says_so(statistics, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "fulcrum.progress"):
-        DriftGate.test_call(anomalies=_validated(statistics, tmp_path, country=0.05), action="warn")
+        DriftCheck.test_call(anomalies=_validated(statistics, tmp_path, country=0.05), action="warn")
     assert "country: The Linfty distance" in caplog.text
 
 
 def test_what_stays_within_its_limits_passes(statistics, tmp_path):
-    DriftGate.test_call(anomalies=_validated(statistics, tmp_path, country=0.2, tab=0.01), action="stop")
+    DriftCheck.test_call(anomalies=_validated(statistics, tmp_path, country=0.2, tab=0.01), action="stop")
 
 
 def test_a_limit_is_of_a_feature_or_a_label(tmp_path):

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from tfx.utils import json_utils
 
-from pipeline.compilation import prepare as prepare_compilation
+from pipeline.cli.compile_arguments import prepare as prepare_compilation
+from pipeline.cli.run_arguments import UsageError, prepare
 from pipeline.config import RunConfig
-from pipeline.kubeflow_runner import compile_pipeline
 from pipeline.pipeline import create_pipeline
-from pipeline.preparation import UsageError, prepare
+from pipeline.runners.kubeflow import compile_pipeline
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 from schema.tuning import Tuning

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.run_arguments import UsageError, prepare
 from pipeline.pipeline import create_pipeline
-from pipeline.preparation import UsageError, prepare
 
 SHORTVIDEO = Path(__file__).resolve().parents[2] / "schema" / "specs" / "shortvideo.yaml"
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from serving.client import ClientError, Target, connect, predict, rank
 from serving.load import drive
-from serving.predict import Limits
-from serving.server import ModelServer, ServerOptions
+from serving.local_server.server import ModelServer, ServerOptions
+from serving.model.predict import Limits
 
 LATIN_1 = "ç".encode("latin-1")
 

@@ -245,8 +245,8 @@ def base_path(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def contract_server(toys: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """The local server with versions 1 and 2, labelled."""
-    from serving.directory import VersionPolicy
-    from serving.server import ModelServer, ServerOptions
+    from serving.local_server.directory import VersionPolicy
+    from serving.local_server.server import ModelServer, ServerOptions
 
     base_path = tmp_path_factory.mktemp("models") / MODEL
     for version in (1, 2):

@@ -10,7 +10,7 @@ from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
-from serving.server import ModelServer, ServerOptions
+from serving.local_server.server import ModelServer, ServerOptions
 
 FOLDER = Path(serving.__file__).parent / "tensorflow_serving"
 

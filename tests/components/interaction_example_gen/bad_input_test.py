@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.files import fingerprint, match_files
-from components.interaction_example_gen.reading import read_file
-from components.interaction_example_gen.rows import columns_of, parse
+from ingest.errors import IngestError
+from ingest.formats import read_file
+from ingest.rows import columns_of, parse
+from ingest.sources import fingerprint, match_files
 from schema.spec import RankingSpec
 
 T = 1_700_000_000

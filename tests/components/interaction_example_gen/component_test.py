@@ -10,7 +10,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.interaction_example_gen.component import InteractionExampleGen, ingest_part
-from components.interaction_example_gen.errors import IngestError
+from ingest.errors import IngestError
 from schema.spec import RankingSpec
 
 T = 1_700_000_000

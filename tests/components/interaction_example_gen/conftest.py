@@ -14,8 +14,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.types import standard_artifacts
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.interaction_example_gen.component import Quarantine
-from components.interaction_example_gen.executor import Executor, read_summary
+from components.artifacts import Quarantine
+from components.interaction_example_gen.executor import Executor
+from ingest.findings import read_summary
 from schema.spec import RankingSpec
 
 

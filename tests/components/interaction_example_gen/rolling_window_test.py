@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.interaction_example_gen.errors import IngestError
-from components.interaction_example_gen.files import SourceFile, match_files
-from components.interaction_example_gen.window import Window, files_to_read, window_fingerprint
-from pipeline.simulation import simulate
+from ingest.errors import IngestError
+from ingest.sources import SourceFile, match_files
+from ingest.windows.window import Window, files_to_read, window_fingerprint
 from schema.spec import RankingSpec
+from simulation.logs import simulate
 
 SHORTVIDEO = Path(__file__).resolve().parents[3] / "schema" / "specs" / "shortvideo.yaml"
 DAY_MS, FIRST = 86_400_000, 1_767_225_600_000  # 2026-01-01

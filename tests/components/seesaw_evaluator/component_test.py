@@ -8,9 +8,9 @@ import tensorflow_model_analysis as tfma
 from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.types import standard_artifacts
 
-from components.seesaw_evaluator.executor import EvaluationError
-from components.seesaw_evaluator.result import from_json, gain, to_json
-from components.seesaw_evaluator.scoring import ScoringError
+from evaluation.evaluate import EvaluationError
+from evaluation.result import from_json, gain, to_json
+from evaluation.scoring import ScoringError
 from schema.spec import Gate, SliceGate
 
 NOISY = {"view": 1.0, "completion": 1.0, "like": 1.0, "share": 1.0}

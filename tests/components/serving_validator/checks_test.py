@@ -9,7 +9,7 @@ from components.serving_validator.checks import (
     ranking_findings,
     signature_findings,
 )
-from serving.saved_model import Signature, TensorSpec
+from serving.model.saved_model import Signature, TensorSpec
 
 TASKS = ["view", "click"]
 

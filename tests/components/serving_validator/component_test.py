@@ -16,9 +16,9 @@ from tfx.utils import proto_utils
 
 from components.serving_validator.component import ServingValidator, serving_part
 from components.serving_validator.executor import Executor
-from serving.predict import Limits
-from serving.saved_model import SavedModel
-from serving.warmup import WARMUP_FILE, warm_up
+from serving.local_server.warmup import WARMUP_FILE, warm_up
+from serving.model.predict import Limits
+from serving.model.saved_model import SavedModel
 
 
 @pytest.fixture

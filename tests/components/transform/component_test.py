@@ -14,12 +14,12 @@ from google.protobuf import json_format, text_format
 from tfx.proto import transform_pb2
 from tfx.types import standard_artifacts
 
-from components.interaction_example_gen.component import Quarantine
+from components.artifacts import Quarantine
 from components.interaction_example_gen.executor import Executor as Ingest
 from components.transform.executor import Executor as Transform
-from pipeline.simulation import simulate
 from schema.example_schema import example_schema
 from schema.spec import RankingSpec
+from simulation.logs import simulate
 
 SHORTVIDEO = Path(__file__).resolve().parents[3] / "schema" / "specs" / "shortvideo.yaml"
 OPTIONS = PipelineOptions(["--runner=FnApiRunner"])

@@ -6,7 +6,7 @@ import pytest
 
 import models.layers
 
-MODULES = [f"models.layers.{module.name}" for module in pkgutil.iter_modules(models.layers.__path__)]
+MODULES = [f"models.layers.{module.name}" for module in pkgutil.walk_packages(models.layers.__path__)]
 
 
 @pytest.mark.parametrize("name", MODULES)

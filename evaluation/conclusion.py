@@ -1,0 +1,57 @@
+"""From the outcomes of all slices to the one result, with the gate's verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.gate import Comparison, checks
+from evaluation.influence import targets
+from evaluation.metrics.uncertainty import CONFIDENCE
+from evaluation.outcome import SliceOutcome, in_order, slice_result
+from evaluation.plan import Plan, PlannedModel
+from evaluation.result import BASELINE, Evaluation, Model, Task
+from schema.spec import RankingSpec
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that was given: how it is scored, where it came from, and why it can't be compared on which tasks."""
+
+    planned: PlannedModel
+    uri: str
+    not_compared: dict[str, str]
+
+
+def conclusion(
+    outcomes: Sequence[SliceOutcome], spec: RankingSpec, plan: Plan, subjects: Sequence[Subject], split: str
+) -> Evaluation:
+    """The evaluation of all slices.
+
+    A model is blessed where the gate checked something and nothing of it blocks.
+
+    Raises:
+      ValueError: there are no examples.
+    """
+    if not outcomes:
+        raise ValueError(f"the split {split!r} has no examples to evaluate on")
+    ordered = in_order(outcomes, plan)
+    checked = checks(spec, plan, ordered, _comparison(plan, subjects))
+    return Evaluation(
+        spec.name,
+        split,
+        CONFIDENCE,
+        ordered[0].count(0, "rows"),
+        tuple(Task(task.name, task.regression, task.metrics[0].name) for task in plan.tasks),
+        tuple(Model(one.planned.name, one.uri, one.not_compared) for one in subjects),
+        tuple(slice_result(one, plan, task) for one in ordered for task in range(len(plan.tasks))),
+        ordered[0].curves,
+        checked,
+        bool(checked) and not any(check.blocks for check in checked),
+    )
+
+
+def _comparison(plan: Plan, subjects: Sequence[Subject]) -> Comparison:
+    missing = next((one.not_compared for one in subjects if one.planned.name == BASELINE), {})
+    for place, (_, other) in enumerate(targets(plan)):
+        if other is not None and plan.models[other].name == BASELINE:
+            return Comparison(place, missing)
+    return Comparison(None, missing)

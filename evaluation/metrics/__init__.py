@@ -1,0 +1,1 @@
+"""The metrics on whole columns, and their intervals by user."""

@@ -1,0 +1,153 @@
+"""Scored examples as columns: what an evaluation needs of them and nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evaluation.result import SliceKey
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of texts, by code: row i has the `lengths[i]` next codes; exactly one where `lengths` is None."""
+
+    codes: np.ndarray
+    values: tuple[str, ...]
+    lengths: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> "Texts":
+        if self.lengths is None:
+            return replace(self, codes=self.codes[rows])
+        starts = np.concatenate(([0], np.cumsum(self.lengths)))[rows]
+        lengths = self.lengths[rows]
+        return replace(self, codes=self.codes[_ranges(starts, lengths)], lengths=lengths)
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """Examples with every model's scores.
+
+    Attributes:
+      users: hashes of the user ids, uint64 `(rows,)`.
+      labels: float32 `(tasks, rows)`.
+      in_space: whether the row is in the task's sample space, bool `(tasks, rows)`.
+      scores: float32 `(models, tasks, rows)`; NaN where a model doesn't have the task.
+      slices: the columns that slices are made of.
+    """
+
+    users: np.ndarray
+    labels: np.ndarray
+    in_space: np.ndarray
+    scores: np.ndarray
+    slices: Mapping[str, Texts]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: np.ndarray) -> "ScoredRows":
+        return ScoredRows(
+            self.users[rows],
+            self.labels[:, rows],
+            self.in_space[:, rows],
+            self.scores[:, :, rows],
+            {name: column.take(rows) for name, column in self.slices.items()},
+        )
+
+
+def concatenated(parts: Sequence[ScoredRows]) -> ScoredRows:
+    return ScoredRows(
+        np.concatenate([part.users for part in parts]),
+        np.concatenate([part.labels for part in parts], axis=-1),
+        np.concatenate([part.in_space for part in parts], axis=-1),
+        np.concatenate([part.scores for part in parts], axis=-1),
+        {name: _concatenated_texts([part.slices[name] for part in parts]) for name in parts[0].slices},
+    )
+
+
+def _concatenated_texts(parts: Sequence[Texts]) -> Texts:
+    place: dict[str, int] = {}
+    codes = []
+    for part in parts:
+        own = np.array([place.setdefault(value, len(place)) for value in part.values], np.int32)
+        codes.append(own[part.codes] if len(part.codes) else part.codes)
+    lengths = [part.lengths for part in parts if part.lengths is not None]
+    return Texts(np.concatenate(codes), tuple(place), np.concatenate(lengths) if lengths else None)
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """The rows of every slice that some features make, grouped by slice and user.
+
+    Attributes:
+      keys: the slices, `(slices,)`.
+      rows: indices of rows, by slice, then by user; a row with several values is there several times.
+      group: of each of `rows`, which (slice, user) it belongs to, rising from 0.
+      slice_of_group: `(groups,)`, rising from 0.
+    """
+
+    keys: list[SliceKey]
+    rows: np.ndarray
+    group: np.ndarray
+    slice_of_group: np.ndarray
+
+    @property
+    def groups(self) -> int:
+        return len(self.slice_of_group)
+
+    @property
+    def first_groups(self) -> np.ndarray:
+        """Of each slice, its first group."""
+        return np.searchsorted(self.slice_of_group, np.arange(len(self.keys)))
+
+    @property
+    def slice(self) -> np.ndarray:
+        """The slice of each of `rows`."""
+        return self.slice_of_group[self.group]
+
+
+def slice_views(rows: ScoredRows, slices: Sequence[tuple[str, ...]]) -> Iterator[SliceView]:
+    """The whole as one slice, then the slices of each of `slices`; none where there are no rows."""
+    _, user = np.unique(rows.users, return_inverse=True)
+    for features in ((), *slices):
+        view = _view(rows, features, user)
+        if view.keys:
+            yield view
+
+
+def _view(rows: ScoredRows, features: tuple[str, ...], user: np.ndarray) -> SliceView:
+    selected = np.arange(len(rows))
+    codes = np.zeros((0, len(rows)), np.int64)
+    for name in features:
+        column = rows.slices[name]
+        if column.lengths is None:
+            own = column.codes[selected]
+        else:
+            starts = np.concatenate(([0], np.cumsum(column.lengths)))[selected]
+            lengths = column.lengths[selected]
+            own = column.codes[_ranges(starts, lengths)]
+            selected, codes = np.repeat(selected, lengths), np.repeat(codes, lengths, axis=1)
+        codes = np.vstack([codes, own[None]])
+    combined = np.zeros(len(selected), np.int64)
+    for name, own in zip(features, codes, strict=True):
+        combined = combined * max(len(rows.slices[name].values), 1) + own
+    present, first, number = np.unique(combined, return_index=True, return_inverse=True)
+    if any(rows.slices[name].lengths is not None for name in features):
+        # A value that a row has twice makes it a member once.
+        _, kept = np.unique(number * np.int64(len(rows)) + selected, return_index=True)
+        selected, number = selected[kept], number[kept]
+    keys: list[SliceKey] = [
+        tuple((name, rows.slices[name].values[code]) for name, code in zip(features, codes[:, i].tolist(), strict=True))
+        for i in first
+    ]
+    users = int(user.max(initial=0)) + 1
+    member = number.astype(np.int64) * users + user[selected]
+    order = np.argsort(member, kind="stable")
+    groups, group = np.unique(member[order], return_inverse=True)
+    return SliceView(keys[: len(present)], selected[order], group, groups // users)
+
+
+def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`start, start + 1, …` of each length, one after the other."""
+    offsets = np.cumsum(lengths) - lengths
+    return np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))

@@ -1,0 +1,113 @@
+"""Reads serialised examples, scores them with every model in big batches, and keeps what an evaluation needs."""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+
+from evaluation.plan import Plan
+from evaluation.scored import ScoredRows, Texts, concatenated
+from schema.columns import USER_ID
+
+BATCH = 4096
+# Rows that are put together before they are shuffled by user.
+CHUNK = 65_536
+SIGNATURE = "serving_default"
+
+
+class ScoringError(ValueError):
+    """A model can't be evaluated: it can't read the examples, lacks a task, or its scores are no scores."""
+
+
+class Score(beam.DoFn):
+    """Files of examples -> (bucket of users, ScoredRows)."""
+
+    def __init__(self, plan: Plan, buckets: int):
+        self._plan, self._buckets = plan, buckets
+
+    def setup(self) -> None:
+        # Of raw bytes in and scores out alone: neither Keras nor the code that the model was made by is needed.
+        self._models = [tf.saved_model.load(model.path) for model in self._plan.models]
+
+    def process(self, file: str) -> Iterator[tuple[int, ScoredRows]]:
+        pending: list[ScoredRows] = []
+        dataset = tf.data.TFRecordDataset(file, compression_type="GZIP").batch(BATCH).prefetch(2)
+        for serialized in dataset:
+            pending.append(self._scored(serialized))
+            if sum(map(len, pending)) >= CHUNK:
+                yield from self._by_bucket(pending)
+                pending = []
+        if pending:
+            yield from self._by_bucket(pending)
+
+    def _by_bucket(self, parts: list[ScoredRows]) -> Iterator[tuple[int, ScoredRows]]:
+        rows = concatenated(parts)
+        bucket = (rows.users % np.uint64(self._buckets)).astype(np.int64)
+        for number in np.unique(bucket).tolist():
+            yield number, rows.take(np.flatnonzero(bucket == number))
+
+    def _scored(self, serialized: tf.Tensor) -> ScoredRows:
+        columns = parsed(serialized, self._plan)
+        tasks = self._plan.tasks
+        scores = np.full((len(self._models), len(tasks), len(columns.users)), np.nan, np.float32)
+        for m, model in enumerate(self._plan.models):
+            outputs = self._predict(m, serialized)
+            for t in (t for t, task in enumerate(tasks) if task.name in model.tasks):
+                scores[m, t] = self._checked(outputs, m, t)
+        return ScoredRows(columns.users, columns.labels, columns.in_space, scores, columns.slices)
+
+    def _predict(self, model: int, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        signature = self._models[model].signatures[SIGNATURE]
+        (argument,) = signature.structured_input_signature[1]
+        try:
+            return signature(**{argument: serialized})
+        except tf.errors.OpError as error:
+            planned = self._plan.models[model]
+            raise ScoringError(f"the {planned.name} ({planned.path}) can't score the examples: {error}") from None
+
+    def _checked(self, outputs: dict[str, tf.Tensor], model: int, task: int) -> np.ndarray:
+        planned, name = self._plan.models[model], self._plan.tasks[task].name
+        if name not in outputs:
+            raise ScoringError(
+                f"the {planned.name} ({planned.path}) has no output {name!r}, only {', '.join(sorted(outputs))}"
+            )
+        scores = outputs[name].numpy().astype(np.float32).reshape(-1)
+        wrong = ~np.isfinite(scores)
+        if not self._plan.tasks[task].regression:
+            wrong |= (scores < 0) | (scores > 1)
+        if wrong.any():
+            expected = "finite numbers" if self._plan.tasks[task].regression else "probabilities"
+            raise ScoringError(
+                f"the {planned.name} ({planned.path}): expected {expected} of {name!r}, got {scores[wrong][0]} "
+                f"in {int(wrong.sum())} of {len(scores)} rows"
+            )
+        return scores
+
+
+def parsed(serialized: tf.Tensor, plan: Plan) -> ScoredRows:
+    """Users, labels, sample spaces and slice columns of serialised examples; no scores."""
+    number = tf.io.FixedLenFeature([], tf.float32)
+    wanted: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {USER_ID: tf.io.FixedLenFeature([], tf.string)}
+    for task in plan.tasks:
+        wanted[task.label], wanted[task.space] = number, number
+    for name, ragged in plan.slice_columns.items():
+        wanted[name] = tf.io.RaggedFeature(tf.string) if ragged else tf.io.FixedLenFeature([], tf.string)
+    found = tf.io.parse_example(serialized, wanted)
+    # The same number for an id in every process, which Python's own hash is not.
+    users = tf.strings.to_hash_bucket_fast(found[USER_ID], (1 << 63) - 1).numpy().astype(np.uint64)
+    return ScoredRows(
+        users,
+        np.stack([found[task.label].numpy() for task in plan.tasks]),
+        np.stack([found[task.space].numpy() > 0 for task in plan.tasks]),
+        np.zeros((0, len(plan.tasks), len(users)), np.float32),
+        {name: _texts(found[name]) for name in plan.slice_columns},
+    )
+
+
+def _texts(column: tf.Tensor | tf.RaggedTensor) -> Texts:
+    ragged = isinstance(column, tf.RaggedTensor)
+    values, codes = np.unique((column.flat_values if ragged else column).numpy().astype(object), return_inverse=True)
+    lengths = column.row_lengths().numpy() if ragged else None
+    texts = tuple(value.decode("utf-8", "backslashreplace") for value in values)
+    return Texts(codes.astype(np.int32), texts, lengths)

@@ -1,0 +1,1 @@
+"""From raw interaction logs to point-in-time tf.Examples, on Beam."""

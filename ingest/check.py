@@ -1,0 +1,287 @@
+"""Looks at a sample of the logs through a spec: what the examples would be, and what is wrong, before anything is run.
+
+It reads, parses and joins with ingest's own functions, so that what it shows is what a run would make.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.check_report import CheckReport, Finding, Severity, TaskSample, UserSample
+from ingest.errors import IngestError
+from ingest.examples import ExampleBuilder
+from ingest.findings import moment
+from ingest.rows import events_of
+from ingest.sample import Sample, read_sample
+from ingest.time_split import SPLITS, TimeCounts, cut_times
+from ingest.timeline import Timelines, join
+from ingest.windows.rolling import DAY, lookup_by_day
+from ingest.windows.window import days_between, files_to_read, shown_days
+from schema.columns import example_columns
+from schema.spec import RankingSpec
+
+_TABLE_ROWS = 1_000_000
+_USERS, _EXAMPLES = 3, 3
+_PROBLEMS = 3
+_FEW_LABELS = 20
+
+
+def check(
+    spec: RankingSpec,
+    logs: str,
+    sample_rows: int = 100_000,
+    now: datetime | None = None,
+    window: str | None = None,
+) -> CheckReport:
+    """Reads at most `sample_rows` rows of the log, the same number of each file, and says what they would become.
+
+    Problems are findings of the report, not exceptions.
+
+    Args:
+      logs: the folder that the spec's file patterns start from.
+      now: the time after which a timestamp lies in the future; by default the present.
+      window: the days to look at of logs in daily folders, such as `7d:2026-11-25`; by default all.
+    """
+    try:
+        files = files_to_read(spec, logs, window)
+    except IngestError as error:
+        findings = (Finding("error", logs, str(error)),)
+        return CheckReport(spec, logs, {}, {}, True, None, (), example_columns(spec), (), findings)
+    samples = {
+        source: read_sample(spec, source, [file for file in files if file.source == source], limit)
+        for source, limit in (("log", sample_rows), ("users", _TABLE_ROWS), ("items", _TABLE_ROWS))
+        if getattr(spec, source) is not None
+    }
+    log = samples["log"]
+    found = [finding for source, sample in samples.items() for finding in _reading_findings(spec, source, sample)]
+    clock = list(_clock_findings(spec, log))
+    found += clock
+    if not window:
+        found += _day_findings(sorted({file.day for file in files if file.source == "log" and file.day}))
+    rows = log.table()
+    tasks: tuple[TaskSample, ...] = ()
+    users: tuple[UserSample, ...] = ()
+    period = None
+    if rows is not None and rows.num_rows:
+        lines = join(spec, rows)
+        first, last = int(lines.time.min()), int(lines.time.max())
+        period = (moment(spec, first), moment(spec, last))
+        tasks = tuple(_task_samples(spec, lines))
+        found += _time_findings(spec, lines, log.complete, now or datetime.now(UTC))
+        found += _event_findings(spec, log, rows)
+        found += _label_findings(spec, tasks, lines, log.complete)
+        found += _feature_findings(spec, samples)
+        found += _table_findings(spec, lines, samples)
+        found += _sequence_findings(spec, lines)
+        users = _user_samples(spec, rows, lines, samples)
+    elif not any(finding.severity == "error" for finding in found):
+        found.append(Finding("error", "log", f"no row is left of the {log.rows:,} read"))
+    return CheckReport(
+        spec=spec,
+        logs=logs,
+        files={source: sample.files for source, sample in samples.items()},
+        rows={source: sample.rows for source, sample in samples.items()},
+        complete=all(sample.complete for sample in samples.values()),
+        period=period,
+        tasks=tasks,
+        columns=example_columns(spec),
+        users=users,
+        findings=tuple(found),
+    )
+
+
+def _reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterator[Finding]:
+    for problem in sample.problems[:_PROBLEMS]:
+        yield Finding("error", source, problem)
+    if len(sample.problems) > _PROBLEMS:
+        yield Finding("error", source, f"{len(sample.problems) - _PROBLEMS:,} more files can't be read")
+    kinds = Counter(row.kind for _, row in sample.bad)
+    share = len(sample.bad) / max(sample.rows, 1)
+    for kind, count in kinds.most_common(5):
+        file, first = next((file, row) for file, row in sample.bad if row.kind == kind)
+        yield Finding(
+            "error" if share > spec.log.max_bad_rows else "warning",
+            source,
+            f"{count:,} of {sample.rows:,} rows ({count / sample.rows:.1%}) would be quarantined: {kind}. "
+            f"The first: {file} row {first.row}: {first.reason}",
+        )
+
+
+def _day_findings(days: list[date]) -> Iterator[Finding]:
+    if not days:
+        return
+    first, last = days[0], days[-1]
+    whole = f"{(last - first).days + 1}d:{last}"
+    message = f"{len(days):,} daily folders, {first} to {last}; a run takes a window of them, such as --window {whole}"
+    yield Finding("info", "logs", message)
+    if missing := [day for day in days_between(first, last) if day not in days]:
+        message = f"no folder of {shown_days(missing)}: a window with a missing day is refused"
+        yield Finding("warning", "logs", message)
+
+
+def _clock_findings(spec: RankingSpec, log: Sample) -> Iterator[Finding]:
+    given, tried = spec.log.timestamp.unit, log.clock_tried
+    best, fits = max(log.clock.items(), key=lambda item: item[1], default=(given, 0))
+    if tried and log.clock[given] < 0.5 * tried and fits > 0.9 * tried:
+        yield Finding(
+            "error",
+            "log.timestamp.unit",
+            f"got `{given}`, in which {log.clock[given]:,} of {tried:,} times lie between 1990 and 2100; "
+            f"expected `{best}`, in which {fits:,} do",
+        )
+
+
+def _time_findings(spec: RankingSpec, lines: Timelines, complete: bool, now: datetime) -> Iterator[Finding]:
+    where = "log.timestamp"
+    times = lines.time[lines.impressions]
+    future = int((lines.time > int(now.timestamp() * spec.log.timestamp.ticks_per_second)).sum())
+    if future:
+        latest = moment(spec, int(lines.time.max()))
+        yield Finding("warning", where, f"{future:,} of {len(lines.time):,} rows lie in the future, up to {latest}")
+    if len(times) == 0:
+        return
+    if times.min() == times.max():
+        message = (
+            f"all {len(times):,} impressions have the same time; a split by time and sequences need different ones"
+        )
+        yield Finding("error" if complete else "warning", where, message)
+    elif complete:
+        _, counts = cut_times(spec.split, TimeCounts.of(times))
+        for name in SPLITS:
+            if counts[name] == 0:
+                held = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+                yield Finding("error", "split", f"the {name} split would be empty: {held} impressions")
+    rows = lines.impressions
+    same = (np.diff(lines.user[rows]) == 0) & (np.diff(lines.item[rows]) == 0) & (np.diff(times) == 0)
+    if same.sum() > 0.01 * len(times):
+        message = f"{int(same.sum()):,} of {len(times):,} impressions repeat another's user, item and time"
+        yield Finding("warning", "log", message)
+
+
+def _event_findings(spec: RankingSpec, log: Sample, rows: pa.Table) -> Iterator[Finding]:
+    if not spec.log.event:
+        return
+    counts = np.bincount(rows["event"].to_numpy(), minlength=len(events_of(spec)))
+    unused = ", ".join(f"{name} ({count:,})" for name, count in log.unused.most_common(10))
+    for event, count in zip(events_of(spec), counts, strict=True):
+        if count == 0:
+            seen = [name for name, seen in zip(events_of(spec), counts, strict=True) if seen]
+            others = f"; the log has {', '.join(seen)}" + (f" and, not in the spec, {unused}" if unused else "")
+            yield Finding("error" if log.complete else "warning", f"event {event!r}", f"never occurs{others}")
+    if unused:
+        yield Finding("info", "log.event", f"events that the spec doesn't use: {unused}")
+
+
+def _task_samples(spec: RankingSpec, lines: Timelines) -> Iterator[TaskSample]:
+    for task in spec.tasks:
+        space, label = lines.spaces[task.name], lines.labels[task.name]
+        yield TaskSample(task.name, task.is_regression, len(space), int(space.sum()), float(label[space].sum()))
+
+
+def _label_findings(
+    spec: RankingSpec, tasks: tuple[TaskSample, ...], lines: Timelines, complete: bool
+) -> Iterator[Finding]:
+    severity: Severity = "error" if complete else "warning"
+    if len(lines.impressions) == 0:
+        yield Finding("error", "log", f"no impression in {len(lines.time):,} rows")
+        return
+    for task in tasks:
+        where, labels = f"task {task.name!r}", lines.labels[task.name][lines.spaces[task.name]]
+        if task.in_space == 0:
+            yield Finding(severity, where, f"none of {task.impressions:,} impressions is in its sample space")
+        elif labels.min() == labels.max():
+            yield Finding(severity, where, f"all {task.in_space:,} labels are {labels[0]:g}; there is nothing to learn")
+        elif not task.is_regression and min(task.positive, task.in_space - task.positive) < _FEW_LABELS:
+            rarer = int(min(task.positive, task.in_space - task.positive))
+            yield Finding("warning", where, f"only {rarer} of {task.in_space:,} labels are of the rarer class")
+    for name, (attributed, unattributed) in lines.attributed.items():
+        total = attributed + unattributed
+        if unattributed > 0.2 * total:
+            message = (
+                f"{unattributed:,} of {total:,} events label nothing: no {spec.log.impression} of the same user "
+                f"and item is in the {spec.log.attribution_window:,} s before (log.attribution_window)"
+            )
+            yield Finding("warning", f"task {name!r}", message)
+
+
+def _feature_findings(spec: RankingSpec, samples: dict[str, Sample]) -> Iterator[Finding]:
+    for i, feature in enumerate(spec.features):
+        table = samples[feature.source].table()
+        if feature.derive or table is None or table.num_rows == 0:
+            continue
+        where, values = f"features[{i}] ({feature.name})", table[f"feature:{feature.name}"]
+        missing = pc.sum(pc.is_null(values, nan_is_null=True)).as_py()
+        if missing == len(values):
+            message = f"column {feature.source_column!r} is missing in all {len(values):,} rows of {feature.source}"
+            yield Finding("warning", where, message)
+            continue
+        if missing > 0.5 * len(values):
+            yield Finding("warning", where, f"missing in {missing:,} of {len(values):,} rows of {feature.source}")
+        distinct = pc.count_distinct(values, mode="only_valid").as_py()
+        if distinct == 1 and len(values) > 1:
+            yield Finding("warning", where, "has the same value in every row that has one")
+        if feature.kind == "multi" and not pc.any(pc.match_substring(values, feature.separator)).as_py():
+            other = next((sep for sep in "|,;" if pc.any(pc.match_substring(values, sep)).as_py()), None)
+            if other:
+                message = f"no value has the separator {feature.separator!r}, some have {other!r}"
+                yield Finding("warning", where, message)
+
+
+def _table_findings(spec: RankingSpec, lines: Timelines, samples: dict[str, Sample]) -> Iterator[Finding]:
+    for source, keys in (("users", lines.users), ("items", lines.items)):
+        if source not in samples or not samples[source].complete:
+            continue
+        table = samples[source].table()
+        known = pc.sum(pc.is_in(keys, value_set=table["key"].combine_chunks())).as_py() if table else 0
+        absent = len(keys) - (known or 0)
+        if absent:
+            severity: Severity = "error" if not known else "warning" if absent > 0.1 * len(keys) else "info"
+            message = (
+                f"{absent:,} of {len(keys):,} {source} of the log are not in the table; their features are missing"
+            )
+            yield Finding(severity, f"{source}.key", message)
+
+
+def _sequence_findings(spec: RankingSpec, lines: Timelines) -> Iterator[Finding]:
+    for i, behaviour in enumerate(spec.behaviours):
+        sequence = lines.sequences[behaviour.name]
+        if len(lines.impressions) and not (sequence.stop > sequence.start).any():
+            where = f"behaviours[{i}] ({behaviour.name})"
+            yield Finding("warning", where, f"empty before each of {len(lines.impressions):,} impressions")
+
+
+def _user_samples(
+    spec: RankingSpec, rows: pa.Table, lines: Timelines, samples: dict[str, Sample]
+) -> tuple[UserSample, ...]:
+    """Three users who show much: labels of several kinds, several kinds of past, and not too many impressions."""
+    if len(lines.impressions) == 0:
+        return ()
+    tables = {source: sample.table() for source, sample in samples.items()}
+    users, items = (lookup_by_day(spec, source, tables.get(source)) for source in ("users", "items"))
+    build = ExampleBuilder(spec, rows, lines)
+    source = lines.source[lines.impressions]
+    day = rows[DAY].to_numpy()[source] if DAY in rows.column_names else np.zeros(len(source), np.int32)
+    user = lines.user[lines.impressions]
+    size = len(lines.users)
+    count = np.bincount(user, minlength=size)
+    kinds = np.zeros(size)
+    positive = np.zeros(len(user))
+    for label in lines.labels.values():
+        positive += label > 0
+        kinds += np.bincount(user, label > 0, size) > 0
+    for sequence in lines.sequences.values():
+        kinds += np.bincount(user, sequence.stop > sequence.start, size) > 0
+    chosen = np.lexsort((np.arange(size), np.abs(count - 10), -kinds))
+    result = []
+    for one in [one for one in chosen if count[one]][:_USERS]:
+        which = np.flatnonzero(user == one)
+        # Those with the most labels, the latest of equals; shown in time order.
+        best = np.sort(which[np.argsort(positive[which], kind="stable")][-_EXAMPLES:])
+        made = (build.with_tables(users(int(day[i])), items(int(day[i])))(best[best == i]) for i in best)
+        examples = [example for columns in made for example in pa.table(columns).to_pylist()]
+        result.append(UserSample(lines.users[int(one)].as_py(), len(which), tuple(examples)))
+    return tuple(result)

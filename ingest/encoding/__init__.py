@@ -1,0 +1,1 @@
+"""Columns as serialised tf.Examples, and these as TFRecords."""

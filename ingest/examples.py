@@ -1,0 +1,188 @@
+"""Timelines -> the columns of examples, as `schema.columns.example_columns` names them."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.timeline import Sequence, Timelines
+from schema.columns import ITEM_ID, MISSING, TIMESTAMP, USER_ID, example_columns, label_name, space_name
+from schema.spec import Feature, RankingSpec
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A users or items table, ready to be joined by key; its last row stands for keys that it doesn't have."""
+
+    keys: pa.Array
+    features: dict[str, pa.Array]
+
+    @classmethod
+    def of(cls, spec: RankingSpec, source: str, table: pa.Table | None) -> "Lookup":
+        """The lookup of a parsed table, in which later rows of a key win; None is an empty table."""
+        if table is None or table.num_rows == 0:
+            values = {feature.name: _filled(feature, _one_missing(feature)) for feature in spec.features_of(source)}
+            return cls(pa.array([], pa.string()), values)
+        # `index_in` finds the first of equal keys: the newest row goes first.
+        table = table.combine_chunks().take(np.arange(table.num_rows)[::-1])
+        values = {}
+        for feature in spec.features_of(source):
+            column = _array(table[f"feature:{feature.name}"])
+            values[feature.name] = _filled(feature, pa.concat_arrays([column, _one_missing(feature)]))
+        return cls(_array(table["key"]), values)
+
+    def at(self, keys: pa.Array) -> dict[str, pa.Array]:
+        """Each feature's value for each key."""
+        if len(self.keys):
+            rows = pc.fill_null(pc.index_in(keys, value_set=self.keys), len(self.keys))
+        else:
+            rows = pa.array(np.zeros(len(keys), np.int32))
+        return {name: values.take(rows) for name, values in self.features.items()}
+
+
+def _one_missing(feature: Feature) -> pa.Array:
+    return pa.array([None], pa.float32() if feature.is_numeric else pa.string())
+
+
+def _filled(feature: Feature, values: pa.Array) -> pa.Array:
+    """A feature's values as examples hold them: NaN or MISSING for what is missing, lists where multi-valued."""
+    if feature.is_numeric:
+        return pc.fill_null(values, np.float32(np.nan))
+    if feature.kind == "multi":
+        return _split(pc.fill_null(values, ""), feature.separator)
+    return pc.fill_null(values, MISSING)
+
+
+def _split(texts: pa.Array, separator: str) -> pa.ListArray:
+    """Each text's parts, the empty ones left out."""
+    parts = pc.split_pattern(texts, separator)
+    flat = parts.flatten()
+    full = pc.not_equal(flat, "").to_numpy(zero_copy_only=False)
+    count = np.concatenate(([0], np.cumsum(full)))
+    offsets = count[parts.offsets.to_numpy() - parts.offsets[0].as_py()]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat.filter(pa.array(full)))
+
+
+class ExampleBuilder:
+    """Makes the examples of any of a bucket's impressions, a slice at a time.
+
+    `text` is applied to the distinct texts, before they are repeated in the examples' columns.
+    """
+
+    def __init__(
+        self,
+        spec: RankingSpec,
+        rows: pa.Table,
+        timelines: Timelines,
+        users: Lookup | None = None,
+        items: Lookup | None = None,
+        text: Callable[[pa.Array], pa.Array] = lambda texts: texts,
+    ):
+        self.columns = example_columns(spec)
+        self.spec, self.timelines = spec, timelines
+        self.users, self.items = text(timelines.users), text(timelines.items)
+        self.small_numbers = text(pa.array([str(number) for number in range(24)]))
+        features = [feature for feature in spec.features_of("log") if not feature.derive]
+        log = {feature.name: _filled(feature, _array(rows[f"feature:{feature.name}"])) for feature in features}
+        self.log = _texts_by(text, log)
+        self.ticks = spec.log.timestamp.ticks_per_second
+        self._text = text
+        self._tables(users or Lookup.of(spec, "users", None), items or Lookup.of(spec, "items", None))
+
+    def _tables(self, users: Lookup, items: Lookup) -> None:
+        self.by_user = _texts_by(self._text, users.at(self.timelines.users))
+        self.by_item = _texts_by(self._text, items.at(self.timelines.items))
+
+    def with_tables(self, users: Lookup, items: Lookup) -> "ExampleBuilder":
+        """The same rows beside these tables."""
+        other = copy.copy(self)
+        other._tables(users, items)
+        return other
+
+    def positions(self) -> np.ndarray:
+        """How many sequence positions each impression has, over all behaviours: what a slice costs."""
+        total = np.zeros(len(self.timelines.impressions), np.int64)
+        for sequence in self.timelines.sequences.values():
+            total += sequence.stop - sequence.start
+        return total
+
+    def __call__(self, which: np.ndarray) -> dict[str, pa.Array]:
+        """The columns of the impressions `which` (their places among `timelines.impressions`), by name."""
+        lines = self.timelines
+        rows = lines.impressions[which]
+        time = lines.time[rows]
+        values: dict[str, pa.Array] = {
+            USER_ID: self.users.take(pa.array(lines.user[rows])),
+            ITEM_ID: self.items.take(pa.array(lines.item[rows])),
+            TIMESTAMP: pa.array(time),
+        }
+        for feature in self.spec.features:
+            values[feature.name] = self._feature(feature, rows, time)
+        for behaviour in self.spec.behaviours:
+            values.update(self._sequence(behaviour.name, lines.sequences[behaviour.name], which, time))
+        for task in self.spec.tasks:
+            values[label_name(task)] = pa.array(lines.labels[task.name][which])
+            values[space_name(task)] = pa.array(lines.spaces[task.name][which].astype(np.float32))
+        return {column.name: values[column.name] for column in self.columns}
+
+    def _feature(self, feature: Feature, rows: np.ndarray, time: np.ndarray) -> pa.Array:
+        if feature.source == "users":
+            return self.by_user[feature.name].take(pa.array(self.timelines.user[rows]))
+        if feature.source == "items":
+            return self.by_item[feature.name].take(pa.array(self.timelines.item[rows]))
+        if feature.derive:
+            seconds = time // self.ticks
+            # 1970-01-01 was a Thursday; Monday is 0. In UTC.
+            number = seconds // 3600 % 24 if feature.derive == "hour_of_day" else (seconds // 86_400 + 3) % 7
+            return self.small_numbers.take(pa.array(number))
+        return self.log[feature.name].take(pa.array(self.timelines.source[rows]))
+
+    def _sequence(self, name: str, sequence: Sequence, which: np.ndarray, time: np.ndarray) -> dict[str, pa.Array]:
+        """The behaviour's columns: `<name>_item_id`, `<name>_age_s` (float32 seconds) and each item feature's."""
+        start, length = sequence.start[which], sequence.stop[which] - sequence.start[which]
+        offsets = np.concatenate(([0], np.cumsum(length)))
+        places = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
+        rows = sequence.rows[places]
+        items = pa.array(self.timelines.item[rows])
+        age = (np.repeat(time, length) - self.timelines.time[rows]) / self.ticks
+        flat = {
+            f"{name}_{ITEM_ID}": self.items.take(items),
+            f"{name}_age_s": pa.array(age.astype(np.float32)),
+        }
+        for column in self.columns:
+            if column.behaviour == name and column.feature is not None:
+                flat[column.name] = self.by_item[column.feature.name].take(items)
+        edges = pa.array(offsets, pa.int32())
+        return {column: pa.ListArray.from_arrays(edges, values) for column, values in flat.items()}
+
+
+def _texts_by(text: Callable[[pa.Array], pa.Array], features: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """The features, `text` applied to what is text in them."""
+    result = {}
+    for name, values in features.items():
+        if pa.types.is_list(values.type):
+            result[name] = pa.ListArray.from_arrays(values.offsets, text(values.values))
+        else:
+            result[name] = text(values) if pa.types.is_string(values.type) else values
+    return result
+
+
+def slices(
+    chosen: np.ndarray, positions: Iterable[int] | np.ndarray, rows: int = 16_384, most: int = 400_000
+) -> Iterator[np.ndarray]:
+    """`chosen` in pieces of at most `rows` impressions and, but for a single one, `most` sequence positions."""
+    cost = np.cumsum(np.asarray(positions)[chosen])
+    start = 0
+    while start < len(chosen):
+        paid = cost[start - 1] if start else 0
+        stop = int(np.searchsorted(cost, paid + most, side="right"))
+        stop = min(max(stop, start + 1), start + rows, len(chosen))
+        yield chosen[start:stop]
+        start = stop
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays([pa.array([], column.type), *column.chunks])

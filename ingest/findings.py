@@ -1,0 +1,184 @@
+"""What ingest counted and found wrong: sums that merge in any order, the verdict on them, the summary for people."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+import orjson
+from apache_beam.io.filesystems import FileSystems
+
+from ingest.time_split import SPLITS, TimeCounts, cut_times
+from schema.spec import RankingSpec
+
+# The counts of a run, in the folder of its `quarantine` artifact.
+SUMMARY = "summary.json"
+
+_SAMPLES = 5
+_MOST_NAMES = 1_000
+
+
+@dataclass
+class Findings:
+    """Counts by a tuple of names, sentences that stop the run, and the first bad rows (source, file, row, reason)."""
+
+    counts: Counter = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    samples: list[tuple[str, str, int, str]] = field(default_factory=list)
+
+    def add(self, other: "Findings") -> "Findings":
+        self.counts.update(other.counts)
+        # Names come from the logs: a broken log must not fill the memory with them.
+        if len(self.counts) > 2 * _MOST_NAMES:
+            kept = dict(self.counts.most_common(_MOST_NAMES))
+            for key, count in self.counts.items():
+                if key not in kept:
+                    short = (*key[:-1], "…") if key[0] in ("bad", "unused") else key
+                    kept[short] = kept.get(short, 0) + count
+            self.counts = Counter(kept)
+        self.problems = sorted({*self.problems, *other.problems})
+        self.samples = sorted([*self.samples, *other.samples])[:_SAMPLES]
+        return self
+
+
+class MergeFindings(beam.CombineFn):
+    """Sums `Findings`."""
+
+    def create_accumulator(self) -> Findings:
+        return Findings()
+
+    def add_input(self, accumulator: Findings, element: Findings) -> Findings:
+        return accumulator.add(element)
+
+    def merge_accumulators(self, accumulators: Iterable[Findings]) -> Findings:
+        total = Findings()
+        for one in accumulators:
+            total.add(one)
+        return total
+
+    def extract_output(self, accumulator: Findings) -> Findings:
+        return accumulator
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether examples are worth writing, known before any is written; `cuts` are the times of eval and test."""
+
+    problems: tuple[str, ...]
+    cuts: tuple[int, int]
+    impressions: dict[str, int]
+
+
+def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
+    """The verdict on what was read: files that can't be read, too many bad rows, or a split without impressions."""
+    problems = list(read.problems)
+    cuts, impressions = cut_times(spec.split, times)
+    for source in ("log", "users", "items"):
+        rows, bad = read.counts["rows", source], sum(_of(read.counts, "bad", source).values())
+        if rows and bad / rows > spec.log.max_bad_rows:
+            reasons = "; ".join(f"{n:,} times {kind!r}" for kind, n in _of(read.counts, "bad", source).most_common(3))
+            first = "; ".join(f"{file} row {row}: {why}" for where, file, row, why in read.samples if where == source)
+            problems.append(
+                f"{source}: {bad:,} of {rows:,} rows ({bad / rows:.1%}) can't be used, and log.max_bad_rows allows "
+                f"{spec.log.max_bad_rows:.1%}: {reasons}. The first: {first}"
+            )
+    if problems:
+        return Verdict(tuple(problems), cuts, impressions)
+    if not sum(impressions.values()):
+        opens = f"no row has {spec.log.event} = {spec.log.impression!r}" if spec.log.event else "no row is left"
+        unused = _of(read.counts, "unused", None)
+        seen = f"; the events in it that the spec doesn't use: {dict(unused.most_common(10))}" if unused else ""
+        problems.append(f"log: there are no impressions in {read.counts['rows', 'log']:,} rows: {opens}{seen}")
+    elif min(impressions.values()) == 0:
+        empty = " and ".join(name for name in SPLITS if impressions[name] == 0)
+        held = ", ".join(f"{name} {count:,}" for name, count in impressions.items())
+        at = " and ".join(moment(spec, cut) for cut in cuts)
+        problems.append(
+            f"split: by time, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: {held} "
+            f"impressions, cut at {at}; equal times stay together"
+        )
+    return Verdict(tuple(problems), cuts, impressions)
+
+
+def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, Any]:
+    """The counts as JSON takes them; `problems` are the sentences that stop the run."""
+    counts = total.counts
+    splits: dict[str, Any] = {
+        name: {
+            "examples": counts["examples", name],
+            "tasks": {
+                task.name: {
+                    "in_space": counts["in_space", name, task.name],
+                    ("label_sum" if task.is_regression else "positives"): counts["positives", name, task.name],
+                }
+                for task in spec.tasks
+            },
+        }
+        for name in SPLITS
+    }
+    sources = [source for source in ("log", "users", "items") if getattr(spec, source)]
+    days = _of(counts, "day", None)
+    window = {"examples": dict(sorted(days.items())), "carried_rows": counts["rows", "history"]}
+    problems = [*verdict.problems, *total.problems]
+    if not problems:
+        problems = _one_sided(spec, splits["train"]["tasks"])
+    return {
+        "sources": {
+            source: {
+                "files": counts["files", source],
+                "rows": counts["rows", source],
+                "quarantined": dict(sorted(_of(counts, "bad", source).items())),
+            }
+            for source in sources
+        },
+        "unused_events": dict(_of(counts, "unused", None).most_common()),
+        "feedback": {
+            task.name: {
+                "attributed": counts["attributed", task.name],
+                "unattributed": counts["unattributed", task.name],
+            }
+            for task in spec.tasks
+            if task.event
+        },
+        "splits": splits,
+        **({"window": window} if days else {}),
+        "cuts": {
+            name: {"time": cut, "utc": moment(spec, cut)} for name, cut in zip(SPLITS[1:], verdict.cuts, strict=True)
+        },
+        "problems": list(dict.fromkeys(problems)),
+    }
+
+
+def moment(spec: RankingSpec, ticks: int) -> str:
+    """A time of the log for people, in UTC."""
+    return datetime.fromtimestamp(ticks / spec.log.timestamp.ticks_per_second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _one_sided(spec: RankingSpec, tasks: dict[str, dict[str, float]]) -> list[str]:
+    problems = []
+    for task in spec.tasks:
+        within = f" of its sample space ({task.within.event or task.within.column})" if task.within else ""
+        rows, positives = tasks[task.name]["in_space"], tasks[task.name].get("positives")
+        if rows == 0:
+            problems.append(
+                f"task {task.name!r}: no example of the train split is in its sample space; nothing to learn"
+            )
+        elif positives in (0, rows):
+            sort = "negative" if positives == 0 else "positive"
+            problems.append(
+                f"task {task.name!r}: all {rows:,} examples of the train split{within} are {sort}; nothing to learn"
+            )
+    return problems
+
+
+def _of(counts: Counter, kind: str, source: str | None) -> Counter:
+    """The counts under `(kind, source, name)`, or `(kind, name)` where there is no source, by name."""
+    return Counter({key[-1]: n for key, n in counts.items() if key[0] == kind and (source is None or key[1] == source)})
+
+
+def read_summary(quarantine: str) -> dict[str, Any]:
+    """Returns what a run of ingest counted, from the folder of its `quarantine` artifact; see `summary`."""
+    with FileSystems.open(FileSystems.join(quarantine, SUMMARY)) as stream:
+        return orjson.loads(stream.read())

@@ -1,0 +1,309 @@
+"""The Beam graph: files -> typed chunks by bucket of users -> timelines -> examples, a shard a bucket.
+
+Rows pass the shuffle as Arrow chunks keyed by a hash of the user, not one by one; a chunk carries its place in the
+logs, so that the result is the same whatever order the runner delivers. What is wrong with the logs travels as data
+and stops the run at the end: runners wrap exceptions, and what has been found wrong should be reported whole.
+"""
+
+import logging
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import orjson
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
+
+from ingest.encoding.tf_example import serialized, text_elements
+from ingest.encoding.tfrecord import gzipped, write_whole
+from ingest.errors import IngestError
+from ingest.examples import ExampleBuilder, Lookup, slices
+from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, summary
+from ingest.formats import BadRow, read_file
+from ingest.rows import columns_of, parse, separators_of
+from ingest.sources import SourceFile, shard_count
+from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_of
+from ingest.timeline import Timelines, join
+from ingest.windows.carried import before
+from ingest.windows.rolling import DAY, Rolling, lookup_by_day, read_part, with_day
+from ingest.windows.snapshots import part_name, scratch_of
+from ingest.windows.window import day_of_number, times_of
+from schema.columns import label_name, space_name
+from schema.spec import RankingSpec
+
+SCRATCH = "_scratch"
+_LONGEST_TEXT = 500
+
+# A chunk: (source, file, number in the file, Arrow IPC stream).
+Chunk = tuple[str, int, int, bytes]
+
+
+def ingest(
+    pipeline: beam.Pipeline,
+    spec: RankingSpec,
+    files: tuple[SourceFile, ...],
+    examples: str,
+    quarantine: str,
+    shards: int | None = None,
+    rolling: Rolling | None = None,
+) -> None:
+    """Adds to `pipeline` all that turns `files` into examples.
+
+    Args:
+      examples: the folder that gets `Split-<split>/data_tfrecord-…gz`; its `_scratch` holds unfinished files.
+      quarantine: the folder that gets `rejected-…jsonl` of the rows left out, and `summary.json`, whose `problems` say
+        what makes the examples unfit for use.
+      shards: the number of buckets of users; None goes by the size of the files.
+      rolling: the files are daily ones, and only those days become examples; the snapshot's parts are written.
+    """
+    text, shards = spec.to_json(), shards or shard_count(files)
+    scratch = FileSystems.join(examples, SCRATCH)
+    read = (
+        pipeline
+        | "Files" >> beam.Create(list(files))
+        | "Spread" >> beam.Reshuffle()
+        | "Read"
+        >> beam.ParDo(ReadRows(text, shards, quarantine, rolling)).with_outputs(
+            "items", "times", "findings", main="rows"
+        )
+    )
+    found = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
+    times = read.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
+    verdict = AsSingleton(found | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
+    written = (
+        read.rows
+        | "GroupByUser" >> beam.GroupByKey()
+        | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples, rolling), verdict, AsList(read["items"]))
+    )
+    (
+        (found, written)
+        | "AllFindings" >> beam.Flatten()
+        | "Sum" >> beam.CombineGlobally(MergeFindings())
+        | "Summarize" >> beam.Map(_write_summary, text, FileSystems.join(quarantine, SUMMARY), scratch, verdict)
+    )
+
+
+def _judge(found: Findings, spec: str, times: TimeCounts) -> Verdict:
+    return judge(RankingSpec.from_json(spec), found, times)
+
+
+def _write_summary(total: Findings, spec: str, path: str, scratch: str, verdict: Verdict) -> None:
+    told = summary(RankingSpec.from_json(spec), verdict, total)
+    try:
+        write_whole(path, [orjson.dumps(told, option=orjson.OPT_INDENT_2)], scratch)
+    except OSError as error:
+        # The executor finds it missing; there is no other place left to tell it.
+        logging.error(_cannot_write(path, error))
+
+
+def bucket_of(keys: pa.Array, buckets: int) -> np.ndarray:
+    """The bucket of each key: CRC-32 of its text, the same in every process and run."""
+    encoded = keys.dictionary_encode()
+    hashes = [zlib.crc32(key) % buckets for key in encoded.dictionary.cast(pa.binary()).to_pylist()]
+    return np.array(hashes, np.int32)[encoded.indices.to_numpy()]
+
+
+class ReadRows(beam.DoFn):
+    """A file -> `(bucket, Chunk)`; tagged: `items` chunks, `times` of impressions, `findings`."""
+
+    def __init__(self, spec: str, buckets: int, quarantine: str, rolling: Rolling | None):
+        self._spec, self._buckets, self._quarantine, self._rolling = spec, buckets, quarantine, rolling
+        self._rows = Metrics.counter("ingest", "rows_read")
+        self._bad = Metrics.counter("ingest", "rows_quarantined")
+
+    def process(self, file: SourceFile) -> Iterator[Any]:
+        spec = RankingSpec.from_json(self._spec)
+        findings = Findings()
+        findings.counts["files", file.source] += 1
+        started = time.monotonic()
+        with tempfile.SpooledTemporaryFile(max_size=8 << 20) as rejected:
+            try:
+                if file.source == "history":
+                    table = read_part(file.path)
+                    findings.counts["rows", file.source] += table.num_rows
+                    yield from self._chunks(spec, file, 0, table)
+                    yield TaggedOutput("findings", findings)
+                    return
+                times = times_of(spec, file)
+                wanted, separators = columns_of(spec, file.source), separators_of(spec, file.source)
+                for number, batch in enumerate(read_file(file.path, wanted, separators)):
+                    table, bad, unused = parse(spec, file.source, batch, times)
+                    self._count(findings, file.source, batch.file, len(batch.rows) + len(batch.bad), bad)
+                    findings.counts.update({("unused", name[:100]): n for name, n in unused.items()})
+                    for row in bad:
+                        rejected.write(_json_line(batch.file, row))
+                    yield from self._chunks(spec, file, number, table)
+                if rejected.tell():
+                    rejected.seek(0)
+                    name = f"rejected-{file.source}-{file.index:05d}.jsonl"
+                    scratch = FileSystems.join(self._quarantine, SCRATCH)
+                    write_whole(
+                        FileSystems.join(self._quarantine, name), iter(lambda: rejected.read(1 << 20), b""), scratch
+                    )
+            except IngestError as error:
+                findings.problems.append(str(error))
+            except OSError as error:
+                findings.problems.append(_cannot_write(self._quarantine, error))
+        rows, seconds = findings.counts["rows", file.source], time.monotonic() - started
+        logging.info("read %s: %s rows, %.0f a second", file.path, f"{rows:,}", rows / max(seconds, 1e-9))
+        yield TaggedOutput("findings", findings)
+
+    def _count(self, findings: Findings, source: str, name: str, rows: int, bad: list[BadRow]) -> None:
+        findings.counts["rows", source] += rows
+        for row in bad:
+            findings.counts["bad", source, row.kind] += 1
+        first = [(source, name, row.row, row.reason) for row in bad[:5]]
+        findings.add(Findings(samples=first))
+        self._rows.inc(rows)
+        self._bad.inc(len(bad))
+
+    def _chunks(self, spec: RankingSpec, file: SourceFile, number: int, table: pa.Table) -> Iterator[Any]:
+        if table.num_rows == 0:
+            return
+        table = with_day(table, file)
+        if file.source == "items":
+            yield TaggedOutput("items", (file.source, file.index, number, _packed(table)))
+            return
+        if file.source == "log" and (not self._rolling or self._rolling.has(file.day)):
+            opens = np.ones(table.num_rows, bool)
+            if spec.log.layout == "events":
+                opens = table["event"].to_numpy() == 0
+            yield TaggedOutput("times", TimeCounts.of(table["time"].to_numpy()[opens]))
+        key = table["key" if file.source == "users" else "user"].combine_chunks()
+        key = key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
+        buckets = bucket_of(key, self._buckets)
+        # Stable: a bucket's rows stay in the order of the file.
+        order = np.argsort(buckets, kind="stable")
+        table = table.take(order)
+        edges = np.searchsorted(buckets[order], np.arange(self._buckets + 1))
+        for bucket in np.flatnonzero(np.diff(edges)).tolist():
+            part = table.slice(edges[bucket], edges[bucket + 1] - edges[bucket])
+            yield bucket, (file.source, file.index, number, _packed(part))
+
+
+class JoinAndWrite(beam.DoFn):
+    """A bucket's chunks -> one shard of each split, written here, and `Findings`.
+
+    The examples of a shard stand in a random order that is always the same, so that a batch of training mixes users.
+    """
+
+    def __init__(self, spec: str, buckets: int, examples: str, rolling: Rolling | None):
+        self._spec, self._buckets, self._examples, self._rolling = spec, buckets, examples, rolling
+        self._written = Metrics.counter("ingest", "examples_written")
+        self._items: Callable[[int], Lookup] | None = None
+
+    def process(self, element: tuple[int, Iterable[Chunk]], verdict: Verdict, items: list[Chunk]) -> Iterator[Findings]:
+        bucket, chunks = element
+        if verdict.problems:
+            return
+        spec = RankingSpec.from_json(self._spec)
+        if self._items is None:
+            self._items = lookup_by_day(spec, "items", _unpacked(items))
+        parts: dict[str, list[Chunk]] = {"log": [], "users": [], "history": []}
+        for chunk in chunks:
+            parts[chunk[0]].append(chunk)
+        log, history = _unpacked(parts.pop("log")), _unpacked(parts.pop("history"))
+        rows = before(log, history)
+        try:
+            if self._rolling and rows is not None:
+                self._carry(spec, bucket, rows, self._rolling)
+            if log is None or rows is None:
+                return
+            users = lookup_by_day(spec, "users", _unpacked(parts.pop("users")))
+            timelines = join(spec, rows)
+            # Without daily folders, all rows are of one day.
+            day = np.zeros(len(timelines.impressions), np.int32)
+            if self._rolling:
+                day = rows[DAY].to_numpy()[timelines.source[timelines.impressions]]
+                within = self._rolling.examples(day)
+                timelines, day = timelines.only(within), day[within]
+            findings = _feedback_findings(timelines)
+            build = ExampleBuilder(spec, rows, timelines, text=text_elements)
+            for one in np.unique(day).tolist():
+                self._write(bucket, one, day, build.with_tables(users(one), self._items(one)), verdict, findings)
+        except OSError as error:
+            findings = Findings(problems=[_cannot_write(error.filename or self._examples, error)])
+        yield findings
+
+    def _carry(self, spec: RankingSpec, bucket: int, rows: pa.Table, rolling: Rolling) -> None:
+        part, folder = rolling.part(spec, rows), rolling.snapshot.folder
+        if part is not None:
+            write_whole(FileSystems.join(folder, part_name(bucket, self._buckets)), [part], scratch_of(folder))
+
+    def _write(
+        self, bucket: int, one: int, day: np.ndarray, build: ExampleBuilder, verdict: Verdict, findings: Findings
+    ) -> None:
+        """Writes the examples of the day `one`, in files that don't depend on the days beside it."""
+        shuffled = np.flatnonzero(day == one)
+        np.random.default_rng([bucket, one] if one else bucket).shuffle(shuffled)
+        lines = build.timelines
+        split = split_of(lines.time[lines.impressions], verdict.cuts)[shuffled]
+        positions = build.positions()
+        prefix = f"{day_of_number(one)}-" if one else ""
+        for number, name in enumerate(SPLITS):
+            chosen = shuffled[split == number]
+            if len(chosen) == 0:
+                continue
+            folder = FileSystems.join(self._examples, f"Split-{name}")
+            path = FileSystems.join(folder, f"{prefix}data_tfrecord-{bucket:05d}-of-{self._buckets:05d}.gz")
+            batches = _encoded(build.spec, name, build, slices(chosen, positions), findings)
+            write_whole(path, gzipped(batches), FileSystems.join(self._examples, SCRATCH))
+            self._written.inc(len(chosen))
+            if one:
+                findings.counts["day", str(day_of_number(one))] += len(chosen)
+
+
+def _feedback_findings(timelines: Timelines) -> Findings:
+    findings = Findings()
+    for task, (attributed, unattributed) in timelines.attributed.items():
+        findings.counts["attributed", task] += attributed
+        findings.counts["unattributed", task] += unattributed
+    return findings
+
+
+def _encoded(
+    spec: RankingSpec, split: str, build: ExampleBuilder, pieces: Iterable[np.ndarray], findings: Findings
+) -> Iterator[pa.Array]:
+    for piece in pieces:
+        columns = build(piece)
+        findings.counts["examples", split] += len(piece)
+        for task in spec.tasks:
+            space, label = columns[space_name(task)].to_numpy(), columns[label_name(task)].to_numpy()
+            total = float(label.sum(dtype=np.float64))
+            findings.counts["in_space", split, task.name] += int(space.sum(dtype=np.int64))
+            # A Counter may hold floats: the sum of a regression's labels.
+            findings.counts["positives", split, task.name] += total if task.is_regression else int(total)  # type: ignore[assignment]
+        yield serialized(columns)
+
+
+def _packed(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _unpacked(chunks: Iterable[Chunk]) -> pa.Table | None:
+    """The chunks as one table, in the order of the logs; None without any."""
+    ordered = sorted(chunks, key=lambda chunk: chunk[:3])
+    return pa.concat_tables(pa.ipc.open_stream(chunk[3]).read_all() for chunk in ordered) if ordered else None
+
+
+def _json_line(file: str, row: BadRow) -> bytes:
+    told = {"file": file, "row": row.row, "reason": row.reason, "text": row.text[:_LONGEST_TEXT]}
+    # Text from a broken file may hold lone surrogates, which JSON has no way to write.
+    return orjson.dumps({key: _clean(value) for key, value in told.items()}) + b"\n"
+
+
+def _clean(value: Any) -> Any:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def _cannot_write(path: str, error: OSError) -> str:
+    return f"{path}: can't be written: {error.strerror or error}"

@@ -1,0 +1,293 @@
+"""A rank request from the logs: one user's side at a moment, and the candidates' side.
+
+The user's side is that of an artificial impression at that moment, read, joined and built by ingest's own functions, so
+that what is asked of a served model can't drift away from what the model was trained on.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.examples import ExampleBuilder, Lookup
+from ingest.formats import RawBatch, read_file
+from ingest.rows import columns_of, parse, separators_of
+from ingest.sources import SourceFile
+from ingest.timeline import join
+from ingest.values import Column, Rejects
+from ingest.windows.window import files_to_read, times_of
+from schema.columns import ITEM_ID, ExampleColumn, model_columns
+from schema.spec import Feature, RankingSpec
+
+# What the artificial impression is of; it doesn't reach the user's side.
+_NO_ITEM = ""
+
+
+class RequestError(ValueError):
+    """A request that can't be built as asked; the message says of what, and what was expected."""
+
+
+@dataclass(frozen=True)
+class RequestLogs:
+    """The rows of the logs that requests are built from, typed as ingest types them.
+
+    Attributes:
+      log: the rows of `rows.parse`.
+      users, items: the tables, ready to be joined.
+    """
+
+    spec: RankingSpec
+    log: pa.Table
+    users: Lookup
+    items: Lookup
+
+    @classmethod
+    def read(
+        cls,
+        spec: RankingSpec,
+        logs: str,
+        users: Collection[str] | None = None,
+        items: Collection[str] = (),
+        window: str | None = None,
+        at: int | None = None,
+    ) -> Self:
+        """Streams the files that `spec` names in the folder `logs`, and keeps what the requests need.
+
+        Args:
+          users: whose requests they will be; None keeps the rows of all. Ids that the logs don't have are no error.
+          items: the candidates. Of the items table, these and what the users have dealt with are kept.
+          window: the days to read of logs in daily folders; by default all. Of daily tables the last one counts.
+          at: the moment of the requests, in ticks, where it is known: no later day is read.
+
+        Raises:
+          IngestError: a file is absent, can't be read, or lacks a column.
+          RequestError: one of `items` is empty or can't be an id.
+        """
+        files: dict[str, list[SourceFile]] = {"log": []}
+        for file in files_to_read(spec, logs, window, at):
+            files.setdefault(file.source, []).append(file)
+        whose = None if users is None else pa.array(list(users), pa.string())
+        log = _rows(spec, "log", files["log"], "user", whose)
+        touched = None if whose is None else pa.concat_arrays([pc.unique(log["item"]), candidate_ids(list(items))])
+        tables = {
+            source: _rows(spec, source, _of_the_last_day(files[source]), "key", keys)
+            for source, keys in (("users", whose), ("items", touched))
+            if source in files
+        }
+        return cls(
+            spec, log, Lookup.of(spec, "users", tables.get("users")), Lookup.of(spec, "items", tables.get("items"))
+        )
+
+    def user_columns(
+        self, user: str, at: int | None = None, context: Mapping[str, str | None] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The user's side of a `rank` request: single values as scalars, ragged columns as `[n]`, newest last.
+
+        Behaviours are those known strictly before `at`. Features from the log are those of the user's last row until
+        then; an unknown user has none, and no past.
+
+        Args:
+          at: ticks of the log's clock; by default just after the user's last row, or now for a user without any.
+          context: values of features from the log in place of the last row's, as text; None is a missing one.
+
+        Raises:
+          RequestError: `context` names something else than a feature from the log, or has a value that isn't one.
+        """
+        rows = self._rows_of(user)
+        times = rows["time"].to_numpy()
+        if at is None:
+            at = int(times.max()) + 1 if len(times) else _now(self.spec)
+        rows = rows.filter(pa.array(times <= at))
+        values = _last_values(rows) | _typed_context(self.spec, context or {})
+        table = pa.concat_tables([rows, _impression(rows.schema, user, at, values)])
+        timelines = join(self.spec, table)
+        (which,) = np.flatnonzero(timelines.source[timelines.impressions] == len(rows))
+        built = ExampleBuilder(self.spec, table, timelines, self.users, self.items)(np.array([which]))
+        return {column.name: _user_tensor(column, built[column.name]) for column in self._columns("user")}
+
+    def candidate_columns(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """The candidates' side of a `rank` request: `[N]`, multi-valued columns `[N, m]` padded with "".
+
+        Raises:
+          RequestError: an id is empty or can't be one.
+        """
+        ids = candidate_ids(item_ids)
+        built = {ITEM_ID: ids, **self.items.at(ids)}
+        return {column.name: _item_tensor(column, built[column.name]) for column in self._columns("item")}
+
+    def columns(
+        self,
+        user: str,
+        item_ids: Sequence[str],
+        at: int | None = None,
+        context: Mapping[str, str | None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Both sides: the inputs of the signature `rank` but for the exponents."""
+        return {**self.user_columns(user, at, context), **self.candidate_columns(item_ids)}
+
+    def _columns(self, side: str) -> Iterable[ExampleColumn]:
+        return (column for column in model_columns(self.spec) if column.side == side)
+
+    def _rows_of(self, user: str) -> pa.Table:
+        start, stop = self._places.get(user, (0, 0))
+        return self.log.take(self._order[start:stop])
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self._user_codes[1], kind="stable")
+
+    @cached_property
+    def _user_codes(self) -> tuple[list[str], np.ndarray]:
+        encoded = self.log["user"].combine_chunks().dictionary_encode()
+        return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """Where each user's rows stand in `_order`."""
+        users, codes = self._user_codes
+        edges = np.concatenate(([0], np.cumsum(np.bincount(codes, minlength=len(users))))).tolist()
+        return {user: (edges[i], edges[i + 1]) for i, user in enumerate(users)}
+
+
+def user_request(
+    spec: RankingSpec, logs: str, user: str, at: int | None = None, context: Mapping[str, str | None] | None = None
+) -> dict[str, np.ndarray]:
+    """One user's side, from the logs in a folder; see `RequestLogs`, which reads them once for many requests."""
+    return RequestLogs.read(spec, logs, [user]).user_columns(user, at, context)
+
+
+def candidate_ids(item_ids: Sequence[str]) -> pa.Array:
+    """The ids as ingest would read them from a log."""
+    rejects = Rejects(len(item_ids))
+    ids = Column("candidates", pa.array(item_ids, pa.string()), rejects).ids()
+    if rejects.reasons:
+        row, (_, reason) = min(rejects.reasons.items())
+        raise RequestError(f"candidate {row + 1}: {reason}")
+    return ids
+
+
+def ticks(spec: RankingSpec, text: str) -> int:
+    """A moment in ticks of the log's clock: a whole number of them, or an ISO 8601 time (UTC if it names no zone).
+
+    Raises:
+      RequestError: it is neither, or no time that a log may have.
+    """
+    clock = spec.log.timestamp
+    value: str | int = text
+    if not text.lstrip("-").isdigit():
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            expected = f"an ISO 8601 time or a whole number of {'ms' if clock.unit == 'iso' else clock.unit}"
+            raise RequestError(f"time: expected {expected}, got {text!r:.80}") from None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        value = round(moment.timestamp() * clock.ticks_per_second)
+    # ISO logs count milliseconds.
+    as_numbers = clock.model_copy(update={"unit": "ms"}) if clock.unit == "iso" else clock
+    rejects = Rejects(1)
+    (result,) = Column("time", pa.array([str(value)]), rejects).times(as_numbers)
+    if rejects.reasons:
+        raise RequestError(rejects.reasons[0][1])
+    return int(result)
+
+
+def exponents(spec: RankingSpec, given: Mapping[str, float]) -> np.ndarray:
+    """The exponents `w_k` of the fused score `prod_k p_k^w_k` (PLE, eq. 1), the spec's where `given` has none.
+
+    Raises:
+      RequestError: `given` names something else than a task.
+    """
+    names = [task.name for task in spec.tasks]
+    for name in given:
+        if name not in names:
+            raise RequestError(f"exponent: no task {name!r}, expected one of {', '.join(names)}")
+    return np.array([given.get(task.name, task.exponent) for task in spec.tasks], np.float32)
+
+
+def _of_the_last_day(files: list[SourceFile]) -> list[SourceFile]:
+    last = max((file.day for file in files if file.day), default=None)
+    return [file for file in files if file.day == last]
+
+
+def _rows(spec: RankingSpec, source: str, files: Iterable[SourceFile], column: str, keys: pa.Array | None) -> pa.Table:
+    """The typed rows of a source whose `column` is among `keys`; batches are filtered as they come."""
+    wanted = columns_of(spec, source)
+    nothing = RawBatch("", np.zeros(0, np.int64), {name: pa.array([], pa.string()) for name in wanted})
+    tables = [parse(spec, source, nothing)[0]]
+    for file in files:
+        for batch in read_file(file.path, wanted, separators_of(spec, source)):
+            table, _, _ = parse(spec, source, batch, times_of(spec, file))
+            tables.append(table if keys is None else table.filter(pc.is_in(table[column], value_set=keys)))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _now(spec: RankingSpec) -> int:
+    return int(datetime.now(UTC).timestamp() * spec.log.timestamp.ticks_per_second)
+
+
+def _last_values(rows: pa.Table) -> dict[str, object]:
+    """The features of the latest row, of equally late ones the last."""
+    if rows.num_rows == 0:
+        return {}
+    times = rows["time"].to_numpy()
+    last = rows.num_rows - 1 - int(np.argmax(times[::-1]))
+    return {name: rows[name][last].as_py() for name in rows.column_names if name.startswith("feature:")}
+
+
+def _typed_context(spec: RankingSpec, context: Mapping[str, str | None]) -> dict[str, object]:
+    given = {feature.name: feature for feature in spec.features_of("log") if not feature.derive}
+    for name in context:
+        if name not in given:
+            known = ", ".join(given) or "none"
+            raise RequestError(f"{name}: is not a feature that the request may set, expected one from the log: {known}")
+    return {f"feature:{name}": _typed(given[name], text) for name, text in context.items()}
+
+
+def _typed(feature: Feature, text: str | None) -> object:
+    rejects = Rejects(1)
+    column = Column(feature.name, pa.array([text], pa.string()), rejects)
+    value = float(column.numbers()[0]) if feature.is_numeric else column.texts()[0].as_py()
+    if rejects.reasons:
+        raise RequestError(rejects.reasons[0][1])
+    return value
+
+
+def _impression(schema: pa.Schema, user: str, at: int, features: Mapping[str, object]) -> pa.Table:
+    """One row, an impression without feedback. (0 is also the place of the event that opens an example.)"""
+    known = {"user": user, "item": _NO_ITEM, "time": at}
+    values = {
+        field.name: features.get(field.name) if field.name.startswith("feature:") else known.get(field.name, 0)
+        for field in schema
+    }
+    types = {field.name: field.type for field in schema}
+    arrays = [
+        pa.array([bool(value) if pa.types.is_boolean(types[name]) else value], types[name])
+        for name, value in values.items()
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _user_tensor(column: ExampleColumn, built: pa.Array) -> np.ndarray:
+    return _numpy(built[0].values) if column.ragged else _numpy(built).reshape(())
+
+
+def _item_tensor(column: ExampleColumn, built: pa.Array) -> np.ndarray:
+    if not column.ragged:
+        return _numpy(built)
+    rows = [_numpy(row.values) for row in built]
+    padded = np.full((len(rows), max(map(len, rows), default=0)), b"", object)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return padded
+
+
+def _numpy(values: pa.Array) -> np.ndarray:
+    """float32, int64, or object with bytes."""
+    if pa.types.is_string(values.type):
+        return values.cast(pa.binary()).to_numpy(zero_copy_only=False)
+    return values.to_numpy(zero_copy_only=False)

@@ -1,0 +1,186 @@
+"""What the spec wants of a row: raw columns -> a typed table, one row each, and the rows that are left out.
+
+The table of log rows has `user`, `item` (text), `time` (int64 ticks) and
+- layout events: `event` (int8), the place of its name in `events_of`;
+- layout impressions: `in:B` (bool) for each behaviour, `label:T` (float32) and `space:T` (bool) for each task;
+- `feature:F` for each feature from the log: float32, or text with null = missing.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.formats import BadRow, RawBatch
+from ingest.values import Column, Rejects, shown
+from schema.spec import Condition, RankingSpec, Table, Task
+
+_COMPARISONS = {
+    "equals": np.equal,
+    "at_least": np.greater_equal,
+    "at_most": np.less_equal,
+    "above": np.greater,
+    "below": np.less,
+}
+_MOST_TEXT = 500
+
+
+def events_of(spec: RankingSpec) -> tuple[str, ...]:
+    """The events that the spec names, the one that opens an example first; none in layout impressions."""
+    conditions: list[Condition] = [*spec.behaviours, *spec.tasks]
+    conditions += [task.within for task in spec.tasks if task.within]
+    names = [spec.log.impression] + [condition.event for condition in conditions]
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def log_columns(spec: RankingSpec) -> dict[str, str]:
+    """Each column of the log that the spec reads, and which part of the spec (the first) it is for."""
+    log = spec.log
+    wanted = {log.user: "log.user"}
+    wanted.setdefault(log.item, "log.item")
+    wanted.setdefault(log.timestamp.column, "log.timestamp")
+    if log.event:
+        wanted.setdefault(log.event, "log.event")
+    for feature in spec.features_of("log"):
+        if not feature.derive:
+            wanted.setdefault(feature.source_column, f"feature {feature.name!r}")
+    conditions: list[tuple[str, Condition]] = [(f"behaviour {one.name!r}", one) for one in spec.behaviours]
+    for task in spec.tasks:
+        conditions.append((f"task {task.name!r}", task))
+        if task.ratio:
+            wanted.setdefault(task.ratio.numerator, f"task {task.name!r}")
+            wanted.setdefault(task.ratio.denominator, f"task {task.name!r}")
+        if task.within:
+            conditions.append((f"task {task.name!r} (within)", task.within))
+    for who, condition in conditions:
+        if condition.column:
+            wanted.setdefault(condition.column, who)
+    return wanted
+
+
+def table_columns(spec: RankingSpec, source: str) -> dict[str, str]:
+    """Each column of the `users` or `items` table that the spec reads, and what for."""
+    wanted = {_table(spec, source).key: f"{source}.key"}
+    for feature in spec.features_of(source):
+        wanted.setdefault(feature.source_column, f"feature {feature.name!r}")
+    return wanted
+
+
+def columns_of(spec: RankingSpec, source: str) -> dict[str, str]:
+    return log_columns(spec) if source == "log" else table_columns(spec, source)
+
+
+def separators_of(spec: RankingSpec, source: str) -> dict[str, str]:
+    """How the multi-valued columns of a source separate their values."""
+    return {feature.source_column: feature.separator for feature in spec.features_of(source) if feature.kind == "multi"}
+
+
+def parse(
+    spec: RankingSpec, source: str, batch: RawBatch, times: tuple[int, int] | None = None
+) -> tuple[pa.Table, list[BadRow], Counter]:
+    """The typed rows of a batch, those left out (the batch's own among them), and unused events by name.
+
+    Rows of the `users` and `items` tables have `key` and a `feature:F` for each feature of the table.
+
+    Args:
+      times: rows of the log at other times than `[low, high)` are left out.
+    """
+    rejects = Rejects(len(batch.rows))
+    columns = {name: Column(name, array, rejects) for name, array in batch.columns.items()}
+    unused: Counter = Counter()
+    values = _log_values(spec, columns) if source == "log" else {"key": columns[_table(spec, source).key].ids()}
+    for feature in spec.features_of(source):
+        if not feature.derive:
+            column = columns[feature.source_column]
+            value = pa.array(column.numbers().astype(np.float32)) if feature.is_numeric else column.texts()
+            values[f"feature:{feature.name}"] = value
+    table = pa.table(values)
+    if times:
+        time = columns[spec.log.timestamp.column]
+        outside = (table["time"].to_numpy() < times[0]) | (table["time"].to_numpy() >= times[1])
+        kind = f"{time.name}: not a time of the daily folder (nor within log.allowed_lateness of it)"
+        rejects.add(outside, kind, time.shown)
+    keep = ~rejects.mask
+    if source == "log" and spec.log.event:
+        used = table["event"].to_numpy() >= 0
+        names = columns[spec.log.event].texts().filter(pa.array(keep & ~used))
+        unused.update({one["values"]: one["counts"] for one in pc.value_counts(names).to_pylist()})
+        keep &= used
+    bad = [
+        BadRow(int(batch.rows[row]), kind, reason, _text(batch, row)) for row, (kind, reason) in rejects.reasons.items()
+    ]
+    return table if keep.all() else table.filter(pa.array(keep)), [*batch.bad, *bad], unused
+
+
+def _table(spec: RankingSpec, source: str) -> Table:
+    table = getattr(spec, source)
+    if table is None:
+        raise ValueError(f"the spec {spec.name!r} has no `{source}` table")
+    return table
+
+
+def _text(batch: RawBatch, row: int) -> str:
+    values = {name: array[row].as_py() for name, array in batch.columns.items()}
+    short = {
+        name: value if isinstance(value, int | float | bool) else shown(value)[:80] for name, value in values.items()
+    }
+    return orjson.dumps(short).decode()[:_MOST_TEXT]
+
+
+def _log_values(spec: RankingSpec, columns: Mapping[str, Column]) -> dict[str, pa.Array]:
+    log = spec.log
+    values: dict[str, pa.Array] = {
+        "user": columns[log.user].ids(),
+        "item": columns[log.item].ids(),
+        "time": pa.array(columns[log.timestamp.column].times(log.timestamp)),
+    }
+    if log.event:
+        event = columns[log.event]
+        names = event.texts()
+        event.rejects.add(pc.is_null(names).to_numpy(zero_copy_only=False), f"{log.event}: the event is missing")
+        places = pc.index_in(names, pa.array(events_of(spec), pa.string()))
+        values["event"] = pc.fill_null(places, -1).cast(pa.int16())
+        return values
+    for behaviour in spec.behaviours:
+        values[f"in:{behaviour.name}"] = pa.array(holds(behaviour, columns) == 1)
+    for task in spec.tasks:
+        label, space = _label(task, columns)
+        values[f"label:{task.name}"], values[f"space:{task.name}"] = pa.array(label), pa.array(space)
+    return values
+
+
+def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.ndarray]:
+    """The task's label (float32, 0 outside its space) and whether each row is in its sample space (PLE, eq. 9).
+
+    A condition's label is 1 or 0, a ratio's `clip(numerator / denominator, 0, 1)`. A row whose feedback is missing, or
+    whose denominator isn't above 0, is outside the space.
+    """
+    if task.ratio:
+        numerator = columns[task.ratio.numerator].numbers()
+        denominator = columns[task.ratio.denominator].numbers()
+        space = (denominator > 0) & ~np.isnan(numerator)
+        label = np.clip(numerator / np.where(space, denominator, 1), 0, 1)
+    else:
+        truth = holds(task, columns)
+        space, label = truth >= 0, truth == 1
+    if task.within:
+        space = space & (holds(task.within, columns) == 1)
+    return np.where(space, label, 0).astype(np.float32), space
+
+
+def holds(condition: Condition, columns: Mapping[str, Column]) -> np.ndarray:
+    """int8 per row: 1 where a condition on a column holds, 0 where it doesn't, -1 where the value is missing."""
+    column = columns[str(condition.column)]
+    if condition.comparison is None:
+        return column.flags()
+    name, value = condition.comparison
+    if isinstance(value, bool):
+        flags = column.flags()
+        return np.where(flags < 0, -1, flags == value).astype(np.int8)
+    if isinstance(value, str):
+        return pc.fill_null(pc.equal(column.texts(), value).cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
+    numbers = column.numbers()
+    return np.where(np.isnan(numbers), -1, _COMPARISONS[name](numbers, value)).astype(np.int8)

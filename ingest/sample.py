@@ -1,0 +1,78 @@
+"""A bounded sample of a source's rows, read and typed as ingest does it."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from ingest.errors import IngestError
+from ingest.formats import BadRow, RawBatch, read_file
+from ingest.rows import columns_of, parse, separators_of
+from ingest.sources import SourceFile
+from ingest.values import Column, Rejects
+from ingest.windows.rolling import with_day
+from ingest.windows.window import times_of
+from schema.spec import RankingSpec, Timestamp
+
+# Values of a batch on which the units of the clock are tried.
+_CLOCK_SAMPLE = 1_000
+
+
+@dataclass
+class Sample:
+    """The rows read of one source, typed; what could not be read; and what the rows' clock could be."""
+
+    files: int
+    rows: int = 0
+    complete: bool = True
+    tables: list[pa.Table] = field(default_factory=list)
+    bad: list[tuple[str, BadRow]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    unused: Counter = field(default_factory=Counter)
+    # How many of the times tried can be times of a log in each unit.
+    clock: Counter = field(default_factory=Counter)
+    clock_tried: int = 0
+
+    def table(self) -> pa.Table | None:
+        return pa.concat_tables(self.tables) if self.tables else None
+
+
+def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: int) -> Sample:
+    """At most about `limit` rows of a source, as many of each file; files that can't be read become `problems`."""
+    sample = Sample(len(files))
+    each = max(1, limit // len(files))
+    for file in files:
+        try:
+            left = each
+            for batch in read_file(file.path, columns_of(spec, source), separators_of(spec, source)):
+                if left == 0:
+                    sample.complete = False
+                    break
+                if len(batch.rows) > left:
+                    batch, sample.complete = _head(batch, left), False
+                left -= len(batch.rows)
+                table, bad, unused = parse(spec, source, batch, times_of(spec, file))
+                sample.tables.append(with_day(table, file))
+                sample.bad += [(batch.file, row) for row in bad]
+                sample.rows += len(batch.rows) + len(batch.bad)
+                sample.unused.update(unused)
+                if source == "log":
+                    _try_clocks(spec.log.timestamp.column, batch, sample)
+        except IngestError as error:
+            sample.problems.append(str(error))
+    return sample
+
+
+def _head(batch: RawBatch, rows: int) -> RawBatch:
+    upto = batch.rows[rows - 1]
+    columns = {name: array.slice(0, rows) for name, array in batch.columns.items()}
+    return RawBatch(batch.file, batch.rows[:rows], columns, [bad for bad in batch.bad if bad.row <= upto])
+
+
+def _try_clocks(column: str, batch: RawBatch, sample: Sample) -> None:
+    values = batch.columns[column].slice(0, _CLOCK_SAMPLE)
+    sample.clock_tried += len(values)
+    for unit in ("s", "ms", "us", "iso"):
+        rejects = Rejects(len(values))
+        Column(column, values, rejects).times(Timestamp(column=column, unit=unit))
+        sample.clock[unit] += int((~rejects.mask).sum())

@@ -1,0 +1,149 @@
+"""The files that a spec names: which they are, what they hold, and a fingerprint of their content."""
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from ingest.errors import IngestError
+from schema.spec import RankingSpec
+
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".zip": "zip"}
+# What a compressed byte of a log holds, roughly; only the number of shards depends on it.
+_EXPANSION = 6
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source (`log`, `users`, `items`, or `history` of earlier days); `size` in bytes as stored.
+
+    `day` is that of the daily folder that it lies in, if any.
+    """
+
+    source: str
+    index: int
+    path: str
+    size: int
+    day: date | None = None
+
+    @classmethod
+    def of(cls, source: str, index: int, file: FileMetadata, day: date | None = None) -> "SourceFile":
+        """Raises IngestError where the file's name is of no known format."""
+        kind, compression = format_of(file.path)
+        if kind is None and compression != "zip":
+            known = ", ".join(FORMATS) + "; plain or with " + ", ".join(COMPRESSIONS)
+            raise IngestError(f"{file.path}: unknown format, expected a name that ends in one of {known}")
+        return cls(source, index, file.path, file.size_in_bytes, day)
+
+
+def format_of(name: str) -> tuple[str | None, str | None]:
+    """The format (csv, jsonl, parquet) and compression (gz, bz2, zip) by a file's name; None where it has none."""
+    stem, extension = posixpath.splitext(name.lower())
+    compression = COMPRESSIONS.get(extension)
+    if compression:
+        extension = posixpath.splitext(stem)[1]
+    return FORMATS.get(extension), compression
+
+
+def match_files(spec: RankingSpec, logs: str) -> tuple[SourceFile, ...]:
+    """Every file under the folder `logs` that the spec's log, users and items patterns name, in a fixed order.
+
+    Names that begin with `_` or `.` are skipped, as Beam and Spark write such files beside the data.
+
+    Raises:
+      IngestError: a pattern matches nothing, or a file is of no known format.
+    """
+    declared = {source: getattr(spec, source) for source in ("log", "users", "items")}
+    return tuple(
+        file for source, one in declared.items() if one is not None for file in source_files(source, logs, one.files)
+    )
+
+
+def source_files(source: str, logs: str, patterns: Iterable[str]) -> list[SourceFile]:
+    """The files of one source, sorted by path. Raises as `match_files` does."""
+    found: dict[str, FileMetadata] = {}
+    for pattern in patterns:
+        here = matched(logs, pattern)
+        if not here:
+            raise IngestError(
+                f"{source}.files: the pattern {pattern!r} matches no file in {logs}" + _why_not(logs, pattern)
+            )
+        found.update({file.path: file for file in here})
+    return [SourceFile.of(source, index, found[path]) for index, path in enumerate(sorted(found))]
+
+
+def _why_not(logs: str, pattern: str) -> str:
+    if not exists(logs):
+        return ", and that folder does not exist"
+    within = matched(logs, f"*/{pattern}")
+    return f", but there is {within[0].path}: daily folders need a window, such as 7d:2026-11-25" if within else ""
+
+
+def fingerprint(spec: RankingSpec, logs: str) -> str:
+    """A digest of the matched files' names and contents, so that TFX's cache notices a file that changed."""
+    return digest_of(match_files(spec, logs))
+
+
+def digest_of(files: Iterable[SourceFile]) -> str:
+    """A digest of the files' names and contents."""
+    digest = hashlib.sha256()
+    for file in files:
+        name = posixpath.basename(file.path)
+        digest.update(f"{file.source}\0{file.day}\0{name}\0{file.size}\0{content_digest(file.path)}".encode())
+    return digest.hexdigest()
+
+
+def content_digest(path: str) -> str:
+    """What a file holds.
+
+    A local file is read and hashed, so that rewriting the same bytes changes nothing and changing one byte of a file of
+    the same size and time does; of a remote file the store's checksum, size and time are taken.
+
+    Raises:
+      IngestError: the file can't be read.
+    """
+    if os.path.isfile(path):
+        try:
+            with open(path, "rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise IngestError(f"{path}: can't be read: {error.strerror or error}") from None
+    changed = FileSystems.match([path])[0].metadata_list[0].last_updated_in_seconds
+    return f"{FileSystems.checksum(path)} {changed}"
+
+
+def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = 8 << 20, most: int = 5000) -> int:
+    """How many buckets the users are spread over: each holds about `bytes_per_shard` of plain text."""
+    total = sum(
+        file.size * (_EXPANSION if format_of(file.path)[1] or format_of(file.path)[0] == "parquet" else 1)
+        for file in files
+        if file.source == "log"
+    )
+    return min(max(1, -(-total // bytes_per_shard)), most)
+
+
+def open_raw(path: str):
+    """The file's bytes as stored, seekable."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def matched(logs: str, pattern: str) -> list[FileMetadata]:
+    """The files in the folder `logs` that a pattern names, but those that begin with `_` or `.`."""
+    try:
+        found = FileSystems.match([FileSystems.join(logs, pattern)])[0].metadata_list
+    except BeamIOError as error:
+        raise IngestError(f"{logs}: can't be listed: {error}") from None
+    return [file for file in found if posixpath.basename(file.path)[:1] not in ("_", ".")]
+
+
+def exists(path: str) -> bool:
+    try:
+        return FileSystems.exists(path)
+    except BeamIOError:
+        return False

@@ -1,0 +1,138 @@
+"""The store of what earlier days carry on: `<state>/<what it is for>/<day>/<days that are in it>/`.
+
+A snapshot of a day holds what was known at its start (`carried.carried`), in Parquet files, and a manifest, written
+last, that names the files and each day that went in. Its name is that of its content, and it is never changed: to
+write it twice writes the same bytes, and one that isn't whole has no manifest.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import orjson
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+from ingest.encoding.tfrecord import write_whole
+from ingest.sources import SourceFile, digest_of
+from ingest.windows.window import DailyLogs, stamp
+from schema.spec import RankingSpec, Split
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day that went into a snapshot: what a listing told of its files, and a digest of what they hold."""
+
+    stamp: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was known at the start of `day`, all of `days` having gone in; `parts` are its Parquet files."""
+
+    day: date
+    folder: str
+    days: Mapping[date, Day]
+    parts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        return tuple(
+            SourceFile("history", index, FileSystems.join(self.folder, name), size)
+            for index, (name, size) in enumerate(self.parts)
+        )
+
+
+def latest_valid(spec: RankingSpec, state: str, first: date, daily: DailyLogs) -> Snapshot | None:
+    """The latest snapshot, not after `first`, of the logs as they are now; None where there is none.
+
+    Of the days before it the logs may have lost the oldest, and no other; one that has changed makes the snapshots that
+    it is in invalid. Only the listing is looked at, and where that differs, that day's files.
+    """
+    for snapshot in _snapshots(spec, state, first):
+        if _still_holds(snapshot, daily):
+            return snapshot
+    return None
+
+
+def planned(
+    spec: RankingSpec, state: str, day: date, earlier: Snapshot | None, daily: DailyLogs, files: tuple[SourceFile, ...]
+) -> Snapshot:
+    """Where the snapshot of `day` goes, made of an earlier one and of the days since, whose `files` were matched."""
+    days = dict(earlier.days) if earlier else {}
+    since = {file.day for file in files if file.source == "log" and file.day and file.day < day}
+    for one in sorted(since):
+        content = digest_of(file for file in files if file.source == "log" and file.day == one)
+        days[one] = Day(stamp(daily[one]), content)
+    lineage = hashlib.sha256("".join(f"{one} {days[one].content}\n" for one in sorted(days)).encode()).hexdigest()
+    return Snapshot(day, FileSystems.join(_home(spec, state), str(day), lineage[:16]), days)
+
+
+def publish(snapshot: Snapshot, buckets: int) -> None:
+    """Makes a snapshot whole, whose parts have been written.
+
+    Raises:
+      OSError: the manifest can't be written.
+    """
+    pattern = FileSystems.join(snapshot.folder, part_name("*", buckets))
+    parts = FileSystems.match([pattern])[0].metadata_list
+    told = {
+        "parts": sorted([FileSystems.split(one.path)[1], one.size_in_bytes] for one in parts),
+        "days": {str(day): [one.stamp, one.content] for day, one in snapshot.days.items()},
+    }
+    write_whole(FileSystems.join(snapshot.folder, MANIFEST), [orjson.dumps(told)], scratch_of(snapshot.folder))
+
+
+def part_name(bucket: int | str, buckets: int) -> str:
+    number = f"{bucket:05d}" if isinstance(bucket, int) else bucket
+    return f"part-{number}-of-{buckets:05d}.parquet"
+
+
+def scratch_of(folder: str) -> str:
+    return FileSystems.join(folder, "_scratch")
+
+
+def _home(spec: RankingSpec, state: str) -> str:
+    """The folder of the snapshots of a spec: all that says which rows count, and as what, is in its name."""
+    features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
+    log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
+    rows = spec.data_part().model_copy(
+        update={"log": log, "features": features, "users": None, "items": None, "split": Split()}
+    )
+    return FileSystems.join(state, f"{spec.name}-{hashlib.sha256(rows.to_json().encode()).hexdigest()[:12]}")
+
+
+def _snapshots(spec: RankingSpec, state: str, first: date) -> Iterator[Snapshot]:
+    """The whole snapshots of days up to `first`, the latest first, each read when it is asked for."""
+    try:
+        found = FileSystems.match([FileSystems.join(_home(spec, state), "*", "*", MANIFEST)])[0].metadata_list
+    except BeamIOError:
+        return
+    for path in sorted((one.path for one in found), reverse=True):
+        folder = FileSystems.split(path)[0]
+        day = date.fromisoformat(FileSystems.split(FileSystems.split(folder)[0])[1])
+        if day <= first:
+            with FileSystems.open(path) as stream:
+                told = orjson.loads(stream.read())
+            days = {date.fromisoformat(name): Day(*one) for name, one in told["days"].items()}
+            yield Snapshot(day, folder, days, tuple((name, size) for name, size in told["parts"]))
+
+
+def _still_holds(snapshot: Snapshot, daily: DailyLogs) -> bool:
+    here = {day for day in daily if day < snapshot.day}
+    # A day that the logs have lost is known from the snapshot alone: there may be no day left before it.
+    lost = set(snapshot.days) - here
+    if here - set(snapshot.days) or (lost and here and max(lost) > min(here)):
+        return False
+    return all(_unchanged(snapshot.days[day], day, daily) for day in sorted(here))
+
+
+def _unchanged(then: Day, day: date, daily: DailyLogs) -> bool:
+    if stamp(daily[day]) == then.stamp:
+        return True
+    files = [SourceFile.of("log", index, one, day) for index, one in enumerate(daily[day])]
+    return digest_of(files) == then.content

@@ -1,0 +1,133 @@
+"""From the features of an example to a vector of each task's own: the DTRN bottom."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from models.bottoms.plain import FeatureEncoder, history
+from models.features import Features
+from models.layers import RepresentationRefinement, SharedRows, TaskInterest
+from models.layers.arguments import PACKAGE
+from models.precision import computing_in
+from schema.columns import ITEM_ID, ExampleColumn
+from schema.spec import RankingSpec
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class TaskEncoder(FeatureEncoder):
+    """`r_i = TRM_i([user, candidate, interest_i])`: task i weighs its own input, with what it sees in the behaviours.
+
+    The behaviours that `model.dtrn.behaviours` names (all, if it names none) are read by the task interest module: the
+    positions, each of what is known of the item there and its age, and the candidate as the query, described by the
+    same columns at age 0. The others are pooled, as in the plain bottom. Of every behaviour the user's side also has
+    how many there are and the newest's age. *Inference*: those two, which attention can't see; that a position's age
+    stands beside its item; all that `models.layers` marks as such.
+
+    Reference: Liu et al., "Deep Task-specific Bottom Representation Network for Multi-Task Recommendation", CIKM 2023.
+
+    Args:
+      spec: the ranking spec.
+      table_sizes: rows of each embedding table (`models.features.table_sizes`).
+      tasks: the number of tasks.
+
+    Input: dense features by name (`models.features.dense`). Output: a list of one `(batch, inputs)` per task.
+    """
+
+    def __init__(self, spec: RankingSpec, table_sizes: Mapping[str, int], tasks: int, **kwargs):
+        self.read = spec.dtrn_behaviours
+        super().__init__(spec, table_sizes, **kwargs)
+        dtrn = spec.model.dtrn
+        with computing_in(spec.training.precision):
+            self.interest = TaskInterest(
+                tasks,
+                len(self.read),
+                dtrn.units,
+                dtrn.heads,
+                dtrn.feed_forward,
+                dtrn.layers,
+                dtrn.block,
+                dtrn.condition_dim,
+                dtrn.condition_units,
+                name="interest",
+            )
+        self.refinement = None
+        if dtrn.refinement != "none":
+            fields = tuple(self._field_sizes().values()) if dtrn.refine == "field" else None
+            self.refinement = RepresentationRefinement(
+                tasks, dtrn.reduction, dtrn.refinement, fields, name="refinement"
+            )
+
+    def pooled_behaviours(self) -> list[str]:
+        return [name for name in self.sequences if name not in self.read]
+
+    def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        raw = self._raw(features, values)
+        return self.refinement(raw) if self.refinement else [tf.concat([raw[0], own], axis=-1) for own in raw[1:]]
+
+    def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | SharedRows]:
+        common = self.candidate_rows(features, values)
+        # One sequence a behaviour, read for all candidates: (1, candidates, behaviours * units)
+        query = self._candidate(values)[tf.newaxis]
+        interests = self._interests(features, values, query, axis=0)
+        if self.refinement:
+            return self.refinement([common, *interests])
+        return [SharedRows(common.shared, tf.concat([common.own, own], axis=-1)) for own in interests]
+
+    def refinement_weights(self, features: Features) -> list[dict[str, tf.Tensor]]:
+        """What each task multiplies each field by, `(batch,)`, the mean of its elements; empty without refinement."""
+        if not self.refinement:
+            return []
+        sizes = self._field_sizes()
+        weights = self.refinement.refinement_weights(self._raw(features, self.embeddings(features)))
+        return [
+            {
+                name: tf.reduce_mean(part, axis=-1)
+                for name, part in zip(sizes, tf.split(weight, [*sizes.values()], -1), strict=True)
+            }
+            for weight in weights
+        ]
+
+    def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """What all tasks read, then each task's interest."""
+        common = super().combine(features, values)
+        return [common, *self._interests(features, values, self._candidate(values)[:, tf.newaxis], axis=1)]
+
+    def _interests(
+        self, features: Features, values: Mapping[str, tf.Tensor], queries: tf.Tensor, axis: int
+    ) -> list[tf.Tensor]:
+        """What each task reads, without the `axis` of size 1, in float32 as all else that the encoder gives."""
+        reads = self.interest(*self._sequences(features, values), queries)
+        return [tf.cast(tf.squeeze(read, axis=axis), tf.float32) for read in reads]
+
+    def _sequences(
+        self, features: Features, values: Mapping[str, tf.Tensor]
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        ages = [features[f"{behaviour}_age_s"] for behaviour in self.read]
+        contents = [self.positions(behaviour, values) for behaviour in self.read]
+        with_age = [tf.concat([x, age[:, :, tf.newaxis]], axis=-1) for x, age in zip(contents, ages, strict=True)]
+        return with_age, [age >= 0 for age in ages]
+
+    def _candidate(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The candidate as a position of a sequence: the same columns, and no age: `(batch, contents + 1)`."""
+        described = [values[self._of_candidate(column)] for column in self.contents(self.read[0])]
+        return tf.concat([*described, tf.zeros_like(described[0][:, :1])], axis=-1)
+
+    @staticmethod
+    def _of_candidate(column: ExampleColumn) -> str:
+        return column.feature.name if column.feature else ITEM_ID
+
+    def _field_sizes(self) -> dict[str, int]:
+        """The size of each field of a task's input, in their order there."""
+        size = self.embeddings.size
+        sizes: dict[str, int] = {}
+        for side in ("user", "item"):
+            sizes |= {column.name: size(column) for column in [*self.single, *self.multi] if column.side == side}
+            if side == "user":
+                for name in self.sequences:
+                    pooled = sum(size(column) for column in self.contents(name)) if name in self.pooling else 0
+                    sizes[history(name)] = 2 + pooled
+        return sizes | {f"{name} (interest)": self.spec.model.dtrn.units for name in self.read}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "tasks": self.interest.tasks}

@@ -1,0 +1,115 @@
+"""From the features of an example to the one vector that the routing reads: the plain bottom."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import tensorflow as tf
+
+from models.embeddings import Embeddings
+from models.features import Features
+from models.layers import MaskedPooling, SharedRows
+from models.layers.arguments import PACKAGE, TaskInputs
+from schema.columns import ExampleColumn, model_columns
+from schema.spec import RankingSpec
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class FeatureEncoder(tf.keras.layers.Layer):
+    """`x = [user, candidate]`, each of embeddings, numbers and pooled multi-valued features: the plain bottom.
+
+    The user's also has the pooled behaviour sequences.
+
+    Ids are embedded, one table per vocabulary, shared by the candidate and the sequences (`Embeddings`). A multi-valued
+    feature is the mean of its values' embeddings. A behaviour gives the pooled vectors of its positions (embeddings and
+    numbers of the item at each), how many there are, and the newest's age.
+
+    Args:
+      spec: the ranking spec.
+      table_sizes: rows of each embedding table (`models.features.table_sizes`).
+
+    Input: dense features by name, as `models.features.dense` gives them. Output: `(batch, inputs)`.
+    """
+
+    def __init__(self, spec: RankingSpec, table_sizes: Mapping[str, int], **kwargs):
+        super().__init__(**kwargs)
+        self.spec, self.table_sizes = spec, dict(table_sizes)
+        columns = model_columns(spec)
+        self.single = [column for column in columns if not column.ragged]
+        self.multi = [column for column in columns if column.ragged and column.behaviour is None]
+        self.sequences = {
+            behaviour.name: [column for column in columns if column.behaviour == behaviour.name]
+            for behaviour in spec.behaviours
+        }
+        names = [column.name for column in self.multi] + self.pooled_behaviours()
+        self.pooling = {name: MaskedPooling(name=f"{name}_pooling") for name in names}
+        looked_up = [*self.single, *self.multi, *(c for name in self.sequences for c in self.contents(name))]
+        self.embeddings = Embeddings(looked_up, table_sizes, spec.model.embedding_dim, name="embeddings")
+
+    def pooled_behaviours(self) -> list[str]:
+        return list(self.sequences)
+
+    def call(self, features: Features) -> TaskInputs:
+        return self.combine(features, self.embeddings(features))
+
+    def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> TaskInputs:
+        """The output, from what `embeddings` give: all of the encoder but its tables."""
+        parts = self.parts("user", features, values) | self.parts("item", features, values)
+        return tf.concat(list(parts.values()), axis=-1)
+
+    def encode_candidates(self, features: Features) -> TaskInputs:
+        """One user's candidates: the user's columns have one row, the candidates' one each. Needs the built layer."""
+        return self.combine_candidates(features, self.embeddings(features))
+
+    def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> TaskInputs:
+        return self.candidate_rows(features, values)
+
+    def candidate_rows(self, features: Features, values: Mapping[str, tf.Tensor]) -> SharedRows:
+        """What all tasks read of the candidates."""
+        user, items = (list(self.parts(side, features, values).values()) for side in ("user", "item"))
+        return SharedRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
+
+    def contents(self, behaviour: str) -> list[ExampleColumn]:
+        """What stands at each position of a behaviour's sequence, beside its age."""
+        return [column for column in self.sequences[behaviour] if column.vocabulary or column.feature]
+
+    def parts(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The parts of the output that are the user's, or the candidate's, by the name of the field."""
+        parts = {column.name: values[column.name] for column in self.single if column.side == side}
+        for column in self.multi:
+            if column.side == side:
+                pooled = self.pooling[column.name](values[column.name], features[column.name] >= 0)
+                parts[column.name] = pooled
+        if side == "user":
+            for behaviour in self.sequences:
+                parts[history(behaviour)] = self._behaviour(behaviour, features, values)
+        return parts
+
+    def positions(self, behaviour: str, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """`(batch, length, contents)`."""
+        return tf.concat([values[column.name] for column in self.contents(behaviour)], axis=-1)
+
+    def _behaviour(self, behaviour: str, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        ages = features[f"{behaviour}_age_s"]
+        mask = ages >= 0
+        count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1, keepdims=True)
+        newest = tf.reduce_min(tf.where(mask, ages, _OLDEST), axis=1, keepdims=True)
+        parts = [tf.math.log1p(count), newest]
+        if behaviour in self.pooling and self.contents(behaviour):
+            parts.append(self.pooling[behaviour](self.positions(behaviour, values), mask, ages))
+        return tf.concat(parts, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "spec": self.spec.to_json(), "table_sizes": dict(self.table_sizes)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(**{**config, "spec": RankingSpec.from_json(config["spec"])})
+
+
+def history(behaviour: str) -> str:
+    """The name of the field that says how many, how recent and, pooled, what: a feature may have the behaviour's."""
+    return f"{behaviour} (history)"
+
+
+# The age of the newest of no events, on the scale of `models.preprocessing.scaled_age`: 1 is a day, 1.5 is a year.
+_OLDEST = 2.0

@@ -1,0 +1,1 @@
+"""What a trained ranker is served by: the signatures and their inputs."""

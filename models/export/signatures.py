@@ -1,0 +1,97 @@
+"""The served functions. Their graphs hold stock TensorFlow operations only: Transform's, then the ranker's."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models.export import requests
+from models.features import dense
+from models.ranker import Ranker
+from schema.served import SPEC_FILE
+
+# What an output of 0 counts as in the score, whose logarithm is finite.
+_TINY = np.finfo(np.float32).tiny
+
+
+class Servable(tf.Module):
+    """A ranker with the Transform graph before it: what a SavedModel holds. It scores raw examples.
+
+    Tracks the ranker's variables and not the Keras model, whose own call functions nobody serves and take most of the
+    time of saving.
+
+    Attributes:
+      functions: the served functions by name: `serving_default`, `predict`, and, where the ranker reads anything of
+        the candidates, `rank`.
+    """
+
+    def __init__(self, ranker: Ranker, transform: tft.TFTransformOutput):
+        super().__init__(name="servable")
+        self.transform = transform.transform_features_layer()
+        spec = ranker.spec
+        feature_spec = requests.request_feature_spec(spec)
+
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            """Each task's output `(batch, 1)` for serialised tf.Examples; columns that aren't read may be absent."""
+            raw = tf.io.parse_example(examples, feature_spec)
+            return ranker(dense(self.transform(raw), spec))
+
+        @tf.function(autograph=False, input_signature=[requests.predict_inputs(spec)])
+        def predict(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            """Each task's output `(batch, 1)` for columns by name (`models.export.requests.predict_inputs`)."""
+            return ranker(dense(self.transform(requests.examples(inputs, spec)), spec))
+
+        exponents_spec = tf.TensorSpec([len(spec.tasks)], tf.float32, name=requests.EXPONENTS)
+        default_exponents = tf.constant([task.exponent for task in spec.tasks], tf.float32)
+
+        @tf.function(autograph=False, input_signature=[requests.rank_inputs(spec), exponents_spec])
+        def rank(inputs: Mapping[str, tf.Tensor], exponents: tf.Tensor = default_exponents) -> dict[str, tf.Tensor]:
+            """Each task's output, the `score` and the `order`, all `(N,)`, of one user's N candidates.
+
+            `inputs` are columns by name (`models.export.requests.rank_inputs`), `exponents` the tasks'.
+            """
+            features = dense(self.transform(requests.user_and_candidates(inputs, spec)), spec)
+            outputs = ranker.score_candidates(features)
+            probabilities = {task: tf.squeeze(output, axis=1) for task, output in outputs.items()}
+            return {**probabilities, **fused_ranking(list(probabilities.values()), exponents)}
+
+        self.functions = {"serving_default": serving_default, "predict": predict}
+        if requests.candidate_columns(spec):
+            self.functions["rank"] = rank
+        # Tracing creates what variables there are not yet.
+        serving_default.get_concrete_function()
+        self.weights = list(ranker.variables)
+
+
+def fused_ranking(probabilities: list[tf.Tensor], exponents: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The `score` `(N,)`, `prod_k p_k^w_k` (PLE, eq. 1), and the `order` `(N,)`: indices, the best score's first.
+
+    Equal scores keep the order of the candidates. The order is that of the logarithms, which also tells scores apart
+    that are too small for a float.
+
+    Raises:
+      tf.errors.InvalidArgumentError: another number of exponents than of tasks, or one that isn't finite.
+    """
+    exponents = tf.ensure_shape(exponents, [len(probabilities)], name="shape_of_exponents")
+    check = tf.raw_ops.Assert(
+        condition=tf.reduce_all(tf.math.is_finite(exponents)),
+        data=["exponents: expected finite numbers, got", exponents],
+        summarize=len(probabilities),
+    )
+    with tf.control_dependencies([check]):
+        exponents = tf.identity(exponents)
+    logarithms = tf.math.log(tf.maximum(tf.stack(probabilities, axis=1), _TINY))
+    fused = tf.reduce_sum(exponents * logarithms, axis=1)
+    return {"score": tf.exp(fused), "order": tf.argsort(fused, direction="DESCENDING", stable=True)}
+
+
+def save(ranker: Ranker, transform: tft.TFTransformOutput, directory: str) -> Servable:
+    """Writes the SavedModel that TensorFlow Serving and the Evaluator load, with the spec in `assets.extra`."""
+    servable = Servable(ranker, transform)
+    tf.saved_model.save(servable, directory, signatures=servable.functions)
+    tf.io.gfile.makedirs(f"{directory}/{SPEC_FILE.parent}")
+    with tf.io.gfile.GFile(f"{directory}/{SPEC_FILE}", "w") as file:
+        file.write(ranker.spec.to_json())
+    return servable

@@ -1,0 +1,1 @@
+"""The routings, a file each: which parameters a task shares with the others."""

@@ -1,0 +1,1 @@
+"""The command `fulcrum`, a file a group of commands."""

@@ -1,0 +1,113 @@
+"""Prints what `fulcrum check` found. Values of the data are printed as they are, never as markup."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ingest.check_report import CheckReport, TaskSample, UserSample
+from ingest.findings import moment
+from schema.columns import MISSING, ExampleColumn, label_name, space_name
+from schema.spec import RankingSpec
+
+_STYLE = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_NEWEST = 4
+_LONGEST = 60
+
+
+def render(report: CheckReport, console: Console) -> None:
+    """Prints the report: what was read, the tasks, the users' examples, and the findings last."""
+    read = ", ".join(
+        f"{source} {rows:,} rows of {report.files[source]} file(s)" for source, rows in report.rows.items()
+    )
+    console.print(Text(f"{report.spec.name}: {report.logs}", style="bold"))
+    if read:
+        console.print(Text(f"Read {'all: ' if report.complete else 'a sample: '}{read}"))
+    if report.period:
+        console.print(Text(f"From {report.period[0]} to {report.period[1]}"))
+    if report.tasks:
+        console.print(_task_table(report.tasks))
+    for user in report.users:
+        console.print(_user_table(report, user))
+    console.print(_verdict(report))
+    for severity in ("error", "warning", "info"):
+        for finding in report.findings:
+            if finding.severity == severity:
+                line = Text(f"{severity}: ", style=_STYLE[severity])
+                console.print(
+                    line.append(f"{finding.where}: ", style="bold").append(_plain(finding.message), style="default")
+                )
+
+
+def _verdict(report: CheckReport) -> Text:
+    count = {severity: sum(finding.severity == severity for finding in report.findings) for severity in _STYLE}
+    if not report.ok:
+        return Text(f"Not fit to run: {count['error']} errors, {count['warning']} warnings.", style=_STYLE["error"])
+    return Text(f"Fit to run: no errors, {count['warning']} warnings.", style="bold green")
+
+
+def _task_table(tasks: Iterable[TaskSample]) -> Table:
+    table = Table(
+        "task", "impressions", "in its sample space", "positive or mean", title="Labels", title_justify="left"
+    )
+    for task in tasks:
+        share = task.positive / max(task.in_space, 1)
+        told = f"mean {share:.3f}" if task.is_regression else f"{task.positive:,.0f} ({share:.2%})"
+        table.add_row(task.name, f"{task.impressions:,}", f"{task.in_space:,}", told)
+    return table
+
+
+def _user_table(report: CheckReport, user: UserSample) -> Table:
+    title = Text(f"User {_plain(user.user)}: {len(user.examples)} of {user.impressions:,} impressions")
+    table = Table("", *[str(i + 1) for i in range(len(user.examples))], title=title, title_justify="left")
+    section = ""
+    for column in report.columns:
+        if column.role == "space":
+            continue
+        if section and column.role != section:
+            table.add_section()
+        section = column.role
+        values = [_shown(report.spec, column, example) for example in user.examples]
+        table.add_row(Text(column.name, style="bold"), *map(Text, values))
+    return table
+
+
+def _shown(spec: RankingSpec, column: ExampleColumn, example: dict[str, Any]) -> str:
+    value = example[column.name]
+    if column.role == "label":
+        task = next(task for task in spec.tasks if label_name(task) == column.name)
+        return _one(value) if example[space_name(task)] else "outside its space"
+    if column.role == "timestamp":
+        return moment(spec, value)
+    if not isinstance(value, list):
+        return _one(value)
+    if not value:
+        return "none"
+    # Newest last, as in the example.
+    more = f"{len(value) - _NEWEST} older, " if len(value) > _NEWEST else ""
+    show = _age if column.name == f"{column.behaviour}_age_s" else _one
+    return more + ", ".join(map(show, value[-_NEWEST:]))
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit} ago"
+    return f"{seconds:.0f}s ago"
+
+
+def _one(value: Any) -> str:
+    if value == MISSING or value != value:
+        return "missing"
+    return (
+        f"{value:,.6g}"
+        if isinstance(value, float)
+        else _plain(text if len(text := str(value)) <= _LONGEST else f"{text[:_LONGEST]}…")
+    )
+
+
+def _plain(text: str) -> str:
+    """Without characters that a terminal would obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

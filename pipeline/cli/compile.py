@@ -1,0 +1,91 @@
+"""`fulcrum compile`: the pipeline for Kubeflow Pipelines or Vertex AI."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import options
+from pipeline.cli.terminal import console, fail
+
+app = typer.Typer()
+
+
+@app.command()
+def compile(
+    spec: Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)],
+    image: Annotated[str, typer.Option(help="The image that every component runs in, with a tag or a digest.")],
+    root: Annotated[str, typer.Option(help="The URI below which each run keeps its artifacts.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .yaml, or .json for Vertex AI.")],
+    logs: Annotated[str | None, typer.Option(help="The default of the parameter `logs`.")] = None,
+    window: Annotated[str, typer.Option(help="The default of `window`, such as 7d:2026-11-25; empty: all logs.")] = "",
+    state: Annotated[str | None, typer.Option(help="The default of `state`; else `state` in the root.")] = None,
+    push_destination: Annotated[str | None, typer.Option(help="The default of `push_destination`.")] = None,
+    compare_with: Annotated[str, typer.Option(help="The default of `compare_with`, a model.")] = "",
+    start_from: Annotated[str, typer.Option(help="The default of `start_from`, a model.")] = "",
+    routing: Annotated[str | None, typer.Option(help="The default of `routing`; else the spec's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="The default of `epochs`; else the spec's.")] = None,
+    runner: options.Runner = options.RunnerName.local,
+    master: options.Master = None,
+    worker_image: options.WorkerImage = None,
+    artifacts_dir: options.ArtifactsDir = None,
+    beam_arg: options.BeamArg = None,
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as Trainer:cpu=8,memory=32G,gpu=1 or, for all that are not named, cpu=2,memory=8G."),
+    ] = None,
+    vertex: Annotated[bool, typer.Option("--vertex", help="A JSON job for Vertex AI instead.")] = False,
+) -> None:
+    """Compile the pipeline for Kubeflow Pipelines v2. What a run is started with are its parameters.
+
+        fulcrum compile schema/specs/shortvideo.yaml --image registry.example.com/fulcrum:1.0 \\
+            --root gs://bucket/runs --out pipeline.yaml
+    """
+    expected = ".json" if vertex else ".yaml"
+    if out.suffix != expected:
+        raise fail(f"--out: expected a file name that ends in {expected}, got {str(out)!r}", 2)
+
+    from pipeline.cli.compile_arguments import prepare
+    from pipeline.cli.run_arguments import UsageError
+    from pipeline.runners.beam import Cluster
+
+    try:
+        prepared = prepare(
+            spec,
+            image,
+            root,
+            logs=logs,
+            window=window,
+            state=state,
+            push_destination=push_destination,
+            compare_with=compare_with,
+            start_from=start_from,
+            routing=routing,
+            epochs=epochs,
+            runner=runner.value,
+            cluster=Cluster(master, worker_image or (image if runner.value != "local" else None), artifacts_dir),
+            beam_args=beam_arg or (),
+            resources=resources or (),
+            vertex=vertex,
+        )
+    except UsageError as error:
+        raise fail(error, 2) from None
+
+    from pipeline.runners.kubeflow import compile_pipeline
+    from pipeline.runners.resources import ResourcesError
+
+    try:
+        text = compile_pipeline(**vars(prepared))
+    except ResourcesError as error:
+        raise fail(error, 2) from None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+    except OSError as error:
+        raise fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
+    parameters = ", ".join(sorted(prepared.defaults))
+    console.print(
+        f"{out}: to be run with any of its parameters; these have defaults: {parameters}",
+        highlight=False,
+        soft_wrap=True,
+    )

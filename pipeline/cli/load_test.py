@@ -1,0 +1,62 @@
+"""Rank requests of people in the logs, to drive a server with."""
+
+import ipaddress
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow.compute as pc
+
+from ingest.errors import IngestError
+from ingest.rank_request import RequestLogs
+from ingest.sample import read_sample
+from ingest.windows.window import files_to_read
+from schema.spec import RankingSpec
+
+# Rows of the log from which people and candidates are drawn.
+_SAMPLE_ROWS = 200_000
+
+
+def recorded_requests(
+    spec: RankingSpec,
+    logs: str,
+    candidates: Sequence[int],
+    users: int = 50,
+    seed: int = 1,
+    window: str | None = None,
+) -> list[list[dict[str, np.ndarray]]]:
+    """The columns of rank requests, for each of the numbers of `candidates` as many as there are `users`.
+
+    People and their candidates are drawn from the first rows of the log's files; each is asked about just after the
+    last row.
+
+    Args:
+      window: the days to read of logs in daily folders; by default all.
+
+    Raises:
+      IngestError: the logs can't be read, or hold no row.
+    """
+    files = [file for file in files_to_read(spec, logs, window) if file.source == "log"]
+    sample = read_sample(spec, "log", files, _SAMPLE_ROWS)
+    rows = sample.table()
+    if sample.problems or rows is None or rows.num_rows == 0:
+        raise IngestError("; ".join(sample.problems) or f"{logs}: no row is left of the {sample.rows:,} read")
+    random = np.random.default_rng(seed)
+    people, items = (np.sort(pc.unique(rows[name]).to_numpy(zero_copy_only=False)) for name in ("user", "item"))
+    chosen = random.permutation(people)[:users].tolist()
+    asked = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
+    named = {item for lists in asked for ids in lists for item in ids}
+    read = RequestLogs.read(spec, logs, chosen, named, window)
+    sides = [read.user_columns(user) for user in chosen]
+    return [
+        [{**side, **read.candidate_columns(ids)} for side, ids in zip(sides, lists, strict=True)] for lists in asked
+    ]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a server's address is on this machine by its own text; names other than `localhost` are not looked up."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,193 @@
+"""The command `fulcrum`. Exit codes: 0 done, 1 the run failed, 2 what was asked for can't be done as given."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from pipeline.cli import compile, options, report, serving
+from pipeline.cli.options import LogsDir, LogWindow, SpecPath
+from pipeline.cli.terminal import console, errors, fail
+from pipeline.runners.quiet import quiet
+
+app = typer.Typer(
+    help="From raw interaction logs to a multi-task ranker that does not seesaw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """The console script: TensorFlow's own chatter is off unless the user asked for it."""
+    quiet()
+    app()
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    users: Annotated[int, typer.Option(min=1, help="How many people.")] = 5_000,
+    impressions: Annotated[int, typer.Option(min=1, help="How many rows.")] = 200_000,
+    days: Annotated[int, typer.Option(min=1, help="From 2026-01-01 on, a file each.")] = 14,
+    daily: Annotated[bool, typer.Option("--daily", help="A folder a day, as `run --window` reads them.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+) -> None:
+    """Write short-video logs with known ground truth and tasks in real tension.
+
+    Read them with schema/specs/shortvideo.yaml:
+
+        fulcrum simulate --out logs --users 5000 --impressions 200000 --seed 1
+        fulcrum run schema/specs/shortvideo.yaml --logs logs --output runs/shortvideo
+    """
+    from simulation.logs import simulate as write_logs
+
+    try:
+        with Progress(console=errors, transient=True) as progress:
+            bar = progress.add_task("impressions", total=impressions)
+            made = write_logs(
+                out,
+                users=users,
+                impressions=impressions,
+                days=days,
+                daily=daily,
+                seed=seed,
+                progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    except ValueError as error:
+        raise fail(error, 2) from None
+    except OSError as error:
+        raise fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
+    rates = ", ".join(f"{task} {rate:.1%}" for task, rate in made.rates.items())
+    console.print(
+        f"{made.impressions:,} impressions of {made.users:,} people and {made.items:,} videos in {out} ({rates})",
+        highlight=False,
+    )
+
+
+@app.command()
+def check(
+    spec: SpecPath,
+    logs: LogsDir,
+    window: LogWindow = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows of the log to read at most.")] = 100_000,
+) -> None:
+    """Look at a sample of the logs: what the examples would be, and what is wrong. Runs nothing."""
+    from ingest.check import check as look
+    from models.routing import check_routings
+    from pipeline.cli.check_output import render
+    from schema.loading import load_spec
+
+    try:
+        declared = load_spec(spec)
+        check_routings(declared)
+    except ValueError as error:
+        raise fail(error, 2) from None
+    report = look(declared, logs, sample_rows=rows, window=window)
+    render(report, console)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    logs: LogsDir,
+    output: Annotated[Path, typer.Option(help="The folder of the run: metadata, artifacts, pushed models.")],
+    window: LogWindow = None,
+    routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
+    bottom: Annotated[str | None, typer.Option(help="What the routing reads: plain or dtrn.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Train a single-task ranker too, and show the gain against it.")
+    ] = False,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Start training from the latest blessed model of this folder.")
+    ] = False,
+    runner: options.Runner = options.RunnerName.local,
+    master: options.Master = None,
+    worker_image: options.WorkerImage = None,
+    artifacts_dir: options.ArtifactsDir = None,
+    beam_arg: options.BeamArg = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever ran before.")] = False,
+) -> None:
+    """Run the whole pipeline: logs in, a pushed ranker out.
+
+    What has not changed since the last run in the same folder is taken from the cache.
+    """
+    from pipeline.cli import run_arguments
+    from pipeline.runners.beam import Cluster
+
+    try:
+        prepared = run_arguments.prepare(
+            spec,
+            logs,
+            output,
+            routing=routing,
+            bottom=bottom,
+            epochs=epochs,
+            batch_size=batch_size,
+            reference=reference,
+            warm_start=warm_start,
+            runner=runner.value,
+            cluster=Cluster(master, worker_image, artifacts_dir),
+            beam_args=beam_arg or (),
+            cache=not no_cache,
+            window=window,
+        )
+    except run_arguments.UsageError as error:
+        raise fail(error, 2) from None
+
+    from pipeline.pipeline import create_pipeline
+    from pipeline.runners import local as local_runner
+    from report.summary import load_summary
+    from report.terminal_summary import render
+
+    log_file = output / "logs" / f"{datetime.now():%Y%m%d-%H%M%S}.log"
+    try:
+        local_runner.run(create_pipeline(prepared.spec, prepared.config), console, log_file)
+    except (local_runner.StageError, OSError) as error:
+        hint = run_arguments.disk_hint(output)
+        raise fail(f"{error}{hint}\n(the whole log: {log_file})", 1) from None
+    render(load_summary(output), console)
+    console.print(f"{'log:':<18}{log_file}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def worker() -> None:
+    """Take part in a training on several machines, as the environment's TF_CONFIG says.
+
+    For each worker but the first, whom the pipeline's Trainer starts and who says what to train. Ends when it is saved.
+    """
+    from models.distribution import DistributionError
+    from models.training.worker import follow
+
+    try:
+        follow()
+    except DistributionError as error:
+        raise fail(error, 2) from None
+
+
+@app.command()
+def show(output: Annotated[Path, typer.Argument(help="The folder of a past run.", show_default=False)]) -> None:
+    """Print the summary of the latest run in a folder, from its metadata."""
+    from report.summary import NoRunError, load_summary
+    from report.terminal_summary import render
+
+    try:
+        summary = load_summary(output)
+    except NoRunError as error:
+        raise fail(error, 2) from None
+    render(summary, console)
+
+
+app.add_typer(report.app)
+app.add_typer(compile.app)
+app.add_typer(serving.app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""The commands about a pushed model: `fulcrum serve`, `fulcrum rank` and `fulcrum load-test`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.options import LogsDir, LogWindow, SpecPath
+from pipeline.cli.terminal import console, fail
+
+app = typer.Typer()
+T = TypeVar("T", int, float)
+
+Server = Annotated[str, typer.Option("--server", help="grpc://HOST:PORT or http://HOST:PORT.")]
+Name = Annotated[str | None, typer.Option("--name", help="The model's name on the server; by default the spec's.")]
+Version = Annotated[int | None, typer.Option("--version", help="Ask this version; by default the newest.")]
+Label = Annotated[str | None, typer.Option("--label", help="Ask the version of this label, such as stable or canary.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds to wait for an answer.")]
+_LOCAL = "grpc://127.0.0.1:8500"
+
+
+@app.command()
+def serve(
+    model_dir: Annotated[Path, typer.Argument(help="The model's folder, one folder a version in it.")],
+    name: Annotated[str, typer.Option(help="Of the model in requests; by default the folder's.")] = "",
+    host: Annotated[str, typer.Option(help="The address to listen on; the loopback unless you say otherwise.")] = (
+        "127.0.0.1"
+    ),
+    grpc_port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8500,
+    rest_port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8501,
+    version: Annotated[
+        list[int] | None, typer.Option(min=0, help="Serve this version (repeat for more); by default the newest.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label for a version, such as stable=3 (repeat).")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Requests answered at once, per protocol.")] = 8,
+    intra_op_threads: Annotated[
+        int, typer.Option(min=0, help="TensorFlow's threads within an operation; 0: one a core.")
+    ] = 1,
+    inter_op_threads: Annotated[
+        int, typer.Option(min=0, help="TensorFlow's threads across operations; 0: one a core.")
+    ] = 0,
+    poll_seconds: Annotated[float, typer.Option(min=0.05, help="How often to look for new versions.")] = 1.0,
+) -> None:
+    """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it."""
+    labels = {key: _number(f"--label {key}", value, int) for key, value in _pairs("--label", label).items()}
+
+    from serving.local_server.directory import VersionPolicy
+    from serving.local_server.logs import log_to
+    from serving.local_server.server import ServerOptions
+    from serving.local_server.server import serve as serve_until_stopped
+
+    log_to(sys.stderr)
+    options = ServerOptions(
+        name=name,
+        host=host,
+        grpc_port=grpc_port,
+        rest_port=rest_port,
+        policy=VersionPolicy(specific=VersionPolicy.Specific(versions=version)) if version else VersionPolicy(),
+        labels=labels,
+        poll_seconds=poll_seconds,
+        threads=threads,
+        intra_op_threads=intra_op_threads,
+        inter_op_threads=inter_op_threads,
+    )
+    try:
+        serve_until_stopped(model_dir, options)
+    except FileNotFoundError as error:
+        raise fail(error, 2) from None
+    except OSError as error:
+        raise fail(f"can't listen on {host}: {error.strerror or error}", 1) from None
+
+
+@app.command()
+def rank(
+    spec: SpecPath,
+    logs: LogsDir,
+    user: Annotated[str, typer.Option(help="Whose candidates they are; one whom the logs don't have will do.")],
+    candidates: Annotated[Path, typer.Option(help="A file of item ids: text (one a line), .csv or .jsonl.")],
+    at: Annotated[
+        str | None, typer.Option(help="When: ISO 8601 (UTC), or a number of the log's clock; after the last event.")
+    ] = None,
+    window: LogWindow = None,
+    server: Server = _LOCAL,
+    name: Name = None,
+    version: Version = None,
+    label: Label = None,
+    exponent: Annotated[
+        list[str] | None, typer.Option(help="task=w, its power in the score; by default the spec's (repeat).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="feature=value in place of the last row's, if from the log (repeat)."),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Print so many at most.")] = None,
+    timeout: Timeout = 10.0,
+) -> None:
+    """Rank a user's candidates by a served model: the user's side comes from the logs, as in training."""
+    from ingest.errors import IngestError
+    from ingest.rank_request import RequestError, RequestLogs, exponents, ticks
+    from pipeline.cli.candidates import read_candidates
+    from schema.loading import SpecError, load_spec
+    from serving import client
+
+    powers = {key: _number(f"--exponent {key}", value, float) for key, value in _pairs("--exponent", exponent).items()}
+    context = {key: value or None for key, value in _pairs("--set", set_).items()}
+    try:
+        declared = load_spec(spec)
+        weights = exponents(declared, powers) if powers else None
+        moment = None if at is None else ticks(declared, at)
+        items = read_candidates(declared, candidates)
+        read = RequestLogs.read(declared, logs, [user], items, window=window, at=moment)
+        columns = read.columns(user, items, moment, context)
+    except (SpecError, RequestError, IngestError) as error:
+        raise fail(error, 2) from None
+    try:
+        target = client.Target(name or declared.name, version, label)
+        with client.connect(server, target, timeout) as connection:
+            ranking = client.rank(connection, columns, weights)
+    except client.ClientError as error:
+        raise fail(error, 1) from None
+    # Over gRPC outputs come in no order; of a model made from another spec, its own tasks come last.
+    known = [task.name for task in declared.tasks if task.name in ranking.tasks]
+    names = [*known, *sorted(ranking.tasks.keys() - set(known))]
+    table = Table(title=Text(f"{len(items):,} candidates for {user}"), title_justify="left")
+    table.add_column("")
+    table.add_column("item")
+    for heading in ("score", *names):
+        table.add_column(Text(heading), justify="right")
+    for place, i in enumerate(ranking.order[:top].tolist(), 1):
+        tasks = (f"{ranking.tasks[task][i]:.4f}" for task in names)
+        table.add_row(str(place), Text(items[i]), f"{ranking.score[i]:.4g}", *tasks)
+    console.print(table)
+
+
+@app.command()
+def load_test(
+    spec: SpecPath,
+    logs: LogsDir,
+    window: LogWindow = None,
+    server: Server = _LOCAL,
+    name: Name = None,
+    version: Version = None,
+    label: Label = None,
+    candidates: Annotated[
+        list[int], typer.Option(min=0, max=100_000, help="Candidates of a request (repeat for a row each).")
+    ] = [500],  # noqa: B006 (typer only reads it)
+    users: Annotated[int, typer.Option(min=1, max=10_000, help="How many people the requests are of.")] = 50,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Clients that send at once.")] = 1,
+    duration: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds at most.")] = 10.0,
+    requests: Annotated[int | None, typer.Option(min=1, help="Requests at most; by default as many as fit.")] = None,
+    timeout: Timeout = 10.0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same people and candidates.")] = 1,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let the server be another machine.")] = False,
+) -> None:
+    """Send rank requests of people in the logs to a server, and print requests per second and latency percentiles.
+
+    Ends with an error if any request fails.
+    """
+    from ingest.errors import IngestError
+    from pipeline.cli.load_test import is_loopback, recorded_requests
+    from schema.loading import SpecError, load_spec
+    from serving import client
+    from serving.load import drive
+
+    if not allow_remote and not is_loopback(server):
+        raise fail(f"--server {server}: is not on this machine; a load test of another one needs --allow-remote", 2)
+    try:
+        declared = load_spec(spec)
+        recorded = recorded_requests(declared, logs, candidates, users, seed, window)
+        target = client.Target(name or declared.name, version, label)
+        with client.connect(server, target, timeout) as one:
+            prepared = [[one.prepare("rank", columns) for columns in requests_] for requests_ in recorded]
+            for requests_ in prepared:
+                # A first answer before the clock starts: is anybody there, and does it take such requests?
+                one.send(requests_[0])
+    except (SpecError, IngestError) as error:
+        raise fail(error, 2) from None
+    except client.ClientError as error:
+        raise fail(error, 1) from None
+    table = Table(title=f"{server}, {concurrency} at once")
+    for heading in ("candidates", "requests", "failed", "per second", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    failures: list[str] = []
+    for count, requests_ in zip(candidates, prepared, strict=True):
+        load = drive(lambda: client.connect(server, target, timeout), requests_, concurrency, requests, duration)
+        failures += load.failures
+        percentiles = (f"{load.percentile(percent) * 1000:.2f}" for percent in (50, 95, 99))
+        answered = len(load.latencies)
+        table.add_row(f"{count:,}", f"{answered:,}", f"{len(load.failures):,}", f"{load.qps:,.1f}", *percentiles)
+    console.print(table)
+    if failures:
+        raise fail(f"{len(failures):,} requests failed; the first: {failures[0]}", 1)
+
+
+def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
+    pairs = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise fail(f"{option} {text}: expected NAME=VALUE", 2)
+        pairs[key] = value
+    return pairs
+
+
+def _number(where: str, text: str, kind: type[T]) -> T:
+    try:
+        return kind(text)
+    except ValueError:
+        raise fail(f"{where}: expected a number, got {text!r}", 2) from None

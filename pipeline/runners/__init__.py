@@ -1,0 +1,1 @@
+"""Where the pipeline runs: on this machine, and on Kubeflow; where its Beam jobs run."""

@@ -1,0 +1,146 @@
+"""What a container of a compiled pipeline runs: TFX's own entry point, given what Kubeflow leaves out.
+
+`python -m pipeline.kubeflow_entrypoint` takes the arguments of TFX's `kubeflow_v2_run_executor`, and
+`--local_artifacts`. Open-source Kubeflow differs from what TFX expects of it:
+
+- Its artifacts come without the type that TFX gave them. The component's inputs, which are compiled into the arguments,
+  have it.
+- An input is one artifact always. One that says of itself that it holds no model is left out, as LocalDagRunner does.
+- It may ask for an output that no component of TFX has, the container's log; Kubeflow's launcher writes that itself.
+- The arguments of Beam are a parameter of the run and not compiled in.
+- Stores other than Google's (MinIO, S3) are not for TensorFlow to read. Kubeflow's launcher copies what a component
+  reads to a folder of the container, and from one what it writes; with `--local_artifacts` TFX uses these folders.
+"""
+
+import argparse
+import json
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tfx.orchestration.kubeflow.v2 import compiler_utils
+from tfx.utils import name_utils
+
+from components.artifacts import NO_MODEL, Quarantine, Report
+from pipeline.runners.beam import is_distributed
+
+# Our own types of artifacts. TFX would take the title under which one is compiled for the path to import it by.
+ARTIFACT_TYPES = {kind.TYPE_NAME: name_utils.get_full_name(kind) for kind in (Quarantine, Report)}
+# The parameter that components on Beam have beside those that TFX knows of.
+BEAM_ARGS = "beam_args"
+LOCAL_ARTIFACTS = "--local_artifacts"
+
+_EXECUTOR = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+_INVOCATION, _INPUTS_SPEC = "--json_serialized_invocation_args", "--json_serialized_inputs_spec_args"
+# As LocalDagRunner has it here: examples are batched by their bytes and not by how long earlier batches took, so that
+# runs repeat to the last bit.
+_REPEATABLE = "--tfxio_use_byte_size_batching"
+# `LocalPathForURI` in Kubeflow Pipelines' backend/src/v2/component/launcher_v2.go.
+_LAUNCHER_FOLDERS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
+
+Json = dict[str, Any]
+
+
+class UnreachableError(ValueError):
+    """Workers elsewhere would have to reach files that are in this container alone."""
+
+
+def main(argv: list[str]) -> None:
+    """Runs the executor that the arguments name, in this process."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument(_INVOCATION, dest="invocation", type=json.loads, required=True)
+    parser.add_argument(_INPUTS_SPEC, dest="inputs_spec", type=json.loads, required=True)
+    parser.add_argument(LOCAL_ARTIFACTS, action="store_true")
+    given, rest = parser.parse_known_args(argv)
+    invocation, inputs_spec = given.invocation, given.inputs_spec
+
+    beam_args = take_beam_args(invocation, inputs_spec)
+    add_types(invocation, inputs_spec)
+    leave_out_no_models(invocation)
+    leave_out_foreign_outputs(invocation)
+    uris = use_launcher_folders(invocation, is_distributed(beam_args)) if given.local_artifacts else {}
+    compiler_utils.TITLE_TO_CLASS_PATH.update(ARTIFACT_TYPES)
+    sys.argv = [_EXECUTOR, _INVOCATION, json.dumps(invocation), _INPUTS_SPEC, json.dumps(inputs_spec)]
+    sys.argv += [*rest, _REPEATABLE, *beam_args]
+    try:
+        runpy.run_module(_EXECUTOR, run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    restore_uris(Path(invocation["outputs"]["outputFile"]), uris)
+
+
+def take_beam_args(invocation: Json, inputs_spec: Json) -> list[str]:
+    """Beam's arguments; the parameter is taken out where the component doesn't know it as a property of its own."""
+    values = invocation.get("inputs", {}).get("parameterValues", {})
+    if BEAM_ARGS in inputs_spec.get("parameters", {}):
+        return []
+    return shlex.split(values.pop(BEAM_ARGS, ""))
+
+
+def add_types(invocation: Json, inputs_spec: Json) -> None:
+    """Gives every input artifact the type that the component declares."""
+    declared = inputs_spec.get("artifacts", {})
+    for name, artifact in _artifacts(invocation, "inputs"):
+        artifact["type"] = declared[name]["artifactType"]
+
+
+def leave_out_no_models(invocation: Json) -> None:
+    inputs = invocation.get("inputs", {}).get("artifacts", {})
+    for name, artifact in list(_artifacts(invocation, "inputs")):
+        if artifact.get("metadata", {}).get(NO_MODEL):
+            del inputs[name]
+
+
+def leave_out_foreign_outputs(invocation: Json) -> None:
+    """TFX compiles a schema of the type into each of its outputs; those of Kubeflow's own have only a title."""
+    outputs = invocation["outputs"].get("artifacts", {})
+    for name, artifact in list(_artifacts(invocation, "outputs")):
+        if "instanceSchema" not in artifact.get("type", {}):
+            del outputs[name]
+
+
+def use_launcher_folders(invocation: Json, distributed: bool) -> dict[str, str]:
+    """Puts the folders of this container in place of the URIs, and gives the URI of each.
+
+    Args:
+      distributed: other machines read and write the artifacts too; then only Google's store will do, and its URIs stay.
+
+    Raises:
+      UnreachableError: `distributed`, and the artifacts are in another store.
+    """
+    uris = {}
+    for where in ("inputs", "outputs"):
+        for _, artifact in _artifacts(invocation, where):
+            uri = artifact["uri"]
+            scheme = next((known for known in _LAUNCHER_FOLDERS if uri.startswith(known)), None)
+            if scheme is None or (scheme == "gs://" and distributed):
+                continue
+            if distributed:
+                raise UnreachableError(
+                    f"{BEAM_ARGS}: workers on other machines can't reach {uri}, which is copied into this container "
+                    "alone: expected a pipeline root of gs:// or the in-memory runner"
+                )
+            artifact["uri"] = _LAUNCHER_FOLDERS[scheme] + uri.removeprefix(scheme)
+            uris[artifact["uri"]] = uri
+    return uris
+
+
+def restore_uris(output_file: Path, uris: dict[str, str]) -> None:
+    """Names the artifacts by their URIs again in what the executor tells Kubeflow of its outputs."""
+    if not uris:
+        return
+    told = json.loads(output_file.read_text())
+    for artifacts in told.get("artifacts", {}).values():
+        for artifact in artifacts.get("artifacts", []):
+            artifact["uri"] = uris.get(artifact.get("uri", ""), artifact.get("uri", ""))
+    output_file.write_text(json.dumps(told))
+
+
+def _artifacts(invocation: Json, where: str) -> Iterator[tuple[str, Json]]:
+    for name, artifacts in invocation.get(where, {}).get("artifacts", {}).items():
+        for artifact in artifacts.get("artifacts", []):
+            yield name, artifact

@@ -1,0 +1,170 @@
+"""What a report is made from: the artifacts of a run, read. Whatever is missing stays None or empty."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+from pydantic import TypeAdapter, ValidationError
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx.dsl.io import fileio
+
+from evaluation.result import Evaluation
+from evaluation.result import read as read_evaluation
+from ingest.findings import read_summary
+from report.lineage import Lineage
+from schema.anomalies import ANOMALIES_FILE, PAIR_FOLDER, SPLIT_FOLDER
+
+# Under these keys a report looks for its artifacts; the output keys of the components that write them.
+EVALUATION, MODEL_RUN, QUARANTINE, STATISTICS, ANOMALIES, DRIFT = (
+    "evaluation",
+    "model_run",
+    "quarantine",
+    "statistics",
+    "anomalies",
+    "drift",
+)
+INFRA_BLESSING, PUSHED_MODEL = "infra_blessing", "pushed_model"
+
+_HISTORY, _DIAGNOSTICS = "history.json", "diagnostics.json"
+_STATISTICS_FILE = "FeatureStats.pb"
+
+
+@dataclass(frozen=True)
+class EpochCosines:
+    """How the gradients of two tasks stood to each other on what they share: `task|task` -> mean cosine."""
+
+    epoch: int
+    pairs: dict[str, float]
+
+
+@dataclass(frozen=True)
+class EpochWeights:
+    """What each task's loss was multiplied by."""
+
+    epoch: int
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a trainer may leave beside its history, in `diagnostics.json` (docs/report.md).
+
+    Attributes:
+      gate_weights: by gate (`level_1/task_like`), the mean weight that it gives each expert it reads.
+      refinement_weights: by task, the mean weight that it gives each field of its input.
+    """
+
+    gate_weights: dict[str, list[float]] = field(default_factory=dict)
+    refinement_weights: dict[str, dict[str, float]] = field(default_factory=dict)
+    gradient_cosine: tuple[EpochCosines, ...] = ()
+    loss_weights: tuple[EpochWeights, ...] = ()
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Where an artifact is, and its custom properties."""
+
+    uri: str
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that is known of a run.
+
+    Attributes:
+      counts: of ingest, as `interaction_example_gen.findings.summary` has them.
+      statistics, anomalies: by split.
+      drift: the anomalies that DistributionValidator found, by pair of splits (`test_train`).
+      unreadable: what could not be read, in words.
+    """
+
+    pipeline: str
+    run_id: str
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
+    history: dict[str, Any] | None = None
+    diagnostics: Diagnostics | None = None
+    counts: dict[str, Any] | None = None
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatistics] = field(default_factory=dict)
+    anomalies: Mapping[str, anomalies_pb2.Anomalies] = field(default_factory=dict)
+    drift: Mapping[str, anomalies_pb2.Anomalies] = field(default_factory=dict)
+    lineage: Lineage | None = None
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> str | None:
+        """Why ServingValidator refused the model; None where it didn't."""
+        infra = self.artifacts.get(INFRA_BLESSING)
+        if infra is None or infra.properties.get("blessed", 1):
+            return None
+        return str(infra.properties.get("reason") or "ServingValidator gave no reason")
+
+    @property
+    def pushed(self) -> bool:
+        model = self.artifacts.get(PUSHED_MODEL)
+        return model is not None and bool(model.properties.get("pushed"))
+
+
+def read_material(
+    pipeline: str, run_id: str, artifacts: Mapping[str, Artifact], lineage: Lineage | None = None
+) -> Material:
+    """Reads the artifacts that there are. A file that is gone or can't be read doesn't cost the rest of the report."""
+    unreadable: list[str] = []
+
+    def read(key: str, reader) -> Any:
+        if key not in artifacts:
+            return None
+        try:
+            return reader(artifacts[key].uri)
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            unreadable.append(f"{key}: {type(error).__name__}: {str(error).splitlines()[0]}")
+            return None
+
+    return Material(
+        pipeline=pipeline,
+        run_id=run_id,
+        artifacts=artifacts,
+        evaluation=read(EVALUATION, read_evaluation),
+        history=read(MODEL_RUN, lambda uri: json.loads(_content(f"{uri}/{_HISTORY}"))),
+        diagnostics=read(MODEL_RUN, _read_diagnostics),
+        counts=read(QUARANTINE, read_summary),
+        statistics=read(STATISTICS, _read_statistics) or {},
+        anomalies=read(ANOMALIES, lambda uri: _by_split(uri, ANOMALIES_FILE, anomalies_pb2.Anomalies)) or {},
+        drift=read(DRIFT, lambda uri: _by_split(uri, ANOMALIES_FILE, anomalies_pb2.Anomalies, PAIR_FOLDER)) or {},
+        lineage=lineage,
+        unreadable=tuple(unreadable),
+    )
+
+
+def _read_diagnostics(uri: str) -> Diagnostics | None:
+    path = f"{uri}/{_DIAGNOSTICS}"
+    if not fileio.exists(path):
+        return None
+    try:
+        return TypeAdapter(Diagnostics).validate_json(_content(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{_DIAGNOSTICS}: {place}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _read_statistics(uri: str) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
+    lists = _by_split(uri, _STATISTICS_FILE, statistics_pb2.DatasetFeatureStatisticsList)
+    return {split: found.datasets[0] for split, found in lists.items() if found.datasets}
+
+
+def _by_split(uri: str, name: str, message, prefix: str = SPLIT_FOLDER) -> dict[str, Any]:
+    """The message of each split, in the order train, eval, test, then by name."""
+    splits = sorted(
+        (folder.rstrip("/").removeprefix(prefix) for folder in fileio.listdir(uri) if folder.startswith(prefix)),
+        key=lambda split: ({"train": 0, "eval": 1, "test": 2}.get(split, 3), split),
+    )
+    return {split: message.FromString(_content(f"{uri}/{prefix}{split}/{name}")) for split in splits}
+
+
+def _content(path: str) -> bytes:
+    with fileio.open(path, "rb") as file:
+        return file.read()

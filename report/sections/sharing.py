@@ -1,0 +1,84 @@
+"""What the tasks share: which experts and fields they use, whether gradients pull apart, how losses are weighed."""
+
+from report import charts
+from report.elements import Block, Figure, Section
+from report.material import Diagnostics, Material
+
+
+def section(material: Material) -> Section:
+    """Expert utilisation and gradient conflict, where the trainer left a `diagnostics.json`."""
+    found = material.diagnostics
+    if found is None:
+        return Section("sharing", "Sharing", ["The trainer recorded neither expert utilisation nor gradient conflict."])
+    blocks: list[Block] = []
+    if found.gate_weights:
+        blocks.append(_gates(found))
+    if found.refinement_weights:
+        blocks.append(_refinement(found))
+    if found.gradient_cosine:
+        blocks.append(_conflict(found))
+        blocks.append(_cosines(found))
+    if found.loss_weights:
+        rows = [
+            {"x": epoch.epoch, "y": weight, "series": task}
+            for epoch in found.loss_weights
+            for task, weight in epoch.weights.items()
+        ]
+        blocks.append(
+            Figure("What each task’s loss was multiplied by.", {"": charts.lines(rows, "epoch", "weight", steps=True)})
+        )
+    return Section("sharing", "Sharing", blocks or ["The trainer’s diagnostics are empty."])
+
+
+def _gates(found: Diagnostics) -> Figure:
+    levels: dict[str, list[dict]] = {}
+    for gate, weights in found.gate_weights.items():
+        level, _, name = gate.rpartition("/")
+        levels.setdefault(level or "gates", []).extend(
+            {"x": str(number), "y": name.removeprefix("task_"), "value": weight}
+            for number, weight in enumerate(weights, start=1)
+        )
+    drawn = {level: charts.heat(rows, "expert", "gate") for level, rows in levels.items()}
+    caption = (
+        "The mean weight that each gate gives the experts it reads, in its order. Of a task’s own and the shared ones, "
+        "its own come first; of every task’s, as the shared gate and those of adatt and stem read them, they come in "
+        "the order of the tasks, the shared ones last; of mmoe’s all are shared. A gate of even weights does not "
+        "choose; a weight near 0 is an expert that the gate does not use."
+    )
+    return Figure(caption, drawn, "Level")
+
+
+def _refinement(found: Diagnostics) -> Figure:
+    rows = [
+        {"x": task, "y": field, "value": weight}
+        for task, weights in found.refinement_weights.items()
+        for field, weight in weights.items()
+    ]
+    caption = "What each task multiplies each field of its input by, in the mean: below 1 it counts for less."
+    return Figure(caption, {"": charts.heat(rows, "", "", around=1)})
+
+
+def _conflict(found: Diagnostics) -> Figure:
+    last = found.gradient_cosine[-1]
+    drawn = {}
+    for epoch in (last, *found.gradient_cosine[:-1]):
+        cosines = {tuple(pair.split("|", 1)): cosine for pair, cosine in epoch.pairs.items()}
+        tasks = list(dict.fromkeys(task for pair in cosines for task in pair))
+        rows = [
+            {"x": one, "y": other, "value": cosines.get((one, other), cosines.get((other, one)))}
+            for other in tasks
+            for one in tasks
+            if one != other
+        ]
+        drawn[f"{epoch.epoch}"] = charts.heat(rows, "", "", around=0, order=tasks)
+    caption = "The cosine between two tasks’ gradients on what they share: below 0 they pull apart."
+    return Figure(caption, drawn, "Epoch")
+
+
+def _cosines(found: Diagnostics) -> Figure:
+    rows = [
+        {"x": epoch.epoch, "y": cosine, "series": pair.replace("|", " × ")}
+        for epoch in found.gradient_cosine
+        for pair, cosine in epoch.pairs.items()
+    ]
+    return Figure("The same cosines by epoch.", {"": charts.lines(rows, "epoch", "cosine", steps=True)})

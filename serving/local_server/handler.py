@@ -1,0 +1,75 @@
+"""What the server can be asked, in messages of TensorFlow Serving's API; the two protocols are front ends of this."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
+    predict_pb2,
+)
+
+from serving.local_server import json_tensors
+from serving.local_server.prometheus import Metrics
+from serving.local_server.versions import Versions
+from serving.model import messages
+from serving.model.errors import Code, ServingError, invalid
+from serving.model.predict import Limits, find_signature, predict
+
+
+class Handler:
+    """Answers requests about one model. Its methods may be called from many threads at once, and raise ServingError."""
+
+    def __init__(self, versions: Versions, limits: Limits, metrics: Metrics):
+        self._versions = versions
+        self._limits = limits
+        self.metrics = metrics
+
+    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        with self.metrics.request("GRPC"), self._versions.lease(request.model_spec) as (version, model):
+            signature = find_signature(model, request.model_spec.signature_name)
+            outputs = predict(model, signature, request.inputs, request.output_filter, self._limits)
+            return messages.predict_response(self._versions.name, version, signature.name, outputs)
+
+    def predict_json(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
+        with self.metrics.request("REST"), self._versions.lease(spec) as (_, model):
+            request = json_tensors.parse(body)
+            signature = find_signature(model, request.get("signature_name", ""))
+            inputs = json_tensors.read_inputs(request, signature)
+            outputs: Mapping[str, np.ndarray] = predict(model, signature, inputs, (), self._limits)
+            return json_tensors.write_outputs(request, outputs)
+
+    def metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        unknown = [field for field in request.metadata_field if field != "signature_def"]
+        if unknown or not request.metadata_field:
+            raise invalid(f"metadata_field: expected ['signature_def'], got {list(request.metadata_field)!r:.200}")
+        with self._versions.lease(request.model_spec) as (version, model):
+            return messages.metadata(self._versions.name, version, model)
+
+    def metadata_json(self, spec: model_pb2.ModelSpec) -> dict:
+        with self._versions.lease(spec) as (version, model):
+            return messages.metadata_json(self._versions.name, version, model)
+
+    def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=self._versions.status(spec))
+
+    def reload_config(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Takes the version policy and the labels of a configuration that has this server's one model, where it is."""
+        configs = request.config.model_config_list.config
+        if len(configs) != 1 or configs[0].name != self._versions.name:
+            names = ", ".join(config.name for config in configs)[:200] or "none"
+            raise ServingError(
+                Code.UNIMPLEMENTED,
+                f"model_config_list: this server has one model, {self._versions.name}, and takes no other; got {names}",
+            )
+        if configs[0].base_path and Path(configs[0].base_path).resolve() != self._versions.base_path:
+            raise ServingError(Code.UNIMPLEMENTED, "base_path: this server can't move its model to another directory")
+        self._versions.reconfigure(configs[0].model_version_policy, configs[0].version_labels)
+        return model_management_pb2.ReloadConfigResponse()

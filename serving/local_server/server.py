@@ -1,0 +1,183 @@
+"""The local model server: speaks TensorFlow Serving's gRPC and REST APIs, for trying things out and for CI.
+
+It is a stand-in; production is TensorFlow Serving itself (`serving/tensorflow_serving/`).
+"""
+
+import gc
+import logging
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from serving.local_server.directory import VersionPolicy, versions_in
+from serving.local_server.grpc_service import start_grpc
+from serving.local_server.handler import Handler
+from serving.local_server.logs import log
+from serving.local_server.prometheus import Metrics
+from serving.local_server.rest import RestServer
+from serving.local_server.versions import Versions
+from serving.local_server.warmup import warm_up
+from serving.model.predict import Limits
+from serving.model.saved_model import SavedModel
+
+# How long a stop lets gRPC hand on what has arrived.
+HAND_ON_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a model is served.
+
+    Attributes:
+      name: of the model in requests; the directory's name if empty.
+      host: the address to listen on; the loopback only, unless another one is asked for.
+      grpc_port: 0 takes a free one.
+      rest_port: 0 takes a free one.
+      policy: which versions to serve: the latest one if empty.
+      labels: names for versions, such as `stable` and `canary`.
+      keep_contract: refuse a newer version that would break the requests which the serving one answers.
+      limits: what a request may ask for at most.
+      poll_seconds: how often the directory is looked at.
+      threads: requests answered at once, per protocol.
+      intra_op_threads: TensorFlow's threads within an operation; 0 takes one a core. A request has small operations:
+        more threads cost more than they save, and requests answered at once take the cores anyway.
+      inter_op_threads: TensorFlow's threads across operations; 0 takes one a core.
+      grace_seconds: how long a stop waits for requests under way.
+    """
+
+    name: str = ""
+    host: str = "127.0.0.1"
+    grpc_port: int = 8500
+    rest_port: int = 8501
+    policy: VersionPolicy = field(default_factory=VersionPolicy)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    keep_contract: bool = True
+    limits: Limits = field(default_factory=Limits)
+    poll_seconds: float = 1.0
+    threads: int = 8
+    intra_op_threads: int = 1
+    inter_op_threads: int = 0
+    grace_seconds: float = 10.0
+
+
+class ModelServer:
+    """A running server of one model's directory, in threads of this process; a context manager that stops it.
+
+    Attributes:
+      grpc_port: where gRPC listens.
+      rest_port: where REST listens.
+      versions: the model's versions and their states.
+    """
+
+    def __init__(self, model_dir: str | Path, options: ServerOptions = ServerOptions()):
+        """Loads what is in `model_dir`, one folder a version, then listens.
+
+        A directory without a version that can be served is no error: one may still come.
+
+        Raises:
+          FileNotFoundError: there is no such directory.
+          OSError: an address is taken.
+        """
+        base_path = Path(model_dir).resolve()
+        if not base_path.is_dir():
+            raise FileNotFoundError(f"{model_dir}: expected a model's directory, with one folder a version in it")
+        if (base_path / "saved_model.pb").exists() and not versions_in(base_path):
+            raise FileNotFoundError(f"{model_dir}: is a version itself; expected the directory around it")
+        self.options = options
+        self._metrics = Metrics(options.name or base_path.name)
+        self.versions = Versions(
+            name=options.name or base_path.name,
+            base_path=base_path,
+            load=self._load,
+            policy=options.policy,
+            labels=options.labels,
+            keep_contract=options.keep_contract,
+        )
+        self.versions.poll(settled=True)
+        # A full collection looks at all that TensorFlow's import has made, a stop of 0.2 s; these objects stay anyway.
+        gc.collect()
+        gc.freeze()
+        try:
+            self._listen(Handler(self.versions, options.limits, self._metrics))
+        except OSError:
+            self.versions.stop(0)
+            raise
+        self._stopping = threading.Event()
+        self._poller = threading.Thread(target=self._watch, name="versions", daemon=True)
+        self._poller.start()
+        log("serving", model=self.versions.name, host=options.host, grpc=self.grpc_port, rest=self.rest_port)
+
+    def _listen(self, handler: Handler) -> None:
+        options, limit = self.options, self.options.limits.request_bytes
+        self._rest = RestServer(handler, options.host, options.rest_port, limit, options.threads, options.grace_seconds)
+        self.rest_port = self._rest.port
+        try:
+            address = f"{options.host}:{options.grpc_port}"
+            self._grpc, self.grpc_port = start_grpc(handler, address, limit, options.threads)
+        except RuntimeError as error:
+            self._rest.stop()
+            raise OSError(str(error)) from None
+
+    def _load(self, path: Path) -> SavedModel:
+        with self._metrics.load(str(path)):
+            model = SavedModel(path, self.options.intra_op_threads, self.options.inter_op_threads)
+            try:
+                count = warm_up(model, self.options.limits, gently=self.versions.serving())
+            except BaseException:
+                model.close()
+                raise
+        if count:
+            log("warmed up", model=self.versions.name, version=int(path.name), requests=count)
+        return model
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(self.options.poll_seconds):
+            try:
+                self.versions.poll()
+            except Exception as error:  # whatever it was, the versions that serve go on serving
+                log("directory can't be read", logging.ERROR, model=self.versions.name, reason=repr(error))
+
+    def stop(self) -> None:
+        """Takes no more requests, answers those under way, and unloads the versions."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        grace = self.options.grace_seconds
+        log("stopping", model=self.versions.name, grace_seconds=grace)
+        # gRPC cancels a call that has arrived and that it hasn't handed on yet.
+        time.sleep(HAND_ON_SECONDS)
+        stopped = self._grpc.stop(grace)
+        self._rest.stop()
+        stopped.wait()
+        self._poller.join()
+        self.versions.stop(grace)
+        log("stopped", model=self.versions.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def serve(model_dir: str | Path, options: ServerOptions = ServerOptions()) -> None:
+    """Serves the versions in `model_dir` until SIGTERM or SIGINT. To be called in the main thread.
+
+    Raises:
+      FileNotFoundError: there is no such directory.
+      OSError: an address is taken.
+    """
+    stop, numbers = threading.Event(), (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        signal.signal(number, lambda *_: stop.set())
+    # Whoever started this process may have blocked them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    with ModelServer(model_dir, options):
+        # In turns: a signal that another thread takes doesn't wake this one.
+        while not stop.wait(1.0):
+            pass

@@ -1,0 +1,1 @@
+"""One version of a model, loaded as TensorFlow Serving would, and how to run it."""

@@ -1,0 +1,152 @@
+"""A prediction: tensors in by name, checked against the signature, run, tensors out by name. gRPC and REST share it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from serving.model.errors import Code, ServingError, invalid
+from serving.model.saved_model import DEFAULT_SIGNATURE, SavedModel, Signature, TensorSpec, shown, tensorflow_reason
+from serving.model.tensorflow_c import STRING_BYTES, Tensor
+
+Value: TypeAlias = tensor_pb2.TensorProto | np.ndarray
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for at most.
+
+    Attributes:
+      request_bytes: size of a request's body, and of each tensor that it declares.
+      batch: size of any input's first dimension: candidates, or examples.
+      finite: whether NaN and infinity are refused in the inputs, but for NaN where it is a missing number
+        (`SavedModel.may_be_nan`). TensorFlow Serving lets them through.
+    """
+
+    request_bytes: int = 32 << 20
+    batch: int = 100_000
+    finite: bool = True
+
+
+def find_signature(model: SavedModel, name: str) -> Signature:
+    name = name or DEFAULT_SIGNATURE
+    if name not in model.signatures:
+        known = ", ".join(sorted(model.signatures))
+        raise invalid(f'Serving signature key "{_brief(name)}" not found; the model has {known}')
+    return model.signatures[name]
+
+
+def predict(
+    model: SavedModel, signature: Signature, inputs: Mapping[str, Value], output_filter: Sequence[str], limits: Limits
+) -> dict[str, np.ndarray]:
+    """The outputs of `signature` by name, all of them where `output_filter` is empty.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT where the inputs do not fit; the message names the field.
+    """
+    outputs = _wanted_outputs(signature, output_filter)
+    _check_names(signature, inputs)
+    feeds: dict[str, Tensor] = {}
+    try:
+        for name, spec in signature.inputs.items():
+            value = inputs.get(name, signature.defaults.get(name))
+            feeds[name] = _to_tensor(spec, value, limits, may_be_nan=name in model.may_be_nan)
+        return model.run(signature, feeds, outputs)
+    except ServingError as error:
+        # What TensorFlow says of an operation means little to the caller; the shapes that were sent do.
+        if error.code in (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE) and len(feeds) == len(signature.inputs):
+            sent = ", ".join(f"{name}{shown(_shape(inputs[name]))}" for name in sorted(inputs))
+            reason = tensorflow_reason(error)
+            raise invalid(f"signature {signature.name!r} can't take inputs {sent}: {reason}") from None
+        raise
+    finally:
+        for tensor in feeds.values():
+            tensor.close()
+
+
+def _wanted_outputs(signature: Signature, output_filter: Sequence[str]) -> Sequence[str]:
+    if not output_filter:
+        return list(signature.outputs)
+    for name in output_filter:
+        if name not in signature.outputs:
+            known = ", ".join(signature.outputs)
+            raise invalid(f"output tensor alias not found in signature: {_brief(name)}; expected one of {known}")
+        if list(output_filter).count(name) > 1:
+            raise invalid(f"duplicate output tensor alias: {name}")
+    return output_filter
+
+
+def _check_names(signature: Signature, inputs: Mapping[str, Value]) -> None:
+    extra = inputs.keys() - signature.inputs.keys()
+    missing = signature.inputs.keys() - inputs.keys() - signature.defaults.keys()
+    if extra or missing:
+        raise invalid(
+            f"inputs do not match signature {signature.name!r}. "
+            f"Sent extra: {{{_brief(','.join(sorted(extra)))}}}. Missing but required: {{{','.join(sorted(missing))}}}."
+        )
+
+
+def _to_tensor(spec: TensorSpec, value: Value, limits: Limits, may_be_nan: bool) -> Tensor:
+    shape = _shape(value)
+    is_proto = isinstance(value, tensor_pb2.TensorProto)
+    dtype = value.dtype if is_proto else tf.string if value.dtype == object else tf.as_dtype(value.dtype)
+    if dtype != (spec.dtype.as_datatype_enum if is_proto else spec.dtype):
+        raise invalid(f"input {spec.name!r}: expected {spec.dtype.name}, got {_dtype_name(dtype)}")
+    if shape is None or not spec.fits(shape):
+        raise invalid(f"input {spec.name!r}: expected shape {shown(spec.shape)}, got {shown(shape)}")
+    if shape and shape[0] > limits.batch:
+        raise invalid(f"input {spec.name!r}: {shape[0]:,} is above the limit of {limits.batch:,}")
+    # A TensorProto may declare more than it holds: its last value is repeated.
+    declared = math.prod(shape) * (spec.dtype.size or STRING_BYTES)
+    if declared > limits.request_bytes:
+        raise invalid(
+            f"input {spec.name!r}: shape {shown(shape)} takes {declared:,} bytes, limit {limits.request_bytes:,}"
+        )
+    if not is_proto and spec.dtype != tf.string:
+        tensor = Tensor.from_numpy(value)
+    else:
+        proto = value if is_proto else string_proto(value)
+        try:
+            tensor = Tensor.from_proto(proto)
+        except ServingError:
+            raise invalid(f"input {spec.name!r}: its values do not fill {spec.dtype.name}{shown(shape)}") from None
+    if limits.finite and spec.dtype.is_floating:
+        numbers = tensor.numpy()
+        refused = np.isinf(numbers) if may_be_nan else ~np.isfinite(numbers)
+        if refused.any():
+            tensor.close()
+            expected = "finite numbers, or NaN for a missing one" if may_be_nan else "finite numbers"
+            raise invalid(f"input {spec.name!r}: holds {numbers[refused].flat[0]}; expected {expected}")
+    return tensor
+
+
+def _shape(value: Value) -> tuple[int, ...] | None:
+    if isinstance(value, np.ndarray):
+        return value.shape
+    if value.tensor_shape.unknown_rank or any(dim.size < 0 for dim in value.tensor_shape.dim):
+        return None
+    return tuple(dim.size for dim in value.tensor_shape.dim)
+
+
+def string_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
+    """The proto of an object array of bytes."""
+    proto = tensor_pb2.TensorProto(dtype=tf.string.as_datatype_enum, string_val=array.ravel().tolist())
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+def _dtype_name(dtype: int | tf.DType) -> str:
+    try:
+        return tf.as_dtype(dtype).name
+    except TypeError:
+        return f"unknown type {dtype}"
+
+
+def _brief(text: str, limit: int = 200) -> str:
+    """What came with the request, cut to a length that may stand in a message."""
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,200 @@
+"""Simulated short-video logs on disk, one impression a row, with known ground truth and tasks in real tension."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from simulation.world import (
+    AGE_BANDS,
+    CATEGORIES,
+    COUNTRIES,
+    DEVICES,
+    EFFECTS,
+    INTERCEPT,
+    NETWORKS,
+    RESPONSES,
+    START,
+    TABS,
+    Columns,
+    Ints,
+    World,
+    make_world,
+    simulate_days,
+)
+
+# No value has a comma or a quote.
+_PLAIN_CSV = pa.csv.WriteOptions(include_header=False, quoting_style="none")
+_TRUTH = pa.schema(
+    [("timestamp", pa.int64()), ("user_id", pa.string()), ("video_id", pa.string())]
+    + [(name, pa.float64()) for name in ("clicked", "view_through", "completion", "like", "share", "comment")]
+)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What was written: counts, and the mean of each kind of feedback.
+
+    `play` and `view_through` are means of the impressions, the others of the plays.
+    """
+
+    folder: Path
+    impressions: int
+    users: int
+    items: int
+    files: int
+    rates: dict[str, float]
+
+
+def simulate(
+    out_dir: str | Path,
+    users: int,
+    impressions: int,
+    seed: int,
+    days: int = 14,
+    items: int | None = None,
+    daily: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Simulated:
+    """Writes `impressions-<day>.csv.gz`, `users.csv`, `items.csv`, `truth.parquet` and `parameters.json` to `out_dir`.
+
+    The same arguments write the same bytes. `truth.parquet` has, for each impression in the order of the logs, the
+    probability of each binary task and the expected completion: what a perfect model would say.
+
+    Args:
+      users, items: how many there are; not every one of them occurs in the log. By default an item per 80 impressions.
+      impressions: rows of the log, exactly.
+      days: whole days from 2026-01-01 UTC on that the log covers, one file each.
+      daily: whether each day's file lies in a folder of its day, as logs that come in daily do.
+      progress: called after each day with impressions done and in total.
+
+    Raises:
+      ValueError: a count below 1.
+    """
+    items = max(50, impressions // 80) if items is None else items
+    for name, count in {"users": users, "impressions": impressions, "days": days, "items": items}.items():
+        if count < 1:
+            raise ValueError(f"{name}: expected at least 1, got {count}")
+    if seed < 0:
+        raise ValueError(f"seed: expected at least 0, got {seed}")
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (*folder.glob("impressions-*.csv.gz"), *folder.glob("????-??-??/impressions-*.csv.gz")):
+        stale.unlink()
+    world = make_world(np.random.default_rng([seed, 0]), users, items, days)
+    _write_tables(folder, world)
+    totals: Counter[str] = Counter()
+    with _replacing(folder / "truth.parquet") as stream, pq.ParquetWriter(stream, _TRUTH) as writer:
+        for day, (log, truth) in enumerate(simulate_days(np.random.default_rng([seed, 1]), world, impressions, days)):
+            date = (START + timedelta(days=day)).date().isoformat()
+            place = folder / date if daily else folder
+            place.mkdir(exist_ok=True)
+            with _replacing(place / f"impressions-{date}.csv.gz") as file, _gzip(file) as compressed:
+                _write_csv(_logged(log), compressed)
+            writer.write_table(pa.table(_keys(log) | truth, _TRUTH))
+            totals.update(_feedback(log))
+            progress(totals["impressions"], impressions)
+    rates = {
+        name: totals[name] / max(1, totals["impressions" if name in ("play", "view_through") else "play"])
+        for name in ("play", "view_through", "completion", "like", "share", "comment")
+    }
+    arguments = {"users": users, "impressions": impressions, "seed": seed, "days": days, "items": items}
+    with _replacing(folder / "parameters.json") as file:
+        parameters = {"arguments": arguments, "rates": rates, "responses": RESPONSES, "intercept": INTERCEPT}
+        file.write(json.dumps(parameters | {"effects": EFFECTS}, indent=2).encode())
+    return Simulated(folder, impressions, users, items, days, rates)
+
+
+def _logged(log: Columns) -> pa.Table:
+    columns = {
+        **_keys(log),
+        "tab": _named(TABS, log["tab"]),
+        "network": _named(NETWORKS, log["network"], log["network"] < 0),
+        "play_ms": log["play_ms"],
+        "duration_ms": log["duration_ms"],
+    }
+    return pa.table(columns | {name: log[name].astype(np.int8) for name in ("clicked", "like", "share", "comment")})
+
+
+def _keys(log: Columns) -> dict[str, Any]:
+    return {"timestamp": log["timestamp"], "user_id": _ids("u", log["user"]), "video_id": _ids("v", log["item"])}
+
+
+def _named(names: tuple[str, ...], index: NDArray, missing: NDArray | None = None) -> pa.Array:
+    return pa.array(names).take(pa.array(index, mask=missing))
+
+
+def _ids(letter: str, index: Ints) -> pa.Array:
+    return pa.compute.binary_join_element_wise(letter, pa.array(index).cast(pa.string()), "")
+
+
+def _feedback(log: Columns) -> dict[str, float]:
+    play, duration = log["play_ms"], log["duration_ms"]
+    return {
+        "impressions": len(play),
+        "play": int(log["clicked"].sum()),
+        "view_through": int((play >= 3_000).sum()),
+        "completion": float(np.minimum(play / duration, 1).sum()),
+        **{name: int(log[name].sum()) for name in ("like", "share", "comment")},
+    }
+
+
+def _write_tables(folder: Path, world: World) -> None:
+    user, item = np.arange(len(world.country)), np.arange(len(world.category))
+    users = pa.table(
+        {
+            "user_id": _ids("u", user),
+            "country": _named(COUNTRIES, world.country),
+            # A few don't tell their age, and a few users are not in the table at all.
+            "age_band": _named(AGE_BANDS, world.age, user % 31 == 7),
+            "device": _named(DEVICES, world.device),
+            "activity": np.round(world.activity, 3),
+        }
+    ).filter(pa.array(user % 97 != 5))
+    items = pa.table(
+        {
+            "video_id": _ids("v", item),
+            "author_id": _ids("a", world.author),
+            "category": _named(CATEGORIES, world.category),
+            "duration_s": world.duration_s,
+            "tags": world.tags,
+        }
+    )
+    for name, table in (("users.csv", users), ("items.csv", items)):
+        with _replacing(folder / name) as file:
+            _write_csv(table, file)
+
+
+def _write_csv(table: pa.Table, file: IO[bytes]) -> None:
+    # pyarrow always quotes the header.
+    file.write((",".join(table.column_names) + "\n").encode())
+    pa.csv.write_csv(table, file, _PLAIN_CSV)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _gzip(file: IO[bytes]) -> IO[bytes]:
+    """Compressed without a name and a time, which would make equal logs differ."""
+    return cast(IO[bytes], gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=4, mtime=0))

@@ -1,0 +1,40 @@
+import pytest
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.anomaly_check import AnomalyCheck, AnomalyError, anomaly_lines
+
+
+def _anomalies(description: str) -> anomalies_pb2.Anomalies:
+    found = anomalies_pb2.Anomalies()
+    found.anomaly_info["duration"].short_description = description
+    return found
+
+
+def _artifact(root, by_split: dict[str, anomalies_pb2.Anomalies]) -> standard_artifacts.ExampleAnomalies:
+    artifact = standard_artifacts.ExampleAnomalies()
+    artifact.uri = str(root)
+    artifact.split_names = artifact_utils.encode_split_names(list(by_split))
+    for split, found in by_split.items():
+        folder = root / f"Split-{split}"
+        folder.mkdir()
+        (folder / "SchemaDiff.pb").write_bytes(found.SerializeToString())
+    return artifact
+
+
+def test_an_anomaly_names_its_split_column_and_what_is_wrong():
+    assert anomaly_lines(_anomalies("Out-of-range values"), "train") == ["train: duration: Out-of-range values"]
+
+
+def test_a_split_without_data_is_an_anomaly():
+    assert anomaly_lines(anomalies_pb2.Anomalies(data_missing=True), "eval") == ["eval: has no examples"]
+
+
+def test_the_gate_stops_the_run_in_words(tmp_path):
+    artifact = _artifact(tmp_path, {"train": anomalies_pb2.Anomalies(), "eval": _anomalies("Unexpected data type")})
+    with pytest.raises(AnomalyError, match="eval: duration: Unexpected data type"):
+        AnomalyCheck.test_call(anomalies=artifact)
+
+
+def test_clean_examples_pass_the_gate(tmp_path):
+    AnomalyCheck.test_call(anomalies=_artifact(tmp_path, {"train": anomalies_pb2.Anomalies()}))

@@ -1,0 +1,212 @@
+"""Both passes against the plainest computation: metrics as functions of the users' weights, and their differences."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from evaluation.influence import influence_moments, targets, values
+from evaluation.metrics.calibration import ECE_BINS
+from evaluation.metrics.ranking import rank_groups, score_bits, tie_runs
+from evaluation.metrics.uncertainty import standard_error
+from evaluation.plan import Plan, PlannedModel, PlannedTask
+from evaluation.result import METRICS
+from evaluation.scored import ScoredRows, Texts, concatenated, slice_views
+from evaluation.totals import PLACE, merged_totals, totals
+
+TASKS = (PlannedTask("like", False, "", ""), PlannedTask("completion", True, "", ""))
+MODELS = tuple(PlannedModel(name, "", frozenset({"like", "completion"})) for name in ("candidate", "baseline"))
+PLAN = Plan(TASKS, MODELS, (("tab",), ("tags", "tab")), {"tab": False, "tags": True})
+
+
+@st.composite
+def scored_rows(draw) -> ScoredRows:
+    """A few rows with ties, users of one class, rows outside of a space, rows without a tag."""
+    count = draw(st.integers(1, 25))
+    scores = draw(hnp.arrays(np.float32, (2, 2, count), elements=st.sampled_from([0.05, 0.25, 0.4, 0.6, 0.95])))
+    labels = draw(hnp.arrays(np.float32, (2, count), elements=st.sampled_from([0.0, 1.0])))
+    labels[1] *= np.float32(0.7)
+    lengths = draw(hnp.arrays(np.int64, count, elements=st.integers(0, 2)))
+    tags = draw(hnp.arrays(np.int32, int(lengths.sum()), elements=st.integers(0, 1)))
+    return ScoredRows(
+        draw(hnp.arrays(np.uint64, count, elements=st.integers(0, 4))),
+        labels,
+        draw(hnp.arrays(bool, (2, count))),
+        scores,
+        {
+            "tab": Texts(draw(hnp.arrays(np.int32, count, elements=st.integers(0, 1))), ("home", "search")),
+            "tags": Texts(tags, ("a", "b"), lengths),
+        },
+    )
+
+
+def weighted(metric: str, users, labels, scores) -> Callable[[np.ndarray], float]:
+    """The metric as a function of the weights of the users, row by row."""
+    known = sorted(set(users.tolist()))
+    rankings = {}
+    for user in known:
+        own = users == user
+        group = np.zeros(own.sum(), int)
+        rankings[user] = rank_groups(tie_runs(group, score_bits(scores[own]), labels[own] > 0.5), 1)
+
+    def mean(value_and_share: Callable[[int], tuple[float, float]], weights: np.ndarray) -> float:
+        pairs = [(w, *value_and_share(user)) for user, w in zip(known, weights, strict=True)]
+        total = sum(w * share for w, _, share in pairs)
+        return sum(w * share * value for w, value, share in pairs if share) / total if total else math.nan
+
+    def by_row(weights: np.ndarray) -> np.ndarray:
+        return weights[np.searchsorted(known, users)]
+
+    def auc(weights: np.ndarray) -> float:
+        w, positive = by_row(weights), labels > 0.5
+        wins = (scores[positive][:, None] > scores[~positive]) + (scores[positive][:, None] == scores[~positive]) / 2
+        pairs = np.outer(w[positive], w[~positive])
+        return float((pairs * wins).sum() / pairs.sum()) if pairs.size else math.nan
+
+    def of_rows(per_row: np.ndarray) -> Callable[[np.ndarray], float]:
+        return lambda weights: float((by_row(weights) * per_row).sum() / by_row(weights).sum())
+
+    def ece(weights: np.ndarray) -> float:
+        bins = np.floor(scores.astype(float) * ECE_BINS)
+        gap = by_row(weights) * (scores.astype(float) - labels)
+        return sum(abs(gap[bins == one].sum()) for one in set(bins)) / by_row(weights).sum()
+
+    def calibration(weights: np.ndarray) -> float:
+        w = by_row(weights)
+        return float((w * scores).sum() / (w * labels).sum()) if labels.any() else math.nan
+
+    def of_users(value: str, share: Callable[[int], float]) -> Callable[[np.ndarray], float]:
+        return lambda weights: mean(lambda user: (getattr(rankings[user], value)[0], share(user)), weights)
+
+    size = {user: (users == user).sum() for user in known}
+    some = {user: float(rankings[user].positives[0] > 0) for user in known}
+    both = {user: size[user] * (some[user] * (rankings[user].negatives[0] > 0)) for user in known}
+    error = scores.astype(float) - labels
+    return {
+        "auc": auc,
+        "grouped_auc": of_users("auc", both.__getitem__),
+        "ndcg": of_users("ndcg", some.__getitem__),
+        "mrr": of_users("reciprocal_rank", some.__getitem__),
+        "binary_crossentropy": of_rows(-np.log(np.where(labels > 0.5, scores, 1 - scores.astype(float)))),
+        "expected_calibration_error": ece,
+        "calibration": calibration,
+        "mean_squared_error": of_rows(error**2),
+        "mean_absolute_error": of_rows(abs(error)),
+    }[metric]
+
+
+def derivatives(function: Callable[[np.ndarray], float], users: int, step: float = 1e-4) -> np.ndarray:
+    result = np.zeros(users)
+    for user in range(users):
+        up, down = np.ones(users), np.ones(users)
+        up[user], down[user] = 1 + step, 1 - step
+        result[user] = (function(up) - function(down)) / (2 * step)
+    return result
+
+
+def in_slice(rows: ScoredRows, key) -> np.ndarray:
+    held = np.ones(len(rows), bool)
+    for name, value in key:
+        column = rows.slices[name]
+        wanted = column.values.index(value)
+        if column.lengths is None:
+            held &= column.codes == wanted
+        else:
+            edges = np.concatenate(([0], np.cumsum(column.lengths)))
+            held &= [wanted in column.codes[edges[i] : edges[i + 1]] for i in range(len(rows))]
+    return held
+
+
+@settings(deadline=None, max_examples=40)
+@given(scored_rows())
+def test_values_and_standard_errors_equal_the_plain_ones(rows):
+    parts = [rows.take(np.flatnonzero(rows.users % 2 == half)) for half in (0, 1)]
+    parts = [part for part in parts if len(part)]
+    sums: dict = {}
+    for part in parts:
+        for view in slice_views(part, PLAN.slices):
+            for key, own in totals(part, view, PLAN):
+                sums.setdefault(key, []).append(own)
+    found = {key: merged_totals(own) for key, own in sums.items()}
+    moments: dict = {}
+    for part in parts:
+        for view in slice_views(part, PLAN.slices):
+            for key, own in influence_moments(part, view, PLAN, found):
+                moments[key] = moments[key] + own if key in moments else own
+
+    everywhere = {()} | {(("tab", tab),) for tab in ("home", "search")}
+    everywhere |= {(("tags", tag), ("tab", tab)) for tab in ("home", "search") for tag in ("a", "b")}
+    assert found.keys() == {key for key in everywhere if in_slice(rows, key).any()}
+    for key, own in found.items():
+        error = standard_error(moments[key])
+        for t, task in enumerate(TASKS):
+            held = in_slice(rows, key) & rows.in_space[t]
+            for metric in task.metrics:
+                _check(metric.name, rows, held, t, values(own)[t], error[t])
+
+
+def _check(metric: str, rows: ScoredRows, held, t: int, value, error) -> None:
+    users, labels = rows.users[held], rows.labels[t, held]
+    functions = [weighted(metric, users, labels, rows.scores[m, t, held]) if held.any() else None for m in (0, 1)]
+    if functions[0] is None or math.isnan(functions[0](np.ones(len(set(users.tolist()))))):
+        assert np.isnan(value[:, PLACE[metric]]).all()
+        return
+    count = len(set(users.tolist()))
+    counted = np.array([_counts(metric, users == user, labels) for user in sorted(set(users.tolist()))]).sum()
+    influences = []
+    for m, function in enumerate(functions):
+        assert value[m, PLACE[metric]] == pytest.approx(function(np.ones(count)), abs=1e-6)
+        influences.append(derivatives(function, count))
+    for x, (one, other) in enumerate(targets(PLAN)):
+        own = influences[one] - (0 if other is None else influences[other])
+        if metric == "expected_calibration_error" and _at_a_kink(rows, held, t):
+            continue
+        expected = math.sqrt((own**2).sum() * counted / (counted - 1)) if counted > 1 else math.nan
+        assert error[x, PLACE[metric]] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+def _at_a_kink(rows: ScoredRows, held, t: int) -> bool:
+    """|gap| of a bin has no derivative at 0."""
+    for m in (0, 1):
+        gap = rows.scores[m, t, held].astype(float) - rows.labels[t, held]
+        bins = np.floor(rows.scores[m, t, held].astype(float) * ECE_BINS)
+        if any(abs(gap[bins == one].sum()) < 1e-2 for one in set(bins)):
+            return True
+    return False
+
+
+def _counts(metric: str, own, labels) -> bool:
+    if metric == "grouped_auc":
+        return bool(labels[own].any() and not labels[own].all())
+    return bool(labels[own].any()) if metric in ("ndcg", "mrr") else True
+
+
+def test_every_metric_has_a_plain_counterpart():
+    users, labels = np.array([0, 0, 1]), np.array([0.0, 1.0, 1.0])
+    for metric in METRICS:
+        assert math.isfinite(weighted(metric, users, labels, np.array([0.2, 0.6, 0.7], np.float32))(np.ones(2)))
+
+
+def one_task(tabs: Texts, tags: Texts) -> ScoredRows:
+    rows = len(tabs.codes)
+    return ScoredRows(
+        np.zeros(rows, np.uint64),
+        np.zeros((1, rows)),
+        np.ones((1, rows), bool),
+        np.zeros((1, 1, rows)),
+        {"tab": tabs, "tags": tags},
+    )
+
+
+def test_concatenated_rows_keep_their_texts():
+    one = one_task(Texts(np.array([0, 1]), ("a", "b")), Texts(np.array([0, 1, 1]), ("x", "y"), np.array([1, 2])))
+    other = one_task(Texts(np.array([0]), ("b",)), Texts(np.array([0]), ("y",), np.array([1])))
+    both = concatenated([one, other])
+    assert [both.slices["tab"].values[code] for code in both.slices["tab"].codes] == ["a", "b", "b"]
+    last = both.take(np.array([1, 2])).slices["tags"]
+    assert [last.values[code] for code in last.codes] == ["y", "y", "y"]
+    assert last.lengths.tolist() == [2, 1]

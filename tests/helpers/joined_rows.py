@@ -1,0 +1,52 @@
+"""Rows in memory -> examples, by ingest's own functions and without Beam."""
+
+import numpy as np
+import pyarrow as pa
+
+from ingest.errors import IngestError
+from ingest.examples import ExampleBuilder, Lookup
+from ingest.formats import BadRow, RawBatch
+from ingest.rows import columns_of, parse
+from ingest.timeline import join
+from schema.spec import RankingSpec
+
+
+def examples_of(
+    spec: RankingSpec, log: pa.Table, users: pa.Table | None = None, items: pa.Table | None = None
+) -> tuple[pa.Table, list[BadRow]]:
+    """The examples of rows in memory, made as the pipeline makes them: every row of a user must be in `log`.
+
+    Args:
+      log: rows of the log as read, with the columns of `rows.log_columns`, as text or typed.
+      users, items: rows of the tables, where the spec has them.
+
+    Returns:
+      The examples, a row each, sorted by user and time; and the rows that were left out, their numbers counted from 1.
+
+    Raises:
+      IngestError: a column is missing.
+    """
+    bad: list[BadRow] = []
+    tables: dict[str, pa.Table] = {}
+    for source, given in (("log", log), ("users", users), ("items", items)):
+        if getattr(spec, source) is None:
+            continue
+        if given is None:
+            raise IngestError(f"the spec {spec.name!r} has a `{source}` table, and none was given")
+        wanted = columns_of(spec, source)
+        for column, reason in wanted.items():
+            if column not in given.column_names:
+                raise IngestError(f"{source}: no column {column!r}, which {reason} needs, among {given.column_names}")
+        arrays = {name: given[name].combine_chunks() for name in wanted}
+        batch = RawBatch(source, np.arange(1, given.num_rows + 1), arrays)
+        tables[source], left_out, _ = parse(spec, source, batch)
+        bad += left_out
+    timelines = join(spec, tables["log"])
+    build = ExampleBuilder(
+        spec,
+        tables["log"],
+        timelines,
+        Lookup.of(spec, "users", tables.get("users")),
+        Lookup.of(spec, "items", tables.get("items")),
+    )
+    return pa.table(build(np.arange(len(timelines.impressions)))), bad

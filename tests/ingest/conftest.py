@@ -1,0 +1,3 @@
+from tiny_logs import tiny, tiny_daily
+
+__all__ = ["tiny", "tiny_daily"]

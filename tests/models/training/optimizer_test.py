@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from models.ranker import Ranker
+from models.trainer import build_ranker
+from models.training.optimizer import LazyAdam, by_rows, training_function, what_to_compile
+from models.training.progress import Progress, ProgressStore
+
+
+def test_lazy_adam_moves_only_the_rows_that_were_read():
+    table = tf.Variable(tf.ones([4, 2]))
+    optimizer = LazyAdam(0.1)
+    for _ in range(2):
+        gradient = tf.IndexedSlices(tf.ones([3, 2]), tf.constant([1, 3, 1]), dense_shape=tf.constant([4, 2]))
+        optimizer.apply_gradients([(gradient, table)])
+    # Adam's first steps are of size lr, whatever the gradient's: 1 and 3 moved twice by 0.1
+    np.testing.assert_allclose(table, [[1.0, 1.0], [0.8, 0.8], [1.0, 1.0], [0.8, 0.8]], rtol=1e-4)
+
+
+def test_large_tables_are_updated_by_rows_unless_the_spec_says_otherwise(spec):
+    def chosen(rows: int, **update) -> bool:
+        return by_rows(spec.training.model_copy(update=update), {"a": rows}, 16)
+
+    assert not chosen(1_000)
+    assert chosen(1_000_000)
+    assert not chosen(1_000_000, embedding_optimizer="adam")
+    assert chosen(1_000, embedding_optimizer="lazy_adam")
+    assert chosen(1_000, embedding_optimizer="adagrad")
+
+
+def test_what_xla_cant_do_stays_out_of_it_and_short_trainings_are_not_compiled():
+    assert what_to_compile(sparse_tables=False, steps=10_000) == "step"
+    assert what_to_compile(sparse_tables=False, steps=10) == "nothing"
+    assert what_to_compile(sparse_tables=True, steps=10_000) == "head"
+    assert what_to_compile(sparse_tables=False, steps=10_000, replicas=2) == "head"
+
+
+def test_a_step_that_is_compiled_whole_has_no_sparse_tables(spec):
+    with pytest.raises(ValueError, match="compiled: got 'step', expected 'head' or 'nothing'"):
+        Ranker(spec, {}, compiled="step", sparse_tables=True)
+
+
+def trained(spec, transformed, batch, steps: int = 3, **training) -> Ranker:
+    # Smaller, for time's sake.
+    lean = {"features": (), "behaviours": (), "model": spec.model.model_copy(update={"routing": "shared_bottom"})}
+    spec = spec.model_copy(update={**lean, "training": spec.training.model_copy(update=training)})
+    model = build_ranker(spec, transformed.output)
+    step = training_function(model)
+    for _ in range(steps):
+        step(batch)
+    return model
+
+
+def test_adagrad_is_the_tables_alone_and_moves_the_rows_that_were_read(spec, transformed, batch):
+    before = trained(spec, transformed, batch, steps=0, embedding_optimizer="adagrad")
+    after = trained(spec, transformed, batch, embedding_optimizer="adagrad", embedding_learning_rate=0.1)
+    assert isinstance(after.optimizer, tfrs.experimental.optimizers.CompositeOptimizer)
+    of_network, of_tables = after.optimizer.optimizers
+    assert isinstance(of_tables, tf.keras.optimizers.legacy.Adagrad)
+    assert (float(of_network.lr), float(of_tables.lr)) == pytest.approx((spec.training.learning_rate, 0.1))
+    # One number beside each of a table, two beside each of the network, and each one's counter of steps.
+    assert len(of_tables.weights) == len(after.embedding_tables()) + 1
+    assert len(of_network.weights) == 2 * len(after.network_variables()) + 1
+    assert int(after.optimizer.iterations) == 3
+
+    (start,), (table,) = (
+        [table.numpy() for table in model.embedding_tables() if "user_id" in table.name] for model in (before, after)
+    )
+    read = np.unique(batch["user_id"])
+    moved = np.flatnonzero((start != table).any(axis=1))
+    np.testing.assert_array_equal(moved, read)
+
+
+def test_adagrads_step_is_the_textbooks():
+    table = tf.Variable(tf.ones([3, 2]))
+    optimizer = tf.keras.optimizers.legacy.Adagrad(0.5, initial_accumulator_value=0.1, epsilon=0.0)
+    for _ in range(2):
+        gradient = tf.IndexedSlices(tf.fill([2, 2], 0.3), tf.constant([1, 1]), dense_shape=tf.constant([3, 2]))
+        optimizer.apply_gradients([(gradient, table)])
+    # A row that a batch reads twice has the sum of its gradients: 0.6
+    expected = 1 - 0.5 * 0.6 / np.sqrt(0.1 + 0.36) - 0.5 * 0.6 / np.sqrt(0.1 + 2 * 0.36)
+    np.testing.assert_allclose(table, [[1, 1], [expected, expected], [1, 1]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["adagrad", "lazy_adam"])
+def test_tables_learn_by_rows(spec, transformed, batch, kind):
+    rate = {"embedding_learning_rate": 0.1} if kind == "adagrad" else {}
+    model = trained(spec, transformed, batch, steps=30, embedding_optimizer=kind, **rate)
+    untrained = trained(spec, transformed, batch, steps=0)
+    before, after = (sum(map(float, each.task_losses(batch))) for each in (untrained, model))
+    assert after < 0.9 * before
+
+
+def test_tables_may_have_a_rate_of_their_own(spec, transformed, batch):
+    still = trained(spec, transformed, batch, embedding_learning_rate=1e-12)
+    start = trained(spec, transformed, batch, steps=0)
+    for mine, theirs in zip(still.embedding_tables(), start.embedding_tables(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-9)
+    assert any(
+        np.abs(mine - theirs).max() > 1e-2
+        for mine, theirs in zip(still.network_variables(), start.network_variables(), strict=True)
+    )
+
+
+def test_both_optimisers_go_on_from_a_checkpoint(spec, transformed, batch, tmp_path):
+    first = trained(spec, transformed, batch, steps=2, embedding_optimizer="adagrad")
+    progress = Progress()
+    progress.add({}, 1.0)
+    ProgressStore.of(str(tmp_path), first).save(progress)
+    resumed = trained(spec, transformed, batch, steps=0, embedding_optimizer="adagrad")
+    assert ProgressStore.of(str(tmp_path), resumed).load().done == 1
+    for model in (first, resumed):
+        step = training_function(model)
+        for _ in range(2):
+            step(batch)
+        assert int(model.optimizer.iterations) == 4
+    for mine, theirs in zip(resumed.trainable_variables, first.trainable_variables, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)

@@ -1,0 +1,293 @@
+"""`fulcrum serve`, `rank` and `load-test` on a hand-made model of the tiny spec, in processes as people run them."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from ingest.rank_request import RequestError
+from pipeline.cli.candidates import read_candidates
+from pipeline.cli.load_test import is_loopback, recorded_requests
+from pipeline.cli.main import app
+from schema.loading import load_spec
+from schema.served import SPEC_FILE
+from serving.local_server.server import ModelServer, ServerOptions
+
+
+def user(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
+    return tf.TensorSpec([], dtype, name=name)
+
+
+def many(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
+    return tf.TensorSpec([None], dtype, name=name)
+
+
+class HandMade(tf.Module):
+    """A ranker of the tiny spec's columns: like = 0.5^(how often the item was viewed), share = 1 / (1 + its length).
+
+    A missing length is 0.
+    """
+
+    @tf.function(
+        input_signature=[
+            *(
+                user("user_id"),
+                many("item_id"),
+                user("country"),
+                user("battery", tf.float32),
+                user("hour"),
+                user("band"),
+            ),
+            *(many("topic"), many("length", tf.float32), tf.TensorSpec([None, None], tf.string, name="tags")),
+            *(many("viewed_item_id"), many("viewed_age_s", tf.float32), many("viewed_topic")),
+            *(many("viewed_length", tf.float32), many("liked_item_id"), many("liked_age_s", tf.float32)),
+            *(many("liked_topic"), many("liked_length", tf.float32)),
+            tf.TensorSpec([2], tf.float32, name="exponents"),
+        ]
+    )
+    def rank(
+        self,
+        user_id,
+        item_id,
+        country,
+        battery,
+        hour,
+        band,
+        topic,
+        length,
+        tags,
+        viewed_item_id,
+        viewed_age_s,
+        viewed_topic,
+        viewed_length,
+        liked_item_id,
+        liked_age_s,
+        liked_topic,
+        liked_length,
+        exponents=tf.constant([1.0, 0.5]),  # noqa: B008 (a signature's default is a tensor)
+    ):
+        viewed = item_id[:, None] == viewed_item_id[None, :]
+        like = 0.5 ** tf.reduce_sum(tf.cast(viewed, tf.float32), axis=1)
+        share = 1 / (1 + tf.where(tf.math.is_nan(length), 0.0, length))
+        score = like ** exponents[0] * share ** exponents[1]
+        order = tf.argsort(score, direction="DESCENDING", stable=True)
+        return {"like": like, "share": share, "score": score, "order": order}
+
+
+@pytest.fixture(scope="module")
+def model_dir(tiny, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("serving") / "tiny"
+    model = HandMade()
+    tf.saved_model.save(model, str(folder / "3"), {"rank": model.rank, "serving_default": model.rank})
+    # As the Trainer does; it says in which inputs NaN is a missing number.
+    (folder / "3" / SPEC_FILE).parent.mkdir()
+    (folder / "3" / SPEC_FILE).write_text(load_spec(tiny[0]).to_json())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model_dir):
+    with ModelServer(model_dir, ServerOptions(grpc_port=0, rest_port=0)) as running:
+        yield running
+
+
+@pytest.fixture(params=["grpc", "http"])
+def address(server, request) -> str:
+    return f"{request.param}://127.0.0.1:{server.grpc_port if request.param == 'grpc' else server.rest_port}"
+
+
+@pytest.fixture
+def candidates(tmp_path) -> Path:
+    path = tmp_path / "candidates.txt"
+    path.write_text("a1\na4\n\nnew\na2\n")
+    return path
+
+
+@pytest.fixture
+def command(tiny):
+    """Runs a command on the tiny data set; its exit code and what it printed, spaces and lines joined."""
+
+    def call(name: str, *options: object) -> tuple[int, str]:
+        result = CliRunner().invoke(app, [name, str(tiny[0]), "--logs", str(tiny[1]), *map(str, options)])
+        assert "Traceback" not in result.output
+        return result.exit_code, " ".join(result.output.split())
+
+    return call
+
+
+def rows(printed: str) -> list[list[str]]:
+    """The cells of a printed table."""
+    return [[cell.strip() for cell in row.split("│")] for row in re.findall(r"│ (\d+ │[^┃]*?) │ ?(?=│|└)", printed)]
+
+
+def test_the_ranked_list_has_each_tasks_probability(command, address, candidates):
+    code, printed = command("rank", "--user", "ann", "--candidates", candidates, "--server", address)
+    assert code == 0, printed
+    # At the end ann has viewed a2, a3 and gone. Scores: a1 1 * 11^-0.5, a4 1 * 41^-0.5, new 1, a2 0.5 * 21^-0.5.
+    assert rows(printed) == [
+        ["1", "new", "1", "1.0000", "1.0000"],
+        ["2", "a1", "0.3015", "1.0000", "0.0909"],
+        ["3", "a4", "0.1562", "1.0000", "0.0244"],
+        ["4", "a2", "0.1091", "0.5000", "0.0476"],
+    ]
+
+
+def test_the_moment_the_exponents_and_the_length_of_the_list_can_be_told(command, address, candidates):
+    # A second after the start she has viewed a1 alone: scores 0.5^2, 1, 1, 1.
+    options = ("--at", "2017-07-14T02:40:01", "--exponent", "like=2", "--exponent", "share=0", "--top", "3")
+    code, printed = command("rank", "--user", "ann", "--candidates", candidates, "--server", address, *options)
+    assert code == 0, printed
+    assert [row[1] for row in rows(printed)] == ["a4", "new", "a2"]
+
+
+def test_someone_whom_nobody_knows_is_ranked_for(command, address, candidates):
+    code, printed = command(
+        "rank", "--user", "zoe", "--candidates", candidates, "--server", address, "--set", "country=BR", "--top", "1"
+    )
+    assert code == 0, printed
+    assert rows(printed)[0][1] == "new"
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "exit_code"),
+    [
+        (("--exponent", "likes=1"), "no task 'likes'", 2),
+        (("--exponent", "like"), "--exponent like: expected NAME=VALUE", 2),
+        (("--exponent", "like=much"), "--exponent like: expected a number, got 'much'", 2),
+        (("--set", "hour=3"), "hour: is not a feature that the request may set", 2),
+        (("--at", "noon"), "'noon'", 2),
+        (("--server", "localhost"), "expected an address such as grpc://localhost:8500", 1),
+        (("--name", "birds"), "the model served here is tiny", 1),
+        (("--version", "8"), "available: 3", 1),
+        (("--version", "3", "--label", "stable"), "a version or a label", 1),
+        (("--candidates", "nowhere.txt"), "nowhere.txt: can't be read: No such file", 2),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(command, server, candidates, options, said, exit_code):
+    usual = ("--user", "ann", "--candidates", candidates, "--server", f"grpc://127.0.0.1:{server.grpc_port}")
+    code, printed = command("rank", *usual, *options)
+    assert (code, said in printed) == (exit_code, True), printed
+
+
+def test_a_load_test_prints_a_row_for_each_number_of_candidates(command, address):
+    code, printed = command(
+        "load-test", "--server", address, "--candidates", 1, "--candidates", 30, "--requests", 20, "--concurrency", 2
+    )
+    assert code == 0, printed
+    assert [row[:3] for row in rows(printed)] == [["1", "20", "0"], ["30", "20", "0"]]
+    for row in rows(printed):
+        assert 0 < float(row[4]) <= float(row[5]) <= float(row[6])
+
+
+def test_a_load_test_of_another_machine_must_be_asked_for(command):
+    code, printed = command("load-test", "--server", "grpc://192.0.2.1:8500")
+    assert code == 2
+    assert "--allow-remote" in printed
+    assert is_loopback("http://localhost:1")
+    assert is_loopback("grpc://[::1]:1")
+    assert not is_loopback("grpc://localhost.example.org:1")
+    code, printed = command("load-test", "--server", "grpc://192.0.2.1:8500", "--allow-remote", "--timeout", "0.2")
+    assert code == 1
+    assert "grpc://192.0.2.1:8500" in printed
+
+
+def test_recorded_requests_are_of_the_days_of_the_window(tiny_daily):
+    ((request,),) = recorded_requests(load_spec(tiny_daily[0]), str(tiny_daily[1]), [1], 5, window="1d:2017-07-15")
+    assert (request["user_id"].item(), request["item_id"].tolist()) == (b"ann", [b"a4"])
+
+
+@pytest.mark.parametrize("name", ["rank", "load-test", "check"])
+def test_a_window_of_logs_that_are_not_in_daily_folders_is_refused(command, candidates, name):
+    options = ("--user", "ann", "--candidates", candidates) if name == "rank" else ()
+    code, printed = command(name, "--window", "1d:2017-07-15", *options)
+    assert code == (1 if name == "check" else 2)
+    assert "log.files: no folder of a day (YYYY-MM-DD)" in printed
+
+
+def test_recorded_requests_are_the_same_for_the_same_seed(tiny):
+    spec = load_spec(tiny[0])
+    once, again = (recorded_requests(spec, str(tiny[1]), [0, 5], users=2) for _ in range(2))
+    np.testing.assert_equal(once, again)
+    assert [[columns["item_id"].shape for columns in requests] for requests in once] == [[(0,), (0,)], [(5,), (5,)]]
+    assert {columns["user_id"].item() for columns in once[0]} == {b"ann", b"bob"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ids"),
+    [
+        ("c.txt", "a1\n\n 7 \n", ["a1", "7"]),
+        ("c.csv", "topic,what\nnews,a1\nart,7\n", ["a1", "7"]),
+        ("c.csv", "\ufeffid,what\na1,x\n", ["a1"]),
+        ("c.jsonl", '"a1"\n7\n{"item_id": "b"}\n\n{"id": 8}\n', ["a1", "7", "b", "8"]),
+    ],
+)
+def test_candidates_are_read_from_text_csv_and_json_lines(tiny, tmp_path, name, text, ids):
+    (tmp_path / name).write_text(text)
+    assert read_candidates(load_spec(tiny[0]), tmp_path / name) == ids
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("c.csv", "topic\nnews\n", r"expected a column id or what or item_id, got the columns \['topic'\]"),
+        ("c.csv", "id,topic\n,news\n", "line 2: id is empty"),
+        ("c.jsonl", '"a1"\n{"other": 1}\n', "line 2: expected an id, or an object with id or what or item_id"),
+        ("c.jsonl", "a1\n", "line 1: not JSON"),
+        ("c.txt", b"\xff\xfe", "can't be read"),
+    ],
+)
+def test_a_file_without_candidates_is_told_by_its_line(tiny, tmp_path, name, text, said):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(RequestError, match=said):
+        read_candidates(load_spec(tiny[0]), tmp_path / name)
+
+
+def test_serve_answers_until_it_is_stopped(model_dir, command, candidates):
+    arguments = ["serve", model_dir, "--grpc-port", 0, "--rest-port", 0, "--label", "stable=3"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
+        cwd=Path(__file__).parents[3],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killer = threading.Timer(60, process.kill)
+    killer.start()
+    try:
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "serving":
+                break
+        server = f"grpc://127.0.0.1:{events[-1]['grpc']}"
+        code, printed = command(
+            "rank", "--user", "ann", "--candidates", candidates, "--server", server, "--label", "stable"
+        )
+        assert code == 0, printed
+        process.send_signal(signal.SIGTERM)
+        assert json.loads(process.stderr.readlines()[-1])["event"] == "stopped"
+        assert process.wait() == 0
+    finally:
+        killer.cancel()
+        process.kill()
+        process.wait()
+
+
+def test_serve_says_what_it_cannot_serve(model_dir, server, tmp_path):
+    def serve(*arguments: object) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["serve", *map(str, arguments)])
+        return result.exit_code, " ".join(result.output.split())
+
+    assert serve(tmp_path / "none")[0] == 2
+    code, printed = serve(model_dir / "3")
+    assert (code, "is a version itself" in printed) == (2, True)
+    code, printed = serve(model_dir, "--grpc-port", server.grpc_port, "--rest-port", 0)
+    assert (code, "can't listen on 127.0.0.1" in printed) == (1, True), printed
+    assert serve(model_dir, "--label", "stable=three") == (2, "error: --label stable: expected a number, got 'three'")

@@ -1,0 +1,136 @@
+"""The compiled pipeline: what it takes, what it must not hold, and what its containers get."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from kfp import components
+from tfx.types import Channel, artifact
+
+from pipeline.cli.compile_arguments import prepare
+from pipeline.runners.kubeflow import _check_artifact_types, compile_pipeline
+from pipeline.runners.resources import ResourcesError
+
+PROJECT = Path(__file__).parents[3]
+SPEC = PROJECT / "schema" / "specs" / "shortvideo.yaml"
+BEAM = {"InteractionExampleGen", "StatisticsGen", "Transform", "SeesawEvaluator"}
+
+
+def compiled(**changed: object) -> str:
+    arguments = {"image": "registry.example.com/fulcrum:1.0", "root": "gs://bucket/runs"} | changed
+    return compile_pipeline(**vars(prepare(SPEC, **arguments)))
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return compiled(logs="gs://bucket/logs", resources=["Trainer:cpu=8,memory=32G,gpu=1"])
+
+
+@pytest.fixture(scope="module")
+def spec(text: str) -> dict:
+    return yaml.safe_load(text)
+
+
+def containers(spec: dict) -> dict[str, dict]:
+    return {
+        name.removesuffix("_executor"): executor["container"]
+        for name, executor in spec["deploymentSpec"]["executors"].items()
+    }
+
+
+def test_kubeflow_pipelines_loads_it(text, tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(text)
+    loaded = components.load_component_from_file(str(path))
+    assert loaded.pipeline_spec.schema_version == "2.1.0"
+    assert loaded.name == "shortvideo"
+    assert loaded.required_inputs == ["push_destination"]
+
+
+def test_every_parameter_has_a_description_and_a_default_where_one_was_given(spec):
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert all(definition["description"] for definition in parameters.values())
+    defaults = {name: definition.get("defaultValue") for name, definition in parameters.items()}
+    assert defaults == {
+        "logs": "gs://bucket/logs",
+        "window": "",
+        "state": "gs://bucket/runs/state",
+        "epochs": 5,
+        "routing": "ple",
+        "compare_with": "",
+        "start_from": "",
+        "push_destination": None,
+        "beam_args": "--runner=FnApiRunner",
+    }
+
+
+def test_it_names_no_path_of_this_machine_and_nothing_of_its_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATABASE_PASSWORD", "correct horse battery staple")
+    monkeypatch.chdir(tmp_path)
+    written = compiled()
+    for private in (PROJECT, tmp_path, sys.prefix, os.environ["DATABASE_PASSWORD"]):
+        assert str(private) not in written, f"{private} is in the compiled pipeline"
+    assert "file://" not in written
+
+
+def test_the_same_arguments_give_the_same_bytes(text):
+    assert compiled(logs="gs://bucket/logs", resources=["Trainer:cpu=8,memory=32G,gpu=1"]) == text
+
+
+def test_it_has_only_what_open_source_kubeflow_can_run(spec):
+    executors = spec["deploymentSpec"]["executors"].values()
+    assert all(set(executor) == {"container"} for executor in executors)
+    for container in containers(spec).values():
+        assert container["image"] == "registry.example.com/fulcrum:1.0"
+        assert container["command"] == ["python", "-m", "pipeline.kubeflow_entrypoint", "--local_artifacts"]
+
+
+def test_nothing_runs_before_the_parameters_are_checked(spec):
+    tasks = spec["root"]["dag"]["tasks"]
+    assert "Preflight" in tasks["InteractionExampleGen"]["dependentTasks"]
+    given = {name for task in tasks.values() for name in task["inputs"].get("parameters", {})}
+    assert set(spec["root"]["inputDefinitions"]["parameters"]) <= given | {"logs"}
+
+
+def test_components_on_beam_get_its_arguments_from_the_run(spec):
+    tasks = spec["root"]["dag"]["tasks"]
+    having = {name for name, task in tasks.items() if "beam_args" in task["inputs"].get("parameters", {})}
+    assert having >= BEAM | {"Preflight"}
+    for name in BEAM:
+        assert tasks[name]["inputs"]["parameters"]["beam_args"] == {"componentInputParameter": "beam_args"}
+        assert not any("runner" in argument for argument in containers(spec)[name]["args"])
+
+
+def test_containers_get_the_resources_they_were_given(spec):
+    trainer, other = containers(spec)["Trainer"]["resources"], containers(spec)["Pusher"]["resources"]
+    assert (trainer["resourceCpuLimit"], trainer["resourceMemoryLimit"]) == ("8", "32G")
+    assert (trainer["accelerator"]["resourceType"], trainer["accelerator"]["resourceCount"]) == ("nvidia.com/gpu", "1")
+    assert (other["cpuLimit"], other["memoryLimit"]) == (2.0, 8.0)
+    assert "accelerator" not in other
+
+
+def test_resources_of_a_component_that_there_is_not_are_refused():
+    with pytest.raises(ResourcesError, match=r"expected a component of .*Trainer.*, got 'Trainr'"):
+        compiled(resources=["Trainr:cpu=8"])
+
+
+def test_vertex_ai_gets_a_job_that_reads_its_store_directly():
+    job = json.loads(compiled(vertex=True))
+    assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/runs"
+    assert job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 5
+    for container in containers(job["pipelineSpec"]).values():
+        assert container["command"] == ["python", "-m", "pipeline.kubeflow_entrypoint"]
+
+
+def test_an_artifact_type_that_a_container_would_not_know_is_refused():
+    class Unknown(artifact.Artifact):
+        TYPE_NAME = "fulcrum.Unknown"
+
+    class Component:
+        id, inputs, outputs = "Maker", {}, {"made": Channel(Unknown)}
+
+    with pytest.raises(TypeError, match=r"Maker\.made: the artifact type fulcrum.Unknown is not among"):
+        _check_artifact_types([Component()])

@@ -1,0 +1,226 @@
+"""What the report says, by its elements and its markup; `browser_test` looks at the page as a reader does."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+from made_evaluation import SCRIPT, make_evaluation
+from material_of_a_run import make_material
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+
+from evaluation.result import Counts, Estimate, SliceResult, write
+from report.elements import Facts, Figure, Section, Table
+from report.lineage import relative
+from report.material import INFRA_BLESSING, Artifact, Material, read_material
+from report.report import report
+from report.sections import columns, curves, data, lineage, seesaw, sharing, slices, tasks, training, verdict
+
+ALL = (verdict, tasks, slices, seesaw, curves, training, sharing, data, lineage)
+NOTHING = Material("shortvideo", "first")
+
+
+@pytest.fixture(scope="module")
+def whole_page() -> str:
+    return report(make_material())
+
+
+def table_of(section: Section, number: int = 0) -> Table:
+    return [block for block in section.blocks if isinstance(block, Table)][number]
+
+
+def column(table: Table, name: str) -> list[str]:
+    place = list(table.columns).index(name)
+    return [row[place].text for row in table.rows]
+
+
+@pytest.mark.parametrize("part", ALL, ids=lambda part: part.__name__.rpartition(".")[2])
+def test_a_part_that_a_run_does_not_have_leaves_its_section_with_a_sentence(part):
+    section = part.section(NOTHING)
+    assert any(isinstance(block, str) and block.endswith(".") for block in section.blocks)
+    assert not any(isinstance(block, Figure | Facts) for block in section.blocks)
+
+
+def test_a_blessed_model_that_was_pushed_says_so():
+    found = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True)))
+    assert (found.word, found.tone) == ("Blessed", "good")
+    assert found.sentence == "Every check of the gate holds. The model was pushed."
+
+
+def test_a_model_that_the_gate_stopped_gives_its_reasons():
+    found = verdict.verdict(make_material())
+    assert (found.word, found.tone) == ("Not blessed", "bad")
+    assert found.reasons == ("share: AUC fell by 0.0200 [0.0170, 0.0230], allowed 0.0050",)
+
+
+def test_a_blessed_model_that_cannot_be_served_is_not_called_blessed():
+    refusal = {INFRA_BLESSING: Artifact("x", {"blessed": 0, "reason": "p99 is 700 ms"})}
+    found = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True), artifacts=refusal))
+    assert (found.word, found.reasons) == ("Not fit to be served", ("p99 is 700 ms",))
+
+
+def test_a_run_without_an_evaluation_names_the_stage_that_failed():
+    found = verdict.verdict(make_material(evaluation=None))
+    assert (found.word, found.tone) == ("No verdict", "unsure")
+    assert found.reasons == ["Pusher: failed"]
+
+
+def test_every_check_says_what_was_compared_and_a_doubtful_one_that_it_cannot_be_judged():
+    checks = table_of(verdict.section(make_material()))
+    assert column(checks, "Verdict") == ["✓ holds", "✓ holds", "✗ fails – blocks", "? cannot be judged"]
+    assert column(checks, "Check")[:2] == ["AUC at least 0.6500", "AUC may fall behind the blessed model’s by 0.0050"]
+    assert [row[3].detail for row in checks.rows][2] == "[−0.0230, −0.0170]"
+
+
+def test_the_tasks_stand_beside_each_other_with_a_column_a_model():
+    headlines = table_of(tasks.section(make_material()))
+    assert column(headlines, "Task") == ["like", "share", "completion"]
+    assert column(headlines, "this model") == ["0.8000", "0.7000", "0.0500"]
+    assert column(headlines, "blessed model") == ["0.7900", "0.7200", "0.0510"]
+    # By hand: the candidate's MSE is 0.002 above the single-task model's, and less is better.
+    assert column(headlines, "gain over single-task") == ["+0.0200", "−0.0040", "−0.0020"]
+    assert [row[-1].tone for row in headlines.rows] == ["good", "bad", ""]
+
+
+def test_slices_are_sorted_by_how_far_they_fall_behind():
+    table = table_of(slices.section(make_material()))
+    behind = [row[2].sort_by for row in table.rows]
+    assert behind == sorted(behind)
+    assert (table.rows[0][0].text, table.rows[0][1].text, table.rows[0][2].text) == ("country=BR", "share", "−0.0320")
+
+
+def test_without_another_model_slices_are_compared_with_the_whole_split():
+    section = slices.section(make_material(evaluation=make_evaluation(models=("candidate",))))
+    cells = {(row[0].text, row[1].text): row[2] for row in table_of(section).rows}
+    # By hand: on the third slice the AUC is 0.8 - 3 x 0.004, give or take 0.012; of MSE, less is better.
+    assert cells["country=BR", "like"].text == "−0.0120"
+    assert cells["country=BR", "like"].detail == "[−0.0240, +0.0000]"
+    assert cells["country=BR", "completion"].text == "+0.0120"
+
+
+def test_a_slice_too_small_for_an_interval_stands_last_however_bad_it_looks():
+    whole = make_evaluation(models=("candidate",))
+    lone = SliceResult("like", (("country", "XX"),), Counts(3, 2, 1, 0), {"auc": {"candidate": Estimate(0.0)}}, {})
+    section = slices.section(make_material(evaluation=dataclasses.replace(whole, results=(*whole.results, lone))))
+    assert [cell.text for cell in table_of(section).rows[-1][:3]] == ["country=XX", "like", "−0.8000"]
+
+
+def test_the_seesaw_has_a_chart_a_pair_and_a_point_a_model_with_its_interval():
+    (figure,) = seesaw.section(make_material()).blocks
+    assert list(figure.charts) == ["like × share", "like × completion", "share × completion"]
+    datasets = figure.charts["like × completion"]["datasets"].values()
+    points = {row["model"]: row for rows in datasets for row in rows if "model" in row}
+    candidate, blessed = points["this model"], points["blessed model"]
+    assert (candidate["x"], candidate["y"]) == (0.02, -0.002)
+    assert (candidate["y_low"], candidate["y_high"]) == pytest.approx((-0.005, 0.001))
+    # By hand: 0.79 - 0.78, and 0.051 - 0.048 turned round.
+    assert (blessed["x"], blessed["y"]) == pytest.approx((0.01, -0.003))
+
+
+def test_the_days_of_the_window_and_what_drifted_are_told():
+    section = data.section(make_material())
+    facts = dict(next(block for block in section.blocks if isinstance(block, Facts)).pairs)
+    assert facts["Examples by day of the window"] == "2026-01-01: 700, 2026-01-02: 300"
+    assert facts["Carried on by earlier runs"].startswith("1,012 rows")
+    drift = next(block for block in section.blocks if isinstance(block, Table) and block.caption.startswith("Drift"))
+    assert [cell.text for cell in drift.rows[0]][:2] == ["test against train", "country"]
+    assert "above 0.05" in drift.rows[0][2].text
+    calm = data.section(make_material(drift={"test_train": anomalies_pb2.Anomalies()}))
+    assert any("no drift above the limits" in block for block in calm.blocks if isinstance(block, str))
+
+
+def test_histograms_of_splits_are_comparable_however_wide_their_bins_are():
+    narrow, wide = (statistics_pb2.FeatureNameStatistics() for _ in range(2))
+    for column, width, counts in ((narrow, 1.0, (5, 5)), (wide, 2.0, (10, 10))):
+        histogram = column.num_stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
+        for place, count in enumerate(counts):
+            histogram.buckets.add(low_value=place * width, high_value=(place + 1) * width, sample_count=count)
+    # By hand: half of the values in twice the width is a quarter in one.
+    assert columns.histograms({"train": narrow, "test": wide}) == [
+        *({"x": x, "share": 0.5, "series": "train"} for x in (0.0, 1.0, 2.0)),
+        *({"x": x, "share": 0.25, "series": "test"} for x in (0.0, 2.0, 4.0)),
+    ]
+
+
+def test_lineage_says_what_came_from_what_without_the_machines_paths(whole_page):
+    table = table_of(lineage.section(make_material()))
+    assert column(table, "State") == ["cached", "complete", "failed"]
+    assert column(table, "Read")[1] == "#1 examples of InteractionExampleGen"
+    assert column(table, "Wrote")[1] == "#2 model: model/2"
+    assert column(table, "Seconds")[1] == "60.5"
+    assert "/home/me" not in whole_page
+
+
+def test_places_without_a_common_folder_stay_as_they_are():
+    assert relative(["gs://a/b/c", "/x/y"]) == {"gs://a/b/c": "gs://a/b/c", "/x/y": "/x/y"}
+
+
+def test_an_artifact_whose_files_are_gone_costs_only_its_section(tmp_path):
+    write(make_evaluation(), str(tmp_path))
+    artifacts = {"evaluation": Artifact(str(tmp_path)), "model_run": Artifact(str(tmp_path / "gone"))}
+    found = read_material("shortvideo", "first", artifacts)
+    assert found.evaluation == make_evaluation()
+    assert found.history is None
+    assert "model_run" in found.unreadable[0]
+    assert found.unreadable[0] in " ".join(block for block in verdict.section(found).blocks if isinstance(block, str))
+
+
+def test_diagnostics_of_another_shape_are_named_with_what_is_wrong(tmp_path):
+    (tmp_path / "history.json").write_text('{"epochs": []}')
+    (tmp_path / "diagnostics.json").write_text('{"gate_weights": {"level_1/task_like": "much"}}')
+    found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+    assert found.diagnostics is None
+    assert "gate_weights.level_1/task_like" in found.unreadable[0]
+
+
+def test_diagnostics_in_the_documented_shape_are_drawn(tmp_path):
+    (tmp_path / "history.json").write_text('{"epochs": []}')
+    (tmp_path / "diagnostics.json").write_text(
+        json.dumps(
+            {
+                "gate_weights": {"level_1/task_like": [0.7, 0.3]},
+                "gradient_cosine": [{"epoch": 1, "pairs": {"like|share": -0.12}}],
+                "loss_weights": [{"epoch": 1, "weights": {"like": 1.0}}],
+            }
+        )
+    )
+    found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+    assert found.unreadable == ()
+    assert len([block for block in sharing.section(found).blocks if isinstance(block, Figure)]) == 4
+
+
+def test_what_refinement_gives_the_fields_is_drawn_where_the_trainer_has_it(tmp_path):
+    def figures(refinement: dict) -> list[Figure]:
+        (tmp_path / "history.json").write_text('{"epochs": []}')
+        (tmp_path / "diagnostics.json").write_text(json.dumps({"refinement_weights": refinement}))
+        found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+        return [block for block in sharing.section(found).blocks if isinstance(block, Figure)]
+
+    (figure,) = figures({"like": {"hour": 1.5, "author": 0.25}, "share": {"hour": 0.75, "author": 1.0}})
+    (rows,) = figure.charts[""]["datasets"].values()
+    assert {(row["x"], row["y"]): row["value"] for row in rows} == {
+        ("like", "hour"): 1.5,
+        ("like", "author"): 0.25,
+        ("share", "hour"): 0.75,
+        ("share", "author"): 1.0,
+    }
+    assert figures({}) == []
+
+
+def test_the_page_is_one_file_below_6_mb_that_names_no_other(whole_page):
+    assert len(whole_page.encode()) < 6_000_000
+    outside = re.sub(r"<script>.*?</script>", "", whole_page, flags=re.DOTALL)
+    assert not re.search(r'(src|href)="(?!#|data:)|url\(|@import', outside)
+
+
+def test_what_the_data_says_is_markup_nowhere(whole_page):
+    assert SCRIPT not in whole_page
+    # Three: what the charts show, the library, and the page's own.
+    assert len(re.findall("<script", whole_page)) == 3
+
+
+def test_a_number_that_json_does_not_have_leaves_a_gap():
+    broken = make_evaluation()
+    curve = dataclasses.replace(broken.curves[0], roc=((0.0, 0.0), (float("nan"), 0.5), (1.0, 1.0)))
+    section = curves.section(make_material(evaluation=dataclasses.replace(broken, curves=(curve,))))
+    json.dumps([figure.charts for figure in section.blocks[0].blocks], allow_nan=False)

@@ -6,7 +6,7 @@ import pytest
 
 import models.layers
 
-MODULES = [f"models.layers.{module.name}" for module in pkgutil.walk_packages(models.layers.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(models.layers.__path__, "models.layers.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -23,7 +23,8 @@ import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 import schema
-from models.features import RAGGED_VALUES, table_name, table_sizes
+from models.features import RAGGED_VALUES, table_sizes
+from models.kinds import kind_of
 from models.ranker import Compiled, Ranker
 from models.training import reading
 from models.training.optimizer import LazyAdam, training_function
@@ -91,7 +92,7 @@ def write_examples(spec: RankingSpec, sizes: dict[str, int], count: int, directo
         if column.ragged:
             size = counts[column.behaviour] if column.behaviour else random.integers(0, 5, count)
         offsets = np.concatenate([[0], np.cumsum(size)]).astype(np.int32)
-        total, table = int(offsets[-1]), table_name(column)
+        total, table = int(offsets[-1]), kind_of(column).table(column)
         if table is None:
             values = pa.array(random.exponential(0.5, total).astype(np.float32))
         else:

@@ -6,7 +6,8 @@ from typing import Any, Self
 import tensorflow as tf
 from pydantic import TypeAdapter
 
-from models.features import Features, table_name
+from models.features import Features
+from models.kinds import kind_of
 from models.layers.arguments import PACKAGE
 from schema.columns import ExampleColumn
 
@@ -42,15 +43,13 @@ class Embeddings(tf.keras.layers.Layer):
         return {column.name: self._values(column, features[column.name]) for column in self.columns}
 
     def _values(self, column: ExampleColumn, values: tf.Tensor) -> tf.Tensor:
-        table = table_name(column)
-        if table is not None:
-            return tf.gather(self.tables[table], tf.maximum(values, 0))
-        missing = tf.math.is_nan(values)
-        return tf.stack([tf.where(missing, 0.0, values), tf.cast(missing, tf.float32)], axis=-1)
+        kind = kind_of(column)
+        table = kind.table(column)
+        return kind.embed(values, None if table is None else self.tables[table])
 
     def size(self, column: ExampleColumn) -> int:
-        """The size of the last axis of a column's values."""
-        return self.dim if table_name(column) is not None else 2
+        """Returns the size of the last axis of a column's values."""
+        return kind_of(column).size(column, self.dim)
 
     def get_config(self) -> dict[str, Any]:
         columns = _COLUMNS.dump_python(list(self.columns), mode="json", exclude_defaults=True)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from schema.columns import ExampleColumn, label_name, model_columns, space_name
+from models.kinds import kind_of
+from schema.columns import label_name, model_columns, space_name
 from schema.spec import RankingSpec
 
 # What padded positions hold: no id and no age is negative.
@@ -17,28 +18,17 @@ MIN_WIDTH = 4
 Features = Mapping[str, tf.Tensor]
 
 
-def table_name(column: ExampleColumn) -> str | None:
-    """The embedding table that a transformed column's ids select from; None for a number.
+def table_sizes(spec: RankingSpec, vocabulary_sizes: Mapping[str, int]) -> dict[str, int]:
+    """Returns the rows of each embedding table, given the vocabularies' sizes (without out-of-vocabulary buckets).
 
     Columns of one vocabulary share a table; so do a bucketised feature and its sequences.
     """
-    if column.vocabulary is not None:
-        return column.vocabulary
-    if column.feature is not None and column.feature.scale == "buckets":
-        return f"{column.feature.name}.buckets"
-    return None
-
-
-def table_sizes(spec: RankingSpec, vocabulary_sizes: Mapping[str, int]) -> dict[str, int]:
-    """Rows of each embedding table, given the sizes of the vocabularies (without out-of-vocabulary buckets)."""
     sizes: dict[str, int] = {}
     for column in model_columns(spec):
-        name = table_name(column)
-        if column.vocabulary is not None:
-            sizes[column.vocabulary] = vocabulary_sizes[column.vocabulary] + spec.model.oov_buckets
-        elif name is not None and column.feature is not None:
-            # Id 0 stands for a missing number.
-            sizes[name] = column.feature.buckets + 1
+        kind = kind_of(column)
+        table = kind.table(column)
+        if table is not None:
+            sizes[table] = kind.rows(column, vocabulary_sizes, spec)
     return sizes
 
 
@@ -46,7 +36,7 @@ def transformed_feature_spec(spec: RankingSpec) -> dict[str, tf.io.RaggedFeature
     """How to parse transformed examples; by its defaults, an empty string is an example outside every sample space."""
     parsed = {}
     for column in model_columns(spec):
-        dtype = tf.float32 if table_name(column) is None else tf.int64
+        dtype = kind_of(column).dtype
         if column.ragged:
             parsed[column.name] = tf.io.RaggedFeature(
                 dtype, value_key=column.name + RAGGED_VALUES, row_splits_dtype=tf.int32
@@ -81,7 +71,9 @@ def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec
 def placeholders(spec: RankingSpec) -> dict[str, tf.Tensor]:
     """One example of zeros in the shapes and types of `dense`: what creates the ranker's weights without data."""
     return {
-        column.name: tf.zeros([1, 1] if column.ragged else [1], tf.float32 if table_name(column) is None else tf.int32)
+        column.name: tf.zeros(
+            [1, 1] if column.ragged else [1], tf.float32 if kind_of(column).dtype == tf.float32 else tf.int32
+        )
         for column in model_columns(spec)
     }
 

@@ -1,18 +1,14 @@
 """The Transform graph: ids by vocabulary, numbers scaled, from the spec alone."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_transform as tft
 
+from models.kinds import kind_of
+from models.kinds.base import Columns, Transformation
 from schema.columns import ExampleColumn, label_name, model_columns, space_name
-from schema.spec import Feature, RankingSpec
-
-DAY_S = 86_400.0
-
-Columns = Mapping[str, tf.Tensor | tf.RaggedTensor]
+from schema.spec import RankingSpec
 
 
 def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[str, tf.Tensor | tf.RaggedTensor]:
@@ -27,88 +23,36 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
     """
     spec = RankingSpec.from_json(custom_config["spec"])
     columns = model_columns(spec)
-    vocabularies = {name: _vocabulary(name, inputs, columns, spec) for name in _vocabulary_names(columns)}
-    # Sequences repeat values of candidates and would weigh them by how active users are: they are scaled, not analysed.
-    numbers = [feature for feature in spec.features if feature.is_numeric]
-    scalers = {feature.name: _Scaler(feature, inputs[feature.name]) for feature in numbers}
     lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
+    transformations = _analyse(columns, inputs, spec)
     outputs: dict[str, tf.Tensor | tf.RaggedTensor] = {}
     for column in columns:
         values = inputs[column.name]
         if column.behaviour is not None:
             # Ingest writes no longer ones, but a request may hold more: the newest are kept.
             values = values[:, -lengths[column.behaviour] :]
-        if column.vocabulary is not None:
-            outputs[column.name] = tft.apply_vocabulary(
-                values, vocabularies[column.vocabulary], num_oov_buckets=spec.model.oov_buckets
-            )
-        elif column.feature is not None:
-            outputs[column.name] = _each(scalers[column.feature.name], values)
-        else:
-            outputs[column.name] = _each(scaled_age, values)
+        outputs[column.name] = _each(transformations[_analysed(column)], values)
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             outputs[name] = tf.identity(inputs[name])
     return outputs
 
 
-def scaled_age(seconds: tf.Tensor) -> tf.Tensor:
-    """`log(1 + s) / log(1 + a day)`: 0 is now, 1 a day ago, 1.5 a year ago."""
-    return tf.math.log1p(tf.maximum(seconds, 0.0)) / math.log1p(DAY_S)
+def _analysed(column: ExampleColumn) -> tuple[str, str]:
+    return column.kind, kind_of(column).analysed(column)
 
 
-def _vocabulary_names(columns: tuple[ExampleColumn, ...]) -> list[str]:
-    return list(dict.fromkeys(column.vocabulary for column in columns if column.vocabulary is not None))
+def _analyse(
+    columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
+) -> dict[tuple[str, str], Transformation]:
+    """Returns the transformation of each kind and of what is analysed once for several columns."""
+    shared: dict[tuple[str, str], list[ExampleColumn]] = {}
+    for column in columns:
+        shared.setdefault(_analysed(column), []).append(column)
+    return {key: kind_of(group[0]).analyse(group, inputs, spec) for key, group in shared.items()}
 
 
-def _vocabulary(name: str, inputs: Columns, columns: tuple[ExampleColumn, ...], spec: RankingSpec):
-    """The vocabulary over every candidate column that names it, and not over sequences.
-
-    What stands in a sequence stood in an earlier row, so sequences would add next to no values, at many times the cost,
-    and weigh the frequencies by how active users are. The few items that are known from sequences alone (feedback on
-    an item without an impression in the log) share the out-of-vocabulary buckets.
-    """
-    sources = [column.name for column in columns if column.vocabulary == name and column.behaviour is None]
-    flat = [inputs[source].flat_values if _is_ragged(inputs[source]) else inputs[source] for source in sources]
-    return tft.vocabulary(
-        tf.concat([tf.reshape(values, [-1]) for values in flat], axis=0),
-        top_k=spec.model.max_vocabulary,
-        frequency_threshold=spec.model.min_frequency,
-        vocab_filename=name,
-        name=f"{name}_vocabulary",
-    )
-
-
-class _Scaler:
-    """Scales a number as the feature says, with statistics of its candidate column; missing values don't enter them."""
-
-    def __init__(self, feature: Feature, values: tf.Tensor):
-        self.feature = feature
-        if feature.scale == "buckets":
-            finite = tf.boolean_mask(values, tf.math.is_finite(values))
-            self.boundaries = tft.quantiles(finite, feature.buckets, epsilon=0.01, name=f"{feature.name}_quantiles")
-            return
-        # TFT leaves NaN and infinity out of both.
-        self.mean = tft.mean(self._compressed(values), name=f"{feature.name}_mean")
-        self.deviation = tf.sqrt(tft.var(self._compressed(values), name=f"{feature.name}_var"))
-
-    def __call__(self, values: tf.Tensor) -> tf.Tensor:
-        finite = tf.math.is_finite(values)
-        if self.feature.scale == "buckets":
-            ids = tft.apply_buckets(tf.where(finite, values, 0.0), self.boundaries)
-            return tf.where(finite, ids + 1, 0)
-        scaled = tf.math.divide_no_nan(self._compressed(values) - self.mean, self.deviation)
-        return tf.where(finite, scaled, math.nan)
-
-    def _compressed(self, values: tf.Tensor) -> tf.Tensor:
-        if self.feature.scale == "log":
-            return tf.sign(values) * tf.math.log1p(tf.abs(values))
-        return values
-
-
-def _is_ragged(values: tf.Tensor | tf.RaggedTensor) -> bool:
-    return isinstance(values, tf.RaggedTensor)
-
-
-def _each(function, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
-    return values.with_flat_values(function(values.flat_values)) if _is_ragged(values) else function(values)
+def _each(function: Transformation, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
+    if isinstance(values, tf.RaggedTensor):
+        return values.with_flat_values(function(values.flat_values))
+    return function(values)

@@ -14,6 +14,10 @@ MISSING = "__missing__"
 USER_ID, ITEM_ID, TIMESTAMP = "user_id", "item_id", "timestamp"
 
 
+# What a column's values are; `models.kinds` has what Transform and the model make of each.
+ColumnKind = Literal["timestamp", "id", "number", "buckets", "age", "target"]
+
+
 @dataclass(frozen=True)
 class ExampleColumn:
     """One column of an example.
@@ -33,6 +37,19 @@ class ExampleColumn:
     feature: Feature | None = None
     # The behaviour that a sequence belongs to.
     behaviour: str | None = None
+
+    @property
+    def kind(self) -> ColumnKind:
+        """Returns what the values are."""
+        if self.side == "target":
+            return "target"
+        if self.role == "timestamp":
+            return "timestamp"
+        if self.vocabulary is not None:
+            return "id"
+        if self.feature is None:
+            return "age"
+        return "buckets" if self.feature.scale == "buckets" else "number"
 
 
 def label_name(task: Task) -> str:

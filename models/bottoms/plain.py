@@ -111,5 +111,5 @@ def history(behaviour: str) -> str:
     return f"{behaviour} (history)"
 
 
-# The age of the newest of no events, on the scale of `models.preprocessing.scaled_age`: 1 is a day, 1.5 is a year.
+# The age of the newest of no events, on the scale of `models.kinds.ages.scaled_age`: 1 is a day, 1.5 is a year.
 _OLDEST = 2.0

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.features import dense, table_name, table_sizes, transformed_feature_spec
+from models.features import dense, table_sizes, transformed_feature_spec
+from models.kinds import kind_of
 from schema.columns import example_columns, model_columns
 from schema.spec import RankingSpec
 
@@ -123,7 +124,7 @@ def test_every_id_has_its_row_in_its_table(spec, transformed):
     sizes = table_sizes(spec, {name: transformed.output.vocabulary_size_by_name(name) for name in names})
     rows = dense(transformed_examples_all(spec, transformed.examples["train"]), spec)
     for column in model_columns(spec):
-        if (table := table_name(column)) is not None:
+        if (table := kind_of(column).table(column)) is not None:
             assert int(tf.reduce_max(rows[column.name])) < sizes[table]
             assert int(tf.reduce_min(rows[column.name])) >= (-1 if column.ragged else 0)
 
@@ -138,7 +139,7 @@ def test_dense_pads_on_the_right_with_what_no_id_and_no_age_is(spec):
     ragged = {column.name for column in model_columns(spec) if column.ragged}
     features = {}
     for column in model_columns(spec):
-        dtype = tf.float32 if table_name(column) is None else tf.int64
+        dtype = kind_of(column).dtype
         values = tf.ragged.constant([[3], []], dtype) if column.name in ragged else tf.zeros([2], dtype)
         features[column.name] = values
     padded = dense(features, spec)

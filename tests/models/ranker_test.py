@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from models.bottom import BOTTOMS
-from models.features import table_name
+from models.kinds import kind_of
 from models.routing import ROUTINGS
 from models.training.optimizer import evaluation_function, training_function
 from schema.columns import model_columns
@@ -79,7 +79,7 @@ def test_empty_sequences_and_missing_numbers_are_fine(build, spec, batch, bottom
     for column in model_columns(spec):
         if column.ragged:
             bare[column.name] = tf.fill(tf.shape(batch[column.name]), tf.cast(-1, batch[column.name].dtype))
-        elif table_name(column) is None:
+        elif kind_of(column).table(column) is None:
             bare[column.name] = tf.fill(tf.shape(batch[column.name]), np.float32(np.nan))
     model = build(bottom=bottom)
     assert all(np.isfinite(output).all() for output in model(bare).values())

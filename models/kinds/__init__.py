@@ -1,0 +1,21 @@
+"""What the values of a column are to Transform and to the model, a class a kind.
+
+A new kind of feature is a class here, a reader in `ingest.kinds`, and a line in `schema.spec`.
+"""
+
+from models.kinds.ages import Ages
+from models.kinds.base import Kind
+from models.kinds.buckets import Buckets
+from models.kinds.ids import Ids
+from models.kinds.numbers import Numbers
+from schema.columns import ColumnKind, ExampleColumn
+
+KINDS: dict[ColumnKind, Kind] = {"id": Ids(), "number": Numbers(), "buckets": Buckets(), "age": Ages()}
+
+
+def kind_of(column: ExampleColumn) -> Kind:
+    """Returns the kind of a column that the ranker reads."""
+    return KINDS[column.kind]
+
+
+__all__ = ["KINDS", "Kind", "kind_of"]

@@ -1,0 +1,54 @@
+"""The interface of a kind of column: how Transform analyses and transforms it, and what the model makes of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+
+from schema.columns import ExampleColumn
+from schema.spec import RankingSpec
+
+Columns = Mapping[str, tf.Tensor | tf.RaggedTensor]
+# From the raw values of a column, flat or of one an example, to the transformed ones.
+Transformation = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Kind(ABC):
+    """What the values of a column are.
+
+    Attributes:
+      dtype: of the transformed values: int64 for ids, which select rows of an embedding table, float32 for numbers.
+    """
+
+    dtype: tf.DType = tf.float32
+
+    def analysed(self, column: ExampleColumn) -> str:
+        """Returns the name of what is analysed once for all columns that share it."""
+        return column.feature.name if column.feature else column.name
+
+    @abstractmethod
+    def analyse(self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> Transformation:
+        """Returns how the columns are transformed, from TFT's analyses of the train split.
+
+        Args:
+          columns: those that share what is analysed. A behaviour's repeats values of candidates and would weigh them by
+            how active users are: it is transformed, not analysed.
+          inputs: all raw columns.
+        """
+
+    def table(self, column: ExampleColumn) -> str | None:
+        """Returns the name of the embedding table that the column's ids select from; None for numbers."""
+        return None
+
+    def rows(self, column: ExampleColumn, vocabulary_sizes: Mapping[str, int], spec: RankingSpec) -> int:
+        """Returns how many rows the column's table has."""
+        raise ValueError(f"{column.name}: a column of kind {column.kind!r} has no embedding table")
+
+    def embed(self, values: tf.Tensor, table: tf.Tensor | None) -> tf.Tensor:
+        """Returns what the model reads, `(…)` -> `(…, size)`: of a missing number 0 and an indicator of 1."""
+        missing = tf.math.is_nan(values)
+        return tf.stack([tf.where(missing, 0.0, values), tf.cast(missing, tf.float32)], axis=-1)
+
+    def size(self, column: ExampleColumn, dim: int) -> int:
+        """Returns the size of the last axis of `embed`, where embeddings are of size `dim`."""
+        return 2

@@ -10,7 +10,7 @@ import pytest
 from browser import CHROMIUM, chromium
 from nbclient import NotebookClient
 from typer.testing import CliRunner
-from whole_runs import PROJECT, Run
+from whole_runs import PROJECT, TASKS, Run
 
 from pipeline.cli.main import app
 from report import runs as reports
@@ -21,7 +21,6 @@ from report.sections import lineage
 from report.sections.tasks import MODEL_LABELS
 from report.summary import load_summary
 
-TASKS = ["view_through", "completion", "like", "share", "comment"]
 NOTEBOOK = PROJECT / "notebooks" / "inspect_slices.ipynb"
 
 

@@ -22,7 +22,11 @@ def run(tmp_path_factory) -> Run:
 @pytest.fixture(scope="session")
 def deskdrop_run(tmp_path_factory) -> Run:
     if not DESKDROP.exists():
-        pytest.skip(f"the Deskdrop log is not at {DESKDROP}: real input is NOT tested")
+        pytest.skip(
+            "a real log of events: Deskdrop isn't there; put its users_interactions.zip "
+            "(https://www.kaggle.com/datasets/gspmoreira/articles-sharing-reading-from-cit-deskdrop) "
+            f"into ../{DESKDROP.relative_to(PROJECT.parent)}"
+        )
     spec, output = PROJECT / "schema" / "specs" / "deskdrop.yaml", tmp_path_factory.mktemp("deskdrop")
     finished = fulcrum("run", spec, "--logs", DESKDROP, "--output", output, "--epochs", 1)
     assert finished.code == 0, finished.out + finished.err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser import CHROMIUM, chromium
+from browser import CHROMIUM, NO_CHROMIUM, chromium
 from nbclient import NotebookClient
 from typer.testing import CliRunner
 from whole_runs import PROJECT, TASKS, Run
@@ -64,7 +64,7 @@ def test_the_lineage_goes_from_the_logs_to_the_pushed_model(run: Run):
     assert str(run.output) not in "".join(cell.text for row in table.rows for cell in row)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: the report is NOT tested in a browser")
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 def test_the_report_of_a_run_opens_offline_and_shows_every_task(run: Run):
     place = Path(load_summary(run.output).places["report"])
     assert place.stat().st_size < 6_000_000

@@ -7,7 +7,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.preflight.executor import Executor, ParameterError
-from components.preflight.given_models import find_saved_model
+from components.preflight.fetched_models import find_saved_model
 from schema.loading import load_spec
 
 SPEC = load_spec(Path(__file__).parents[3] / "schema" / "specs" / "deskdrop.yaml")

@@ -45,7 +45,7 @@ class RunConfig:
 
     @property
     def state_dir(self) -> "str | RuntimeParameter | None":
-        """What the runs of a rolling window keep for the next ones."""
+        """Returns the folder of what the runs of a rolling window keep for the next ones."""
         if self.parameters:
             return self.parameters["state"]
         return f"{self.output}/state" if self.window else None
@@ -56,7 +56,7 @@ class RunConfig:
 
     @property
     def checkpoint_dir(self) -> str | None:
-        """What a repeated run goes on from; a container that is started again finds it in the run's own folder."""
+        """Returns where training keeps its state for a repeated run; a container keeps it in its own run's folder."""
         return None if self.parameters else f"{self.output}/checkpoints"
 
     def push_destination(self, spec: RankingSpec) -> "str | RuntimeParameter":

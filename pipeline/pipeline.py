@@ -155,7 +155,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
 
 
 def _blessed_resolver() -> tfx.dsl.Resolver:
-    """The latest blessed model, to start from."""
+    """Returns the node that finds the latest blessed model, to start from."""
     return tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),

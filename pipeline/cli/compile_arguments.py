@@ -76,8 +76,8 @@ def prepare(
     defaults = {declared.name: declared.default_for(spec, root) for declared in compiled_parameters()}
     defaults |= {name: value for name, value in parameters.items() if value is not None}
     defaults["beam_args"] = shlex.join(arguments)
-    given = {name: value for name, value in defaults.items() if value is not None}
-    return Compilation(spec, image, root, given, parsed, vertex)
+    present = {name: value for name, value in defaults.items() if value is not None}
+    return Compilation(spec, image, root, present, parsed, vertex)
 
 
 def check_image(image: str) -> None:

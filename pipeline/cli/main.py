@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The console script: TensorFlow's own chatter is off unless the user asked for it."""
+    """Runs the command, with TensorFlow's own chatter off unless the user's environment turns it on."""
     quiet()
     app()
 

@@ -84,10 +84,10 @@ def compile_pipeline(
 
 
 def _check_artifact_types(components: Sequence[BaseComponent]) -> None:
-    known = {*compiler_utils.TITLE_TO_CLASS_PATH, *(f"tfx.{title}" for title in ARTIFACT_TYPES)}
+    importable = {*compiler_utils.TITLE_TO_CLASS_PATH, *(f"tfx.{title}" for title in ARTIFACT_TYPES)}
     for component in components:
         for key, channel in (component.inputs | component.outputs).items():
-            if f"tfx.{channel.type.TYPE_NAME}" not in known:
+            if f"tfx.{channel.type.TYPE_NAME}" not in importable:
                 raise TypeError(
                     f"{component.id}.{key}: the artifact type {channel.type.TYPE_NAME} is not among "
                     "pipeline.runners.entrypoint.ARTIFACT_TYPES, by which a container finds it"

@@ -319,22 +319,26 @@ class RankingSpec(Frozen):
         rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
         return self.model_copy(update={"tasks": tasks, **rest, "tuning": None})
 
-    def with_training(
-        self,
-        routing: str | None = None,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        reference: bool | None = None,
-        bottom: str | None = None,
-    ) -> Self:
-        """The spec trained another way; what is None stays. A routing that is given is not tuned."""
-        options = {"epochs": epochs, "batch_size": batch_size, "reference": reference}
-        given = {name: value for name, value in options.items() if value is not None}
-        chosen = {name: value for name, value in (("routing", routing), ("bottom", bottom)) if value is not None}
-        model = self.model.model_copy(update=chosen)
-        tuning = self.tuning.without_routing() if self.tuning and routing is not None else self.tuning
-        training = self.training.model_copy(update=given)
-        return self.model_copy(update={"model": model, "training": training, "tuning": tuning})
+    def with_training(self, **settings: Any) -> Self:
+        """Returns the spec with these fields of `model` and `training`; what is None stays.
+
+        A setting that is given is not tuned.
+
+        Raises:
+          TypeError: neither section has such a field.
+        """
+        changes = {name: value for name, value in settings.items() if value is not None}
+        model = {name: value for name, value in changes.items() if name in Model.model_fields}
+        training = {name: value for name, value in changes.items() if name in Training.model_fields}
+        if unknown := settings.keys() - Model.model_fields.keys() - Training.model_fields.keys():
+            raise TypeError(f"expected fields of `model` and `training`, got {', '.join(sorted(unknown))}")
+        return self.model_copy(
+            update={
+                "model": self.model.model_copy(update=model),
+                "training": self.training.model_copy(update=training),
+                "tuning": self.tuning.without(changes) if self.tuning else None,
+            }
+        )
 
     def tuned(self, hyperparameters: Mapping[str, Any]) -> Self:
         """The spec with what tuning chose, and nothing left to tune; what the spec doesn't tune stays."""

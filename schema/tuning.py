@@ -1,7 +1,7 @@
 """What is tried before the ranker is trained: the spec's optional `tuning` section."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -70,9 +70,9 @@ class Tuning(Frozen):
             for name, values in self.candidates.items()
         }
 
-    def without_routing(self) -> Self | None:
-        """The same for a routing that is given; None where nothing is left to try."""
-        rest = self.model_copy(update={"routing": ()})
+    def without(self, settings: Iterable[str]) -> Self | None:
+        """Returns the same with no candidates for these settings; None where nothing is left to try."""
+        rest = self.model_copy(update={name: () for name in settings if name in self.candidates})
         return rest if rest.candidates else None
 
 

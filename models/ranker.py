@@ -89,7 +89,6 @@ class Ranker(tfrs.models.Model):
         self.compiled, self.sparse_tables = compiled, sparse_tables
         # XLA must not reach the served graph, so it wraps functions of training alone.
         self._compiled_head = tf.function(self._head, jit_compile=True)
-        self._compiled_head_with_weights = tf.function(self._head_with_weights, jit_compile=True)
 
     def call(self, features: Features) -> dict[str, tf.Tensor]:
         return self._outputs(self._route(self.encode(features)))
@@ -125,9 +124,15 @@ class Ranker(tfrs.models.Model):
         return self._losses_of(head(dict(inputs), self._embedded(inputs)), inputs, training, compute_metrics)
 
     def evaluate_batch(self, inputs: Features) -> SharingWeights:
-        """Adds a batch to the metrics, and returns what the tasks weighed in it; the batch is encoded once for both."""
-        head = self._compiled_head_with_weights if self.compiled == "head" else self._head_with_weights
-        logits, weights = head(dict(inputs), self._embedded(inputs))
+        """Adds a batch to the metrics, and returns what the tasks weighed in it.
+
+        One encoding gives both, but where the head is compiled and rounds otherwise: there they share the embeddings.
+        """
+        values = self._embedded(inputs)
+        logits, weights = self._head_with_weights(inputs, values)
+        if self.compiled == "head":
+            # The losses are to be rounded as in training. The graph drops the other logits.
+            logits = self._compiled_head(dict(inputs), values)
         self._losses_of(logits, inputs, training=False, compute_metrics=True)
         return weights
 

@@ -86,7 +86,7 @@ def test_adagrads_step_is_the_textbooks():
 
 
 @pytest.mark.parametrize("kind", ["adagrad", "lazy_adam"])
-def test_tables_learn_uses_sparse_updates(spec, transformed, batch, kind):
+def test_tables_learn_by_rows(spec, transformed, batch, kind):
     rate = {"embedding_learning_rate": 0.1} if kind == "adagrad" else {}
     model = trained(spec, transformed, batch, steps=30, embedding_optimizer=kind, **rate)
     untrained = trained(spec, transformed, batch, steps=0)

@@ -38,8 +38,9 @@ from benchmarks.run_log import RunLog
 from models.bottom import BOTTOMS
 from models.export import signatures
 from models.routing import check_routing
-from models.trainer import build_ranker, read_training_data, train_epochs
 from models.training import reading
+from models.training.build import build_ranker
+from models.training.loop import train_epochs
 from models.training.progress import ProgressStore
 from schema.columns import label_name, space_name
 from schema.loading import load_spec
@@ -175,7 +176,7 @@ def train(prepared: Prepared, model_name: str, seed: int) -> list[float]:
     """Each task's AUC or MSE on the test split, by the weights of the best epoch."""
     spec = configured(prepared.spec, model_name, seed)
     tf.keras.backend.clear_session()
-    data = read_training_data(prepared.data, spec)
+    data = reading.read_training_data(prepared.data, spec)
     transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
     model = build_ranker(spec, transform, data.labels, data.steps(spec))
     with tempfile.TemporaryDirectory() as scratch:

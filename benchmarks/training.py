@@ -26,7 +26,8 @@ import schema
 from models.features import RAGGED_VALUES, table_name, table_sizes
 from models.ranker import Compiled, Ranker
 from models.training import reading
-from models.training.optimizer import LazyAdam, training_function
+from models.training.optimizer import LazyAdam
+from models.training.step import training_function
 from schema.columns import label_name, model_columns, space_name
 from schema.loading import load_spec
 from schema.spec import RankingSpec

@@ -16,9 +16,9 @@ Columns = Mapping[str, tf.Tensor | tf.RaggedTensor]
 
 
 def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[str, tf.Tensor | tf.RaggedTensor]:
-    """Raw example columns to the columns that the ranker reads, under the same names; labels and spaces pass through.
+    """Turns raw example columns into those that the ranker reads, of the same names; labels and spaces pass through.
 
-    Ragged columns stay ragged. Every string becomes an int64 id: its place in the vocabulary, or an out-of-vocabulary
+    Ragged columns stay ragged. Every string becomes an int64 id: its index in the vocabulary, or an out-of-vocabulary
     bucket after it. Numbers become float32, or int64 ids from 1 on of quantile buckets; a missing one is NaN, or id 0.
 
     Args:
@@ -43,9 +43,9 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
                 values, vocabularies[column.vocabulary], num_oov_buckets=spec.model.oov_buckets
             )
         elif column.feature is not None:
-            outputs[column.name] = _each(scalers[column.feature.name], values)
+            outputs[column.name] = _map_values(scalers[column.feature.name], values)
         else:
-            outputs[column.name] = _each(scaled_age, values)
+            outputs[column.name] = _map_values(scaled_age, values)
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             outputs[name] = tf.identity(inputs[name])
@@ -53,7 +53,7 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
 
 
 def scaled_age(seconds: tf.Tensor) -> tf.Tensor:
-    """`log(1 + s) / log(1 + a day)`: 0 is now, 1 a day ago, 1.5 a year ago."""
+    """Returns `log(1 + s) / log(1 + a day)`: 0 is now, 1 a day ago, 1.5 a year ago."""
     return tf.math.log1p(tf.maximum(seconds, 0.0)) / math.log1p(DAY_S)
 
 
@@ -62,11 +62,11 @@ def _vocabulary_names(columns: tuple[ExampleColumn, ...]) -> list[str]:
 
 
 def _vocabulary(name: str, inputs: Columns, columns: tuple[ExampleColumn, ...], spec: RankingSpec):
-    """The vocabulary over every candidate column that names it, and not over sequences.
+    """Analyses the vocabulary over every candidate column that names it, and not over sequences.
 
-    What stands in a sequence stood in an earlier row, so sequences would add next to no values, at many times the cost,
-    and weigh the frequencies by how active users are. The few items that are known from sequences alone (feedback on
-    an item without an impression in the log) share the out-of-vocabulary buckets.
+    A sequence's values were those of earlier rows, so sequences would add next to no values, at many times the cost,
+    and weigh the frequencies by how active users are. The few items that are in sequences alone (feedback on an item
+    without an impression in the log) share the out-of-vocabulary buckets.
     """
     sources = [column.name for column in columns if column.vocabulary == name and column.behaviour is None]
     flat = [inputs[source].flat_values if _is_ragged(inputs[source]) else inputs[source] for source in sources]
@@ -80,7 +80,7 @@ def _vocabulary(name: str, inputs: Columns, columns: tuple[ExampleColumn, ...], 
 
 
 class _Scaler:
-    """Scales a number as the feature says, with statistics of its candidate column; missing values don't enter them."""
+    """Scales a number as the feature says, by statistics of its candidate column, which missing values don't enter."""
 
     def __init__(self, feature: Feature, values: tf.Tensor):
         self.feature = feature
@@ -110,5 +110,5 @@ def _is_ragged(values: tf.Tensor | tf.RaggedTensor) -> bool:
     return isinstance(values, tf.RaggedTensor)
 
 
-def _each(function, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
+def _map_values(function, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
     return values.with_flat_values(function(values.flat_values)) if _is_ragged(values) else function(values)

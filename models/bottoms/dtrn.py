@@ -9,7 +9,7 @@ from models.bottoms.plain import FeatureEncoder, history
 from models.features import Features
 from models.layers import RepresentationRefinement, SharedRows, TaskInterest
 from models.layers.arguments import PACKAGE
-from models.precision import computing_in
+from models.precision import precision_scope
 from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import RankingSpec
 
@@ -38,7 +38,7 @@ class TaskEncoder(FeatureEncoder):
         self.read = spec.dtrn_behaviours
         super().__init__(spec, table_sizes, **kwargs)
         dtrn = spec.model.dtrn
-        with computing_in(spec.training.precision):
+        with precision_scope(spec.training.precision):
             self.interest = TaskInterest(
                 tasks,
                 len(self.read),
@@ -62,8 +62,14 @@ class TaskEncoder(FeatureEncoder):
         return [name for name in self.sequences if name not in self.read]
 
     def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        return self._refined(self._raw(features, values))
+
+    def combine_with_weights(
+        self, features: Features, values: Mapping[str, tf.Tensor]
+    ) -> tuple[list[tf.Tensor], list[dict[str, tf.Tensor]]]:
+        """Returns `combine`, and what each task multiplied each field by, `(batch,)`, the mean of its elements."""
         raw = self._raw(features, values)
-        return self.refinement(raw) if self.refinement else [tf.concat([raw[0], own], axis=-1) for own in raw[1:]]
+        return self._refined(raw), self._weights_by_field(raw)
 
     def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | SharedRows]:
         common = self.candidate_rows(features, values)
@@ -74,18 +80,19 @@ class TaskEncoder(FeatureEncoder):
             return self.refinement([common, *interests])
         return [SharedRows(common.shared, tf.concat([common.own, own], axis=-1)) for own in interests]
 
-    def refinement_weights(self, features: Features) -> list[dict[str, tf.Tensor]]:
-        """What each task multiplies each field by, `(batch,)`, the mean of its elements; empty without refinement."""
+    def _refined(self, raw: list[tf.Tensor]) -> list[tf.Tensor]:
+        return self.refinement(raw) if self.refinement else [tf.concat([raw[0], own], axis=-1) for own in raw[1:]]
+
+    def _weights_by_field(self, raw: list[tf.Tensor]) -> list[dict[str, tf.Tensor]]:
         if not self.refinement:
             return []
         sizes = self._field_sizes()
-        weights = self.refinement.refinement_weights(self._raw(features, self.embeddings(features)))
         return [
             {
                 name: tf.reduce_mean(part, axis=-1)
                 for name, part in zip(sizes, tf.split(weight, [*sizes.values()], -1), strict=True)
             }
-            for weight in weights
+            for weight in self.refinement.refinement_weights(raw)
         ]
 
     def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:

@@ -56,6 +56,12 @@ class FeatureEncoder(tf.keras.layers.Layer):
         parts = self.parts("user", features, values) | self.parts("item", features, values)
         return tf.concat(list(parts.values()), axis=-1)
 
+    def combine_with_weights(
+        self, features: Features, values: Mapping[str, tf.Tensor]
+    ) -> tuple[TaskInputs, list[dict[str, tf.Tensor]]]:
+        """Returns `combine`, and what each task multiplied each field by, `(batch,)`; nothing, where none does."""
+        return self.combine(features, values), []
+
     def encode_candidates(self, features: Features) -> TaskInputs:
         """One user's candidates: the user's columns have one row, the candidates' one each. Needs the built layer."""
         return self.combine_candidates(features, self.embeddings(features))

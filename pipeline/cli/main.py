@@ -151,10 +151,10 @@ def worker() -> None:
     For each worker but the first, whom the pipeline's Trainer starts and who says what to train. Ends when it is saved.
     """
     from models.distribution import DistributionError
-    from models.training.worker import follow
+    from models.training.worker import run_worker
 
     try:
-        follow()
+        run_worker()
     except DistributionError as error:
         raise fail(error, 2) from None
 

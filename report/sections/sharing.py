@@ -2,7 +2,8 @@
 
 from report import charts
 from report.elements import Block, Figure, Section
-from report.material import Diagnostics, Material
+from report.material import Material
+from schema.training_records import Diagnostics
 
 
 def section(material: Material) -> Section:

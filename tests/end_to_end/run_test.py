@@ -14,8 +14,8 @@ from whole_runs import TASKS, WINDOW, Run, fulcrum, rows_by_day, write_spec
 
 from models.export import signatures
 from models.ranker import Ranker
-from models.trainer import build_ranker
 from models.training import reading
+from models.training.build import build_ranker
 from report.summary import load_summary
 from schema.loading import load_spec
 

@@ -9,10 +9,10 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.serving_validator.stock_ops import serving_graph
 from models.bottom import BOTTOMS
 from models.layers import ConditionalLayerNorm, Gate, GatedExtraction, MaskedAttention, ProgressiveExtraction
-from models.precision import computing_in, has_bfloat16
+from models.precision import has_bfloat16, precision_scope
 from models.routing import ROUTINGS
 from models.trainer import run_fn
-from models.training.optimizer import training_function
+from models.training.step import training_function
 
 BFLOAT16 = "mixed_bfloat16"
 
@@ -55,7 +55,7 @@ def test_bfloat16_is_really_computed_in(build, batch):
 
 
 def test_gates_choose_in_float32():
-    with computing_in("bfloat16"):
+    with precision_scope("bfloat16"):
         gate = Gate(3)
     weights = gate(normal(1, 5, 4))
     assert gate.compute_dtype == "bfloat16"

@@ -5,7 +5,7 @@ import tensorflow as tf
 from models.bottom import BOTTOMS
 from models.features import table_name
 from models.routing import ROUTINGS
-from models.training.optimizer import evaluation_function, training_function
+from models.training.step import evaluation_function, training_function
 from schema.columns import model_columns
 
 

@@ -12,7 +12,7 @@ from models.layers import (
     TaskFusion,
 )
 from models.routing import ROUTINGS, Routing, check_routing
-from models.training.optimizer import training_function
+from models.training.step import training_function
 from schema.spec import Model
 
 

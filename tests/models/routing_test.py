@@ -105,10 +105,7 @@ def test_a_routing_of_a_users_own_scores_candidates_as_the_same_rows(build, batc
     model = build(lean=True, routing=toy, bottom=bottom)
     columns = {column.name: column.side for column in model_columns(model.spec)}
     user = {name: batch[name][:1] if side == "user" else batch[name] for name, side in columns.items()}
-    rows = {
-        name: tf.repeat(batch[name][:1], 64, axis=0) if side == "user" else batch[name]
-        for name, side in columns.items()
-    }
+    rows = {name: tf.repeat(user[name], 64, axis=0) if side == "user" else user[name] for name, side in columns.items()}
     expected = model(rows)
     for task, output in model.score_candidates(user).items():
         np.testing.assert_allclose(output, expected[task], atol=1e-5)

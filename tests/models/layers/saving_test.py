@@ -267,7 +267,6 @@ def test_a_keras_file_has_the_paths_of_earlier_versions(tmp_path):
     model = tf.keras.Model(inputs, PLE(tasks=2, levels=2, task_experts=1, shared_experts=1, units=4)(inputs))
     model.save(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as archive, archive.open("model.weights.h5") as file:
-        with h5py.File(file) as weights:
-            level = weights["_layer_checkpoint_dependencies/progressive_extraction/extractions/gated_extraction_1"]
-            assert {"experts", "experts_1", "experts_2"} <= set(level["pools"])
-            assert {"gate", "gate_1"} <= set(level["gates"])
+        level = h5py.File(file)["layers/progressive_extraction/extractions/gated_extraction_1"]
+        assert {"experts", "experts_1", "experts_2"} <= set(level["pools"])
+        assert {"gate", "gate_1"} <= set(level["gates"])

@@ -30,10 +30,9 @@ def test_every_routing_has_the_interface_of_one(name):
 @pytest.mark.parametrize("batch", [0, 1, 7])
 def test_a_routing_gives_one_tensor_a_task_from_one_tensor_or_one_a_task(name, batch):
     routing, x = build(name), tf.ones([batch, 6])
+    units = 8 if name == "customized_sharing" else 4
     for inputs in (x, [x, x, x]):
-        assert [output.shape.as_list() for output in routing(inputs)] == [
-            [batch, 8 if name == "customized_sharing" else 4]
-        ] * 3
+        assert [output.shape.as_list() for output in routing(inputs)] == [[batch, units]] * 3
 
 
 @routings

@@ -10,8 +10,9 @@ from models.balancing import Uncertainty
 from models.bottom import BOTTOMS
 from models.distribution import all_reduce_sum
 from models.features import Features, placeholders
-from models.layers import SharedRows, Towers
+from models.layers import Towers
 from models.layers.arguments import PACKAGE, TaskInputs
+from models.layers.user_item_rows import materialize
 from models.precision import precision_scope
 from models.routing import check_routing
 from models.tasks import RankingTask, loss_weight
@@ -99,8 +100,8 @@ class Ranker(tfrs.models.Model):
         What is the user's alone is computed once. The ranker must have been called before.
         """
         encoded = _flattened([encoder.encode_candidates(features) for encoder in self.encoders])
-        if isinstance(encoded, list):
-            encoded = [task.rows() if isinstance(task, SharedRows) else task for task in encoded]
+        if isinstance(encoded, list) or not getattr(self.routing, "takes_user_item_rows", False):
+            encoded = materialize(encoded)
         return self._outputs(self._route(encoded))
 
     def encode(self, features: Features) -> TaskInputs:

@@ -5,17 +5,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.bottoms.plain import FeatureEncoder, history
+from models.bottoms.plain import PlainBottom, history
 from models.features import Features
-from models.layers import RepresentationRefinement, SharedRows, TaskInterest
-from models.layers.arguments import PACKAGE
+from models.layers import RepresentationRefinement, TaskInterest, UserItemRows
+from models.layers.arguments import named_in_files
 from models.precision import precision_scope
 from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import RankingSpec
 
 
-@tf.keras.utils.register_keras_serializable(PACKAGE)
-class TaskEncoder(FeatureEncoder):
+@named_in_files("TaskEncoder")
+class DtrnBottom(PlainBottom):
     """`r_i = TRM_i([user, candidate, interest_i])`: task i weighs its own input, with what it sees in the behaviours.
 
     The behaviours that `model.dtrn.behaviours` names (all, if it names none) are read by the task interest module: the
@@ -71,14 +71,14 @@ class TaskEncoder(FeatureEncoder):
         raw = self._raw(features, values)
         return self._refined(raw), self._weights_by_field(raw)
 
-    def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | SharedRows]:
+    def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | UserItemRows]:
         common = self.candidate_rows(features, values)
         # One sequence a behaviour, read for all candidates: (1, candidates, behaviours * units)
         query = self._candidate(values)[tf.newaxis]
         interests = self._interests(features, values, query, axis=0)
         if self.refinement:
             return self.refinement([common, *interests])
-        return [SharedRows(common.shared, tf.concat([common.own, own], axis=-1)) for own in interests]
+        return [UserItemRows(common.user, tf.concat([common.items, own], axis=-1)) for own in interests]
 
     def _refined(self, raw: list[tf.Tensor]) -> list[tf.Tensor]:
         return self.refinement(raw) if self.refinement else [tf.concat([raw[0], own], axis=-1) for own in raw[1:]]

@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from models.embeddings import Embeddings
 from models.features import Features
-from models.layers import MaskedPooling, SharedRows
-from models.layers.arguments import PACKAGE, TaskInputs
+from models.layers import MaskedPooling, UserItemRows
+from models.layers.arguments import TaskInputs, named_in_files
 from schema.columns import ExampleColumn, model_columns
 from schema.spec import RankingSpec
 
 
-@tf.keras.utils.register_keras_serializable(PACKAGE)
-class FeatureEncoder(tf.keras.layers.Layer):
+@named_in_files("FeatureEncoder")
+class PlainBottom(tf.keras.layers.Layer):
     """`x = [user, candidate]`, each of embeddings, numbers and pooled multi-valued features: the plain bottom.
 
     The user's also has the pooled behaviour sequences.
@@ -69,10 +69,10 @@ class FeatureEncoder(tf.keras.layers.Layer):
     def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> TaskInputs:
         return self.candidate_rows(features, values)
 
-    def candidate_rows(self, features: Features, values: Mapping[str, tf.Tensor]) -> SharedRows:
+    def candidate_rows(self, features: Features, values: Mapping[str, tf.Tensor]) -> UserItemRows:
         """What all tasks read of the candidates."""
         user, items = (list(self.parts(side, features, values).values()) for side in ("user", "item"))
-        return SharedRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
+        return UserItemRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
 
     def contents(self, behaviour: str) -> list[ExampleColumn]:
         """What stands at each position of a behaviour's sequence, beside its age."""

@@ -313,12 +313,6 @@ class RankingSpec(Frozen):
         """The behaviours that the DTRN bottom reads by attention."""
         return self.model.dtrn.behaviours or tuple(behaviour.name for behaviour in self.behaviours)
 
-    def data_part(self) -> Self:
-        """What defines the examples; the rest is at its defaults, so that a change of it leaves their caches valid."""
-        tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in self.tasks)
-        rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
-        return self.model_copy(update={"tasks": tasks, **rest, "tuning": None})
-
     def with_training(
         self,
         routing: str | None = None,

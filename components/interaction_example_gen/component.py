@@ -12,6 +12,7 @@ from components.interaction_example_gen.executor import Executor
 from ingest.sources import fingerprint as fingerprint_of
 from ingest.windows.window import window_fingerprint
 from schema.spec import RankingSpec
+from schema.stages import ingest_part
 
 
 class InteractionExampleGenSpec(ComponentSpec):
@@ -89,10 +90,3 @@ class InteractionExampleGen(BaseBeamComponent):
                 quarantine=types.Channel(type=Quarantine),
             )
         )
-
-
-def ingest_part(spec: RankingSpec) -> RankingSpec:
-    """The spec without what examples don't depend on, so that a change of it leaves TFX's cache of them valid."""
-    plain = {"scale": "standardize", "buckets": 10, "vocabulary": None}
-    features = tuple(feature.model_copy(update=plain) for feature in spec.features)
-    return spec.data_part().model_copy(update={"features": features})

@@ -17,7 +17,8 @@ from apache_beam.io.filesystems import FileSystems
 from ingest.encoding.tfrecord import write_whole
 from ingest.sources import SourceFile, digest_of
 from ingest.windows.window import DailyLogs, stamp
-from schema.spec import RankingSpec, Split
+from schema.spec import RankingSpec
+from schema.stages import snapshot_part
 
 MANIFEST = "manifest.json"
 
@@ -97,13 +98,9 @@ def scratch_of(folder: str) -> str:
 
 
 def _home(spec: RankingSpec, state: str) -> str:
-    """The folder of the snapshots of a spec: all that says which rows count, and as what, is in its name."""
-    features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
-    log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
-    rows = spec.data_part().model_copy(
-        update={"log": log, "features": features, "users": None, "items": None, "split": Split()}
-    )
-    return FileSystems.join(state, f"{spec.name}-{hashlib.sha256(rows.to_json().encode()).hexdigest()[:12]}")
+    """Returns the folder of the snapshots of a spec; all that says which rows count, and as what, is in its name."""
+    digest = hashlib.sha256(snapshot_part(spec).to_json().encode()).hexdigest()
+    return FileSystems.join(state, f"{spec.name}-{digest[:12]}")
 
 
 def _snapshots(spec: RankingSpec, state: str, first: date) -> Iterator[Snapshot]:

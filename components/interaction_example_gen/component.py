@@ -74,8 +74,8 @@ class InteractionExampleGen(BaseBeamComponent):
         if (window is None) != (state is None):
             raise ValueError(f"`window` and `state` go together, got window={window!r} and state={state!r}")
         if fingerprint is None:
-            for name, given in (("logs", logs), ("window", window)):
-                if isinstance(given, RuntimeParameter):
+            for name, argument in (("logs", logs), ("window", window)):
+                if isinstance(argument, RuntimeParameter):
                     raise ValueError(f"`{name}` given as a RuntimeParameter needs `fingerprint`, a text, got None")
             fingerprint = window_fingerprint(spec, logs, window) if window else fingerprint_of(spec, logs)
         super().__init__(

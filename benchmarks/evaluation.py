@@ -26,6 +26,7 @@ import yaml
 
 import schema
 from schema.spec import RankingSpec
+from schema.stages import evaluation_part
 
 SPEC = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"
 SLICES = (
@@ -146,7 +147,6 @@ def _measured(who: str, model: Path, examples: Path, out: Path) -> dict[str, Any
 
 
 def _ours(inputs: dict[str, Any], out: Path) -> tuple[Any, dict[str, str]]:
-    from components.seesaw_evaluator.component import evaluation_part
     from components.seesaw_evaluator.executor import Executor
 
     return Executor, {"spec": evaluation_part(_spec()).to_json(), "split": "test"}

@@ -26,7 +26,8 @@ from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
 from pipeline.drift import SPLIT_PAIRS, drift_config
 from schema.example_schema import example_schema
-from schema.spec import Drift, Model, RankingSpec
+from schema.spec import Drift, RankingSpec
+from schema.stages import training_part, transform_part
 
 # Early stopping picks the epoch on `eval`; what decides the blessing has to be data that training never looked at.
 EVALUATED_SPLIT = "test"
@@ -53,7 +54,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         examples=example_gen.outputs["examples"],
         schema=schema_source.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
-        custom_config={"spec": _for_transform(spec).to_json()},
+        custom_config={"spec": transform_part(spec).to_json()},
         # StatisticsGen has looked at the examples already.
         disable_statistics=True,
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
@@ -67,7 +68,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
             tuner_fn="models.tuner.tuner_fn",
-            custom_config={"spec": _for_training(spec).to_json(), "checkpoint_dir": config.checkpoint_dir},
+            custom_config={"spec": training_part(spec).to_json(), "checkpoint_dir": config.checkpoint_dir},
         )
 
     def trainer_of(
@@ -76,7 +77,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         base_model: types.BaseChannel | None = None,
     ) -> Trainer:
         return Trainer(
-            _for_training(spec),
+            training_part(spec),
             run_fn="models.trainer.run_fn",
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
@@ -180,16 +181,3 @@ def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: tfx.components
         include_split_pairs=SPLIT_PAIRS,
     )
     return [validator, DriftCheck(anomalies=validator.outputs["anomalies"], action=drift.action)]
-
-
-def _for_training(spec: RankingSpec) -> RankingSpec:
-    training = spec.training.model_copy(update={"reference": False})
-    return spec.model_copy(update={"slices": (), "gates": {}, "drift": None, "training": training})
-
-
-def _for_transform(spec: RankingSpec) -> RankingSpec:
-    model = spec.model
-    vocabularies = Model(
-        min_frequency=model.min_frequency, max_vocabulary=model.max_vocabulary, oov_buckets=model.oov_buckets
-    )
-    return spec.data_part().model_copy(update={"model": vocabularies})

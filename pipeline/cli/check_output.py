@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest.check_report import CheckReport, TaskSample, UserSample
-from ingest.findings import moment
+from ingest.findings import format_time
 from schema.columns import MISSING, ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
 
@@ -80,7 +80,7 @@ def _cell_text(spec: RankingSpec, column: ExampleColumn, example: dict[str, Any]
         task = next(task for task in spec.tasks if label_name(task) == column.name)
         return _value_text(value) if example[space_name(task)] else "outside its space"
     if column.role == "timestamp":
-        return moment(spec, value)
+        return format_time(spec, value)
     if not isinstance(value, list):
         return _value_text(value)
     if not value:

@@ -52,3 +52,8 @@ def test_a_routing_that_a_run_is_given_is_not_tuned_but_the_specs_is():
     changed = with_run_settings(tuned, {"routing": "cgc", "epochs": 9})
     assert (changed.model.routing, changed.training.epochs) == ("cgc", 9)
     assert changed.tuning.candidates == {"learning_rate": (0.01,)}
+
+
+def test_a_setting_that_the_spec_has_not_is_refused():
+    with pytest.raises(TypeError, match="expected fields of `model` and `training`, got epoch"):
+        SPEC.with_training(epoch=3)

@@ -78,10 +78,14 @@ class DtrnBottom(PlainBottom):
         interests = self._interests(features, values, query, axis=0)
         if self.refinement:
             return self.refinement([common, *interests])
-        return [UserItemRows(common.user, tf.concat([common.items, own], axis=-1)) for own in interests]
+        return [UserItemRows(common.user, tf.concat([common.items, interest], axis=-1)) for interest in interests]
 
     def _refined(self, raw: list[tf.Tensor]) -> list[tf.Tensor]:
-        return self.refinement(raw) if self.refinement else [tf.concat([raw[0], own], axis=-1) for own in raw[1:]]
+        return (
+            self.refinement(raw)
+            if self.refinement
+            else [tf.concat([raw[0], interest], axis=-1) for interest in raw[1:]]
+        )
 
     def _weights_by_field(self, raw: list[tf.Tensor]) -> list[dict[str, tf.Tensor]]:
         if not self.refinement:
@@ -89,8 +93,8 @@ class DtrnBottom(PlainBottom):
         sizes = self._field_sizes()
         return [
             {
-                name: tf.reduce_mean(part, axis=-1)
-                for name, part in zip(sizes, tf.split(weight, [*sizes.values()], -1), strict=True)
+                name: tf.reduce_mean(weights_of_field, axis=-1)
+                for name, weights_of_field in zip(sizes, tf.split(weight, [*sizes.values()], -1), strict=True)
             }
             for weight in self.refinement.refinement_weights(raw)
         ]

@@ -124,8 +124,8 @@ class LevelledRouting(Routing):
 
     def streams(self, inputs: TaskInputs) -> list[tf.Tensor]:
         """Returns what the first level's pools read: each task's input, then the mean of all."""
-        own = per_task(inputs, self.tasks)
-        return [*own, shared(inputs, self.tasks)] if self.shared_experts else own
+        streams = per_task(inputs, self.tasks)
+        return [*streams, shared(inputs, self.tasks)] if self.shared_experts else streams
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         streams = self.streams(inputs)

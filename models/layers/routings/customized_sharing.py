@@ -36,4 +36,4 @@ class CustomizedSharing(Routing):
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         common = self.shared(shared(inputs, self.tasks))[0]
         networks = tf.unstack(self.own(stacked(inputs, self.tasks)), num=self.tasks)
-        return [tf.concat([common, own], axis=-1) for own in networks]
+        return [tf.concat([common, network], axis=-1) for network in networks]

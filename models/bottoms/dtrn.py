@@ -81,13 +81,12 @@ class DtrnBottom(PlainBottom):
         return [UserItemRows(common.user, tf.concat([common.items, interest], axis=-1)) for interest in interests]
 
     def _refined(self, raw: list[tf.Tensor]) -> list[tf.Tensor]:
-        return (
-            self.refinement(raw)
-            if self.refinement
-            else [tf.concat([raw[0], interest], axis=-1) for interest in raw[1:]]
-        )
+        if self.refinement:
+            return self.refinement(raw)
+        return [tf.concat([raw[0], interest], axis=-1) for interest in raw[1:]]
 
     def _weights_by_field(self, raw: list[tf.Tensor]) -> list[dict[str, tf.Tensor]]:
+        """Returns what each task multiplies each field by, `(batch,)`, the mean of its elements; empty if unrefined."""
         if not self.refinement:
             return []
         sizes = self._field_sizes()
@@ -100,14 +99,14 @@ class DtrnBottom(PlainBottom):
         ]
 
     def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-        """What all tasks read, then each task's interest."""
+        """Returns what all tasks read, then each task's interest."""
         common = super().combine(features, values)
         return [common, *self._interests(features, values, self._candidate(values)[:, tf.newaxis], axis=1)]
 
     def _interests(
         self, features: Features, values: Mapping[str, tf.Tensor], queries: tf.Tensor, axis: int
     ) -> list[tf.Tensor]:
-        """What each task reads, without the `axis` of size 1, in float32 as all else that the encoder gives."""
+        """Returns each task's interest, without the `axis` of size 1, in float32 as the rest of the output."""
         reads = self.interest(*self._sequences(features, values), queries)
         return [tf.cast(tf.squeeze(read, axis=axis), tf.float32) for read in reads]
 
@@ -120,7 +119,7 @@ class DtrnBottom(PlainBottom):
         return with_age, [age >= 0 for age in ages]
 
     def _candidate(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """The candidate as a position of a sequence: the same columns, and no age: `(batch, contents + 1)`."""
+        """Returns the candidate as a position of a sequence: the same columns, and no age: `(batch, contents + 1)`."""
         described = [values[self._of_candidate(column)] for column in self.contents(self.read[0])]
         return tf.concat([*described, tf.zeros_like(described[0][:, :1])], axis=-1)
 
@@ -129,7 +128,7 @@ class DtrnBottom(PlainBottom):
         return column.feature.name if column.feature else ITEM_ID
 
     def _field_sizes(self) -> dict[str, int]:
-        """The size of each field of a task's input, in their order there."""
+        """Returns the size of each field of a task's input, in their order there."""
         size = self.embeddings.size
         sizes: dict[str, int] = {}
         for side in ("user", "item"):

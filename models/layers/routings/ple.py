@@ -133,7 +133,7 @@ class PLE(LevelledRouting):
         level 1:      x_k = x_s = x
         level j > 1:  x_k = g_k of level j-1, x_s = g_s of level j-1; the raw input is not read again
 
-    Every level but the last has a shared gate. One level is CGC.
+    Each level is a `CGC`; every one but the last has a shared gate. `LevelledRouting.call` goes through them.
 
     Args:
       tasks: the number of tasks.

@@ -18,7 +18,7 @@ from evaluation.conclusion import Subject, conclusion
 from evaluation.eval_config import eval_config
 from evaluation.influence import influence_moments
 from evaluation.metrics.uncertainty import Moments
-from evaluation.outcome import SliceOutcome, outcome
+from evaluation.outcome import SliceOutcome, slice_outcome
 from evaluation.plan import Plan, PlannedModel, make_plan
 from evaluation.result import CANDIDATE, Evaluation, ModelName, SliceKey
 from evaluation.scored import ScoredRows, concatenated, slice_views
@@ -157,7 +157,7 @@ def slice_outcomes(
     return (
         {"totals": found, "moments": moments}
         | "BySlice" >> beam.CoGroupByKey()
-        | "Outcome" >> beam.MapTuple(lambda key, both: outcome(key, both["totals"][0], both["moments"][0], plan))
+        | "Outcome" >> beam.MapTuple(lambda key, both: slice_outcome(key, both["totals"][0], both["moments"][0], plan))
     )
 
 

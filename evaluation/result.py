@@ -12,6 +12,8 @@ from typing import Final, Literal
 from pydantic import TypeAdapter
 from tfx.dsl.io import fileio
 
+from evaluation.metrics import metric_named
+
 FILE = "evaluation.json"
 
 CANDIDATE: Final = "candidate"
@@ -21,32 +23,6 @@ REFERENCE: Final = "reference"
 ModelName = Literal["candidate", "baseline", "reference"]
 # (feature, value) pairs, in the order of the spec's slice; () is the whole split.
 SliceKey = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown, and which way is better (None: neither; calibration is best at 1)."""
-
-    name: str
-    label: str
-    higher_is_better: bool | None
-
-
-# In the order in which they are shown; a task's first is the one that its gate reads.
-BINARY_METRICS = (
-    Metric("auc", "AUC", True),
-    Metric("grouped_auc", "grouped AUC", True),
-    Metric("ndcg", "NDCG@10", True),
-    Metric("mrr", "MRR", True),
-    Metric("binary_crossentropy", "log loss", False),
-    Metric("expected_calibration_error", "ECE", False),
-    Metric("calibration", "calibration", None),
-)
-REGRESSION_METRICS = (
-    Metric("mean_squared_error", "MSE", False),
-    Metric("mean_absolute_error", "MAE", False),
-)
-METRICS = {metric.name: metric for metric in BINARY_METRICS + REGRESSION_METRICS}
 
 
 @dataclass(frozen=True)
@@ -134,6 +110,7 @@ class Curves:
 
 
 Verdict = Literal["holds", "fails", "unjudged", "not compared"]
+CheckKind = Literal["floor", "ceiling", "max_drop"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +129,7 @@ class Check:
 
     task: str
     slice: SliceKey
-    kind: Literal["floor", "ceiling", "max_drop"]
+    kind: CheckKind
     metric: str
     estimate: Estimate
     bound: float
@@ -207,7 +184,7 @@ def gain(result: SliceResult, metric: str, against: ModelName = "reference") -> 
     None where the two were not compared.
     """
     difference = result.differences.get(metric, {}).get(against)
-    if difference is None or METRICS[metric].higher_is_better is not False:
+    if difference is None or metric_named(metric).higher_is_better is not False:
         return difference
     return Estimate(_negated(difference.value), _negated(difference.high), _negated(difference.low))
 

@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from evaluation.result import METRICS, Estimate, SliceKey, Task, gain, slice_text
+from evaluation.metrics import metric_named
+from evaluation.result import Estimate, SliceKey, Task, gain, slice_text
 from report import charts
 from report.comparison import ComparedRun, Comparison
 from report.elements import Block, Cell, Chart, Figure, Page, Section, Table, Verdict
@@ -89,7 +90,7 @@ def _task_table(comparison: Comparison) -> Table:
     gains = [f"{run.name}: gain" for run in comparison.others]
     rows = []
     for task in _all_tasks(comparison):
-        cells = [Cell(task.name), Cell(METRICS[task.metric].label)]
+        cells = [Cell(task.name), Cell(metric_named(task.metric).label)]
         cells += [estimate_cell(_value(run, task)) for run in comparison.runs]
         for run in comparison.others:
             known = task.name in {own.name for own in _tasks(comparison, run)}
@@ -162,11 +163,11 @@ def _slices(comparison: Comparison) -> Section:
             if other.name == task.name
         ]
         if rows:
-            drawn[task.name] = charts.intervals(rows[:_CHARTED], f"{METRICS[task.metric].label}, gain")
+            drawn[task.name] = charts.intervals(rows[:_CHARTED], f"{metric_named(task.metric).label}, gain")
     listed = [
         [
             Cell(slice_text(result.slice)),
-            Cell(task.name, detail=METRICS[task.metric].label),
+            Cell(task.name, detail=metric_named(task.metric).label),
             Cell(run.name),
             gain_cell(own),
         ]

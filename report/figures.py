@@ -1,6 +1,7 @@
 """How numbers are written: four digits, `–` for what is undefined, an interval in brackets below its value."""
 
-from evaluation.result import METRICS, Estimate
+from evaluation.metrics import metric_named
+from evaluation.result import Estimate
 from report.elements import Cell, Tone
 
 NONE = "–"
@@ -48,7 +49,7 @@ def count_cell(count: int | None) -> Cell:
 
 def turned(estimate: Estimate, metric: str) -> Estimate:
     """The difference with its sign such that more is better."""
-    if METRICS[metric].higher_is_better is not False:
+    if metric_named(metric).higher_is_better is not False:
         return estimate
     value, low, high = (None if end is None else -end for end in (estimate.value, estimate.high, estimate.low))
     return Estimate(value, low, high)

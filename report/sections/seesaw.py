@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from evaluation.result import METRICS, Estimate, Evaluation, ModelName, Task, gain
+from evaluation.metrics import metric_named
+from evaluation.result import Estimate, Evaluation, ModelName, Task, gain
 from report import charts
 from report.elements import Chart, Figure, Section
 from report.figures import turned
@@ -53,7 +54,7 @@ def pairs(tasks: tuple[Task, ...], gains: Mapping[str, Mapping[str, Estimate | N
             if x and y and x.value is not None and y.value is not None:
                 points.append({"model": model, **_ends("x", x), **_ends("y", y)})
         if points:
-            titles = [f"gain of {task.name} ({METRICS[task.metric].label})" for task in (across, up)]
+            titles = [f"gain of {task.name} ({metric_named(task.metric).label})" for task in (across, up)]
             drawn[f"{across.name} × {up.name}"] = charts.seesaw(points, *titles)
     return drawn
 

@@ -1,6 +1,7 @@
 """Blessed or not, and why: each check of the gate with what it compared."""
 
-from evaluation.result import METRICS, Check, Evaluation, slice_text
+from evaluation.metrics import metric_named
+from evaluation.result import Check, Evaluation, slice_text
 from report import charts
 from report.elements import Block, Cell, Figure, Section, Table, Tone, Verdict
 from report.figures import estimate_cell, number, tone_of, turned
@@ -102,7 +103,7 @@ def _table(evaluation: Evaluation, checks: list[Check]) -> Table:
 
 
 def _asked(check: Check) -> str:
-    label = METRICS[check.metric].label
+    label = metric_named(check.metric).label
     if check.kind == "max_drop":
         return f"{label} may fall behind the blessed model’s by {number(check.bound)}"
     return f"{label} at {'least' if check.kind == 'floor' else 'most'} {number(check.bound)}"

@@ -13,8 +13,8 @@ from evaluation.comparability import serving_path
 from evaluation.evaluate import Model, evaluate_models
 from evaluation.result import BASELINE, CANDIDATE, Evaluation
 from evaluation.result import read as read_evaluation
-from report.lineage import Lineage, Used
-from report.runs import SOURCES, read_run
+from report.lineage import Lineage, Used, read_run
+from report.material import SOURCES
 from schema.columns import ITEM_ID, TIMESTAMP, USER_ID
 from schema.served import SPEC_FILE
 from schema.spec import RankingSpec

@@ -33,9 +33,11 @@ class SliceOutcome:
     curves: tuple[Curves, ...] = ()
 
     def count(self, task: int, name: str) -> int:
+        """Returns the count of this name, one of COUNTS."""
         return int(self.counts[task, COUNTS.index(name)])
 
     def interval(self, task: int, comparison: int, metric: str) -> Interval:
+        """Returns the metric's value or difference, by its index in `influence.comparisons`, with its interval."""
         at = task, comparison, metric_index(metric)
         return Interval(float(self.values[at]), float(self.errors[at]), float(self.degrees[at]))
 

@@ -158,7 +158,7 @@ class Evaluation:
         return {(result.task, result.slice): result for result in self.results}
 
     def result(self, task: str, slice_key: SliceKey = ()) -> SliceResult:
-        """One task on one slice; the whole split by default.
+        """Returns one task on one slice; the whole split by default.
 
         Raises:
           KeyError: there is no such task or slice.
@@ -166,10 +166,11 @@ class Evaluation:
         return self._by_key[task, slice_key]
 
     def model(self, name: ModelName) -> Model | None:
+        """Returns the model of this name; None where there was no such."""
         return next((model for model in self.models if model.name == name), None)
 
     def slices(self, task: str) -> Iterator[SliceResult]:
-        """The task's results on all slices but the whole split."""
+        """Yields the task's results on all slices but the whole split."""
         return (result for result in self.results if result.task == task and result.slice)
 
     @property
@@ -179,7 +180,7 @@ class Evaluation:
 
 
 def gain(result: SliceResult, metric: str, against: ModelName = "reference") -> Estimate | None:
-    """The difference turned so that more is better: the MTL gain (PLE, eq. 11) against the reference.
+    """Returns the difference turned so that more is better: the MTL gain (PLE, eq. 11) against the reference.
 
     None where the two were not compared.
     """
@@ -194,7 +195,7 @@ def _negated(value: float | None) -> float | None:
 
 
 def slice_text(key: SliceKey) -> str:
-    """`tab=home, country=BR`; the whole split is `all`."""
+    """Returns `tab=home, country=BR`; the whole split is `all`."""
     return ", ".join(f"{feature}={value}" for feature, value in key) or "all"
 
 
@@ -202,10 +203,16 @@ _ADAPTER = TypeAdapter(Evaluation)
 
 
 def to_json(evaluation: Evaluation) -> bytes:
+    """Returns the evaluation as the JSON that `from_json` reads."""
     return _ADAPTER.dump_json(evaluation)
 
 
 def from_json(text: bytes | str) -> Evaluation:
+    """Returns the evaluation that `to_json` wrote.
+
+    Raises:
+      ValidationError: the text is something else.
+    """
     return _ADAPTER.validate_json(text)
 
 
@@ -216,7 +223,7 @@ def write(evaluation: Evaluation, uri: str) -> None:
 
 
 def read(uri: str) -> Evaluation:
-    """What `write` wrote into the folder.
+    """Reads what `write` wrote into the folder.
 
     Raises:
       FileNotFoundError: the folder holds no such evaluation.

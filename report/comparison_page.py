@@ -19,7 +19,7 @@ _CHARTED, _LISTED = 15, 300
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """Of each other run in a sentence: where it is better than the first one, and where worse."""
+    """Says of each other run, in a sentence, where it is better than the first one and where worse."""
     sentences = []
     for run in comparison.others:
         if run.name not in comparison.paired:
@@ -38,7 +38,7 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def page(comparison: Comparison) -> str:
-    """The comparison as HTML."""
+    """Returns the comparison as HTML."""
     names = ", ".join(run.name for run in comparison.runs)
     return render(
         Page(
@@ -51,7 +51,7 @@ def page(comparison: Comparison) -> str:
 
 
 def print_tables(comparison: Comparison, console: Console) -> None:
-    """The tasks and what differs, as text; names of the data are printed as they are, never as markup."""
+    """Prints the tasks and what differs; names of the data are printed as they are, never as markup."""
     for table in (_task_table(comparison), _settings_table(comparison)):
         if table.rows:
             console.print(_in_terminal(table))
@@ -75,7 +75,7 @@ def _tasks(comparison: Comparison, run: ComparedRun) -> tuple[Task, ...]:
 
 
 def _gain(comparison: Comparison, run: ComparedRun, task: Task, key: SliceKey = ()) -> Estimate | None:
-    """How much better the run is than the first one; None where they were not compared."""
+    """Returns how much better the run is than the first one; None where they were not compared."""
     evaluation = comparison.paired.get(run.name)
     return gain(evaluation.result(task.name, key), task.metric, "baseline") if evaluation else None
 

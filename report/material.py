@@ -176,7 +176,7 @@ def _read_statistics(uri: str) -> dict[str, statistics_pb2.DatasetFeatureStatist
 
 
 def _by_split(uri: str, name: str, message, prefix: str = SPLIT_FOLDER) -> dict[str, Any]:
-    """The message of each split, in the order train, eval, test, then by name."""
+    """Returns the message of each split, in the order train, eval, test, then by name."""
     splits = sorted(
         (folder.rstrip("/").removeprefix(prefix) for folder in fileio.listdir(uri) if folder.startswith(prefix)),
         key=lambda split: ({"train": 0, "eval": 1, "test": 2}.get(split, 3), split),

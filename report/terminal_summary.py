@@ -72,7 +72,7 @@ def _render_verdict(summary: RunSummary, console: Console) -> None:
 
 
 def _task_table(pipeline: str, evaluation: Evaluation) -> Table:
-    """A line a task: its metric with the interval, the changes, the gate's verdict, the worst slice."""
+    """Returns a line a task: its metric with the interval, the changes, the gate's verdict, the worst slice."""
     others = [model.name for model in evaluation.models if model.name != CANDIDATE]
     title = f"{pipeline}: the {evaluation.split} split, each task in its sample space"
     table = Table(title=f"{title}, {evaluation.confidence:.0%} intervals")
@@ -113,7 +113,7 @@ def _worst(task: Task, evaluation: Evaluation) -> SliceResult | None:
 
 
 def _verdict(checks: list[Check]) -> Text:
-    """The worst of a task's verdicts."""
+    """Returns the worst of a task's verdicts."""
     shown = {"fails": "red", "unjudged": "yellow", "not compared": "yellow", "holds": "green"}
     for verdict, style in shown.items():
         if any(check.verdict == verdict for check in checks):

@@ -79,5 +79,5 @@ class SeesawEvaluator(BaseBeamComponent):
 
 
 def evaluation_part(spec: RankingSpec) -> RankingSpec:
-    """The spec without what evaluation doesn't depend on; the models are inputs of their own."""
+    """Returns the spec without what evaluation doesn't depend on; the models are inputs of their own."""
     return spec.data_part().model_copy(update={"slices": spec.slices, "gates": spec.gates})

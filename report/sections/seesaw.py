@@ -19,7 +19,7 @@ _CAPTION = (
 
 
 def section(material: Material) -> Section:
-    """A chart a pair of tasks, against the single-task model; against the blessed one where there is no such."""
+    """Draws a chart a pair of tasks, against the single-task model; against the blessed one where there is no such."""
     evaluation = material.evaluation
     origin: ModelName | None = None
     if evaluation is not None:
@@ -41,7 +41,7 @@ def section(material: Material) -> Section:
 
 
 def pairs(tasks: tuple[Task, ...], gains: Mapping[str, Mapping[str, Estimate | None]]) -> dict[str, Chart]:
-    """A chart by pair of tasks.
+    """Draws a chart a pair of tasks.
 
     Args:
       gains: each model's gain by task, by the name that the model is shown under.
@@ -64,7 +64,7 @@ def _ends(axis: str, estimate: Estimate) -> dict[str, Any]:
 
 
 def _gain(evaluation: Evaluation, task: Task, model: ModelName, origin: ModelName) -> Estimate | None:
-    """The candidate's gain has an interval; another model's is the difference of the two values."""
+    """Returns a model's gain; the candidate's has an interval, another model's is the difference of the two values."""
     result = evaluation.result(task.name)
     if model == "candidate":
         return gain(result, task.metric, origin)

@@ -8,7 +8,7 @@ from report.material import Diagnostics, EpochCosines, Material
 
 
 def section(material: Material) -> Section:
-    """Expert utilisation and gradient conflict, where the trainer left a `diagnostics.json`."""
+    """Shows expert utilisation and gradient conflict, where the trainer left a `diagnostics.json`."""
     found = material.diagnostics
     if found is None:
         return Section("sharing", "Sharing", ["The trainer recorded neither expert utilisation nor gradient conflict."])

@@ -47,7 +47,7 @@ class _Row:
 
 
 def section(material: Material) -> Section:
-    """The slices, sorted by how far they fall behind."""
+    """Shows the slices, sorted by how far they fall behind."""
     evaluation = material.evaluation
     if evaluation is None or not any(result.slice for result in evaluation.results):
         why = "There is no evaluation." if evaluation is None else "The spec names no slices, or the split has none."

@@ -17,7 +17,7 @@ _GAINS: dict[ModelName, str] = {"baseline": "gain over blessed", "reference": "g
 
 
 def section(material: Material) -> Section:
-    """Tasks × models."""
+    """Shows tasks × models."""
     evaluation = material.evaluation
     if evaluation is None:
         return Section("tasks", "Tasks", ["There is no evaluation of the tasks."])

@@ -11,7 +11,7 @@ _METRICS = {"loss": "Loss", "auc": "AUC"}
 
 
 def section(material: Material) -> Section:
-    """Training curves, from the Trainer's `history.json`."""
+    """Draws training curves, from the Trainer's `history.json`."""
     history = material.history
     if not history or not history.get("epochs"):
         return Section("training", "Training", ["There is no history of a training."])

@@ -16,7 +16,7 @@ _VERDICTS: dict[str, tuple[str, Tone]] = {
 
 
 def verdict(material: Material) -> Verdict:
-    """The verdict in a word and a sentence."""
+    """Returns the verdict in a word and a sentence."""
     evaluation = material.evaluation
     if evaluation is None:
         return Verdict(
@@ -33,7 +33,7 @@ def verdict(material: Material) -> Verdict:
 
 
 def section(material: Material) -> Section:
-    """The checks one by one."""
+    """Shows the checks one by one."""
     evaluation = material.evaluation
     blocks: list[Block] = []
     if evaluation is None:
@@ -73,7 +73,7 @@ def _compared(evaluation: Evaluation) -> str:
 
 
 def _made(evaluation: Evaluation) -> list[Check]:
-    """The checks; without a blessed model only those that need none, for the sentence before has said so."""
+    """Returns the checks; without a blessed model only those that need none: the sentence before has said so."""
     alone = evaluation.model("baseline") is None
     return [
         check for check in evaluation.checks if not (alone and check.verdict == "not compared" and not check.blocks)

@@ -11,7 +11,7 @@ from tfx.proto import transform_pb2
 from components.anomaly_check import AnomalyCheck
 from components.distribution_validator import DistributionValidator
 from components.drift_check import DriftCheck
-from components.evaluation_report.component import EvaluationReport
+from components.evaluation_report import EvaluationReport
 from components.interaction_example_gen.component import InteractionExampleGen
 from components.preflight.component import Preflight
 from components.pusher import Pusher

@@ -82,6 +82,25 @@ class Material:
         return model is not None and bool(model.properties.get("pushed"))
 
 
+# Which output of which stage a report reads under which key.
+SOURCES = {
+    EVALUATION: ("SeesawEvaluator", "evaluation"),
+    MODEL_RUN: ("Trainer", "model_run"),
+    QUARANTINE: ("InteractionExampleGen", "quarantine"),
+    STATISTICS: ("StatisticsGen", "statistics"),
+    ANOMALIES: ("ExampleValidator", "anomalies"),
+    DRIFT: ("DistributionValidator", "anomalies"),
+    INFRA_BLESSING: ("ServingValidator", "blessing"),
+    PUSHED_MODEL: ("Pusher", "pushed_model"),
+}
+
+
+def artifacts_of(run: Lineage) -> dict[str, Artifact]:
+    """Returns the artifacts of the run that a report reads, by their keys; those it didn't come to are absent."""
+    outputs = {key: run.output(stage, output_key) for key, (stage, output_key) in SOURCES.items()}
+    return {key: Artifact(used.uri, used.properties) for key, used in outputs.items() if used}
+
+
 def read_material(
     pipeline: str, run_id: str, artifacts: Mapping[str, Artifact], lineage: Lineage | None = None
 ) -> Material:
@@ -126,7 +145,7 @@ def _read_statistics(uri: str) -> dict[str, statistics_pb2.DatasetFeatureStatist
 
 
 def _by_split(uri: str, name: str, message, prefix: str = SPLIT_FOLDER) -> dict[str, Any]:
-    """The message of each split, in the order train, eval, test, then by name."""
+    """Returns the message of each split, in the order train, eval, test, then by name."""
     splits = sorted(
         (folder.rstrip("/").removeprefix(prefix) for folder in fileio.listdir(uri) if folder.startswith(prefix)),
         key=lambda split: ({"train": 0, "eval": 1, "test": 2}.get(split, 3), split),

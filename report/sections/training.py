@@ -12,7 +12,7 @@ _METRICS = {"loss": "Loss", "auc": "AUC"}
 
 
 def section(material: Material) -> Section:
-    """Training curves, from the Trainer's `history.json`."""
+    """Draws training curves, from the Trainer's `history.json`."""
     history = material.history
     if history is None or not history.epochs:
         return Section("training", "Training", ["There is no history of a training."])

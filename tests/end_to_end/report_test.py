@@ -17,6 +17,7 @@ from report import runs as reports
 from report.comparison import ComparisonError, compare
 from report.comparison_page import findings, page
 from report.elements import Table
+from report.material import SOURCES
 from report.sections import lineage
 from report.sections.tasks import MODEL_LABELS
 from report.summary import load_summary
@@ -40,14 +41,14 @@ def test_the_report_command_says_where_it_is_and_can_make_it_anew(run: Run):
 
 
 def test_a_folder_without_a_run_has_no_report(tmp_path):
-    with pytest.raises(reports.NoRunError, match="no metadata here"):
+    with pytest.raises(reports.NoRunError, match="no run here"):
         reports.rebuild(tmp_path)
 
 
 def test_everything_that_a_run_has_is_found(run: Run):
     found = reports.read(run.output)
     assert found.unreadable == ()
-    assert set(found.artifacts) == set(reports.SOURCES)
+    assert set(found.artifacts) == set(SOURCES)
     assert found.evaluation is not None
     assert [task.name for task in found.evaluation.tasks] == TASKS
     assert set(found.statistics) == {"train", "eval", "test"}

@@ -26,8 +26,8 @@ run: setup  ## The main job: simulate short-video logs, run the whole pipeline, 
 	$(BIN)/fulcrum simulate --out $(RUN_DIR)/logs --users $(USERS) --impressions $(IMPRESSIONS) --seed 1
 	$(BIN)/fulcrum run schema/specs/shortvideo.yaml --logs $(RUN_DIR)/logs --output $(RUN_DIR)
 
-test: setup  ## The whole test suite, in two processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+test: setup  ## The whole test suite, in two processes; says at its end what was skipped
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 browser:  ## Chromium, in which the tests open the report; without it they are skipped
 	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

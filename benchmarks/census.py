@@ -122,11 +122,11 @@ def unmet(aucs: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> Iterat
         # The bound is given to four digits, and so is the mean that is held against it.
         if round(mean, 4) < least:
             yield f"ple, {task}: {mean:.4f}, expected at least {least}"
-    for other in (*peers.PEERS, REFERENCE):
-        if other in aucs:
-            for task, mean, theirs in zip(TASKS, ple, aucs[other].mean(axis=0), strict=True):
+    for rival in (*peers.PEERS, REFERENCE):
+        if rival in aucs:
+            for task, mean, theirs in zip(TASKS, ple, aucs[rival].mean(axis=0), strict=True):
                 if mean < theirs:
-                    yield f"ple, {task}: {mean:.5f} is below {other}'s {theirs:.5f}"
+                    yield f"ple, {task}: {mean:.5f} is below {rival}'s {theirs:.5f}"
 
 
 def report(

@@ -51,7 +51,7 @@ def load(path: Path, buckets: int = 0) -> Dataset:
     Raises:
       FileNotFoundError: `path`, or one of the two files in it, is missing; the message names it.
     """
-    train, test = (_read(path, part) for part in ("data", "test"))
+    train, test = (_read(path, half) for half in ("data", "test"))
     ids: list[tuple[np.ndarray, np.ndarray]] = []
     table_rows = 0
     columns = [(name, None) for name in CATEGORICAL] + [(name, buckets) for name in NUMERIC if buckets]
@@ -72,8 +72,8 @@ def load(path: Path, buckets: int = 0) -> Dataset:
     return Dataset(splits[0], splits[1].part(slice(half)), splits[1].part(slice(half, None)), table_rows)
 
 
-def _read(path: Path, part: str) -> pl.DataFrame:
-    name = f"census-income.{part}"
+def _read(path: Path, half: str) -> pl.DataFrame:
+    name = f"census-income.{half}"
     if path.is_dir():
         candidates = [file for file in sorted(path.iterdir()) if file.name in (name, f"{name}.gz", f"{name}.bz2")]
         if not candidates:
@@ -96,7 +96,7 @@ def _codes(train: pl.Series, test: pl.Series) -> tuple[tuple[np.ndarray, np.ndar
     """Ids by the train rows' vocabulary; 0 for what is rare or unknown in it. With how many ids there are."""
     counts = train.value_counts().filter(pl.col("count") >= MIN_FREQUENCY)
     values = counts[train.name].sort()
-    places = {value: place for place, value in enumerate(values, start=1)}
+    places = {value: number for number, value in enumerate(values, start=1)}
     train_ids, test_ids = (s.replace_strict(places, default=0, return_dtype=pl.Int32).to_numpy() for s in (train, test))
     return (train_ids, test_ids), len(values) + 1
 

@@ -74,11 +74,11 @@ class CompactRanker(tf.keras.Model):
         self, routing: str, shape: Model, tasks: int, table_rows: int = 0, output_bias: Sequence[float] | None = None
     ):
         super().__init__()
-        found = check_routing(routing)
+        factory = check_routing(routing)
         self.table_rows, self.embedding_dim = table_rows, shape.embedding_dim
-        tables = {"shared": 1, "own": tasks, "own_and_shared": tasks + 1}[found.tables]
+        tables = {"shared": 1, "own": tasks, "own_and_shared": tasks + 1}[factory.tables]
         self.tables = tables if table_rows else 0
-        self.routing = found.build(shape, tasks)
+        self.routing = factory.build(shape, tasks)
         self.towers = Towers(tasks, shape.tower_units, output_bias)
 
     def build(self, input_shape) -> None:
@@ -137,8 +137,8 @@ class Training:
         start = time.perf_counter()
         size = self.recipe.batch_size
         order = self.random.permutation(len(self.rows))[: self.rows_per_epoch]
-        for part in np.split(order, self.calls):
-            arrays = (array[part] for array in (self.rows.ids, self.rows.numbers, self.rows.labels))
+        for rows in np.split(order, self.calls):
+            arrays = (array[rows] for array in (self.rows.ids, self.rows.numbers, self.rows.labels))
             # (steps, batch, columns)
             self._steps(
                 *(tf.constant(array.reshape(self.recipe.steps_per_call, size, array.shape[1])) for array in arrays)

@@ -26,6 +26,7 @@ import yaml
 
 import schema
 from schema.spec import RankingSpec
+from schema.stages import evaluation_part
 
 SPEC = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"
 SLICES = (
@@ -59,7 +60,7 @@ def main() -> int:
         }
         for size in TFMA_SIZES:
             runs[f"TFMA, {size:,}"] = ("tfma", _first(examples, folder / f"first-{size}", size))
-        results = {name: _run(who, model, given, folder / "out") for name, (who, given) in runs.items()}
+        results = {name: _run(who, model, examples, folder / "out") for name, (who, examples) in runs.items()}
     return _report(results)
 
 
@@ -123,12 +124,12 @@ def _measured(who: str, model: Path, examples: Path, out: Path) -> dict[str, Any
     from tfx.proto import example_gen_pb2
     from tfx.types import artifact_utils, standard_artifacts
 
-    given = standard_artifacts.Examples()
-    given.uri, given.split_names = str(examples), artifact_utils.encode_split_names(["test"])
-    examples_utils.set_payload_format(given, example_gen_pb2.FORMAT_TF_EXAMPLE)  # type: ignore[attr-defined]
+    artifact = standard_artifacts.Examples()
+    artifact.uri, artifact.split_names = str(examples), artifact_utils.encode_split_names(["test"])
+    examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)  # type: ignore[attr-defined]
     candidate, baseline = standard_artifacts.Model(), standard_artifacts.Model()
     candidate.uri = baseline.uri = str(model)
-    inputs = {"examples": [given], "model": [candidate], "baseline_model": [baseline]}
+    inputs = {"examples": [artifact], "model": [candidate], "baseline_model": [baseline]}
     files = sorted(map(str, (examples / "Split-test").iterdir()))
     count = sum(1 for _ in tf.data.TFRecordDataset(files, "GZIP"))
 
@@ -146,7 +147,6 @@ def _measured(who: str, model: Path, examples: Path, out: Path) -> dict[str, Any
 
 
 def _ours(inputs: dict[str, Any], out: Path) -> tuple[Any, dict[str, str]]:
-    from components.seesaw_evaluator.component import evaluation_part
     from components.seesaw_evaluator.executor import Executor
 
     return Executor, {"spec": evaluation_part(_spec()).to_json(), "split": "test"}
@@ -165,14 +165,14 @@ def _tfma(inputs: dict[str, Any], out: Path) -> tuple[Any, dict[str, str]]:
     spec = _spec()
     read = {USER_ID, *(name for keys in spec.slices for name in keys)}
     read |= {name for task in spec.tasks for name in (label_name(task), space_name(task))}
-    whole = example_schema(spec)
-    needed = [feature for feature in whole.feature if feature.name in read]
-    del whole.feature[:]
-    whole.feature.extend(needed)
+    schema_proto = example_schema(spec)
+    needed = [feature for feature in schema_proto.feature if feature.name in read]
+    del schema_proto.feature[:]
+    schema_proto.feature.extend(needed)
     artifact = standard_artifacts.Schema()
     artifact.uri = str(out / "schema")
     Path(artifact.uri).mkdir(parents=True)
-    Path(artifact.uri, "schema.pbtxt").write_text(text_format.MessageToString(whole))
+    Path(artifact.uri, "schema.pbtxt").write_text(text_format.MessageToString(schema_proto))
     inputs["schema"] = [artifact]
     config = json_format.MessageToJson(eval_config(spec, ["candidate", "baseline"]))
     return Executor, {"eval_config": config, "example_splits": json.dumps(["test"])}

@@ -86,8 +86,8 @@ def _best(runs: dict[str, tuple[str, Path]], repeat: int) -> dict[str, dict[str,
         for name, (who, logs) in runs.items():
             with tempfile.TemporaryDirectory(prefix="ingest-out-") as out:
                 command = [sys.executable, "-m", "benchmarks.ingest", "--worker", who, str(logs), out]
-                told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            done[name].append(json.loads(told.splitlines()[-1]))
+                printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            done[name].append(json.loads(printed.splitlines()[-1]))
     return {
         name: {
             **min(results, key=lambda run: run["seconds"]),
@@ -119,10 +119,10 @@ def _measured(who: str, logs: Path, out: Path) -> dict[str, float]:
         started, cpu = time.perf_counter(), time.process_time()
         with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
             ingest(pipeline, spec, match_files(spec, str(logs)), examples, quarantine)
-        told = read_summary(quarantine)
-        if told["problems"]:
-            raise RuntimeError(f"ingest of {logs} found: {told['problems']}")
-        rows = sum(split["examples"] for split in told["splits"].values())
+        counts = read_summary(quarantine)
+        if counts["problems"]:
+            raise RuntimeError(f"ingest of {logs} found: {counts['problems']}")
+        rows = sum(split["examples"] for split in counts["splits"].values())
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"rows": rows, "seconds": seconds, "cpu_seconds": time.process_time() - cpu, "peak_gib": peak}

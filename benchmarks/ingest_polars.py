@@ -72,7 +72,7 @@ def _sequences(did: pl.DataFrame, places: pl.DataFrame, name: str, most: int) ->
     """The columns of one behaviour: an as-of join finds where each sequence ends, a gather a column fills them."""
     did = did.with_row_index("at").with_columns(pl.col("at").cast(pl.Int64))
     first = did.group_by("user_id").agg(pl.col("at").min().alias("first"))
-    known = (
+    feedback = (
         places.with_columns(pl.col("timestamp") - DELAY_MS)
         .join_asof(
             did.select("user_id", "timestamp", "at"),
@@ -86,9 +86,9 @@ def _sequences(did: pl.DataFrame, places: pl.DataFrame, name: str, most: int) ->
         .with_columns(pl.max_horizontal("first", pl.col("stop") - most).alias("start"))
         .with_columns(pl.max_horizontal("start", "stop").alias("stop"))
     )
-    length = (known["stop"] - known["start"]).to_numpy()
+    length = (feedback["stop"] - feedback["start"]).to_numpy()
     offsets = np.concatenate(([0], np.cumsum(length)))
-    at = pl.Series(np.arange(offsets[-1]) + np.repeat(known["start"].to_numpy() - offsets[:-1], length))
+    at = pl.Series(np.arange(offsets[-1]) + np.repeat(feedback["start"].to_numpy() - offsets[:-1], length))
     now = pl.Series(np.repeat(places["timestamp"].to_numpy(), length))
     values = did.select("video_id", "author_id", "category", "duration_s", "timestamp")[at]
     flat = {

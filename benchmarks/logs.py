@@ -38,8 +38,9 @@ from benchmarks.run_log import RunLog
 from models.bottom import BOTTOMS
 from models.export import signatures
 from models.routing import check_routing
-from models.trainer import build_ranker, read_training_data, train_epochs
 from models.training import reading
+from models.training.build import build_ranker
+from models.training.loop import train_epochs
 from models.training.progress import ProgressStore
 from schema.columns import label_name, space_name
 from schema.loading import load_spec
@@ -74,7 +75,7 @@ class Prepared:
 def main() -> int:
     options = arguments()
     log = RunLog(options.runs)
-    found: dict[str, dict[str, np.ndarray]] = {}
+    measured: dict[str, dict[str, np.ndarray]] = {}
     tasks: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.logs:
@@ -87,19 +88,19 @@ def main() -> int:
                     run = functools.partial(train, prepared, model)
                     runs[model].append(log.run(f"{name}/{model}", seed, settings, run))
                     print(f"{name:<10} {model:<14} seed {seed}  {shown(runs[model][-1])}", flush=True)
-            found[name] = {model: np.array(values) for model, values in runs.items()}
-    tables = {name: list(report(values, tasks[name])) for name, values in found.items()}
+            measured[name] = {model: np.array(values) for model, values in runs.items()}
+    tables = {name: list(report(values, tasks[name])) for name, values in measured.items()}
     for name, table in tables.items():
         print("\n".join([f"\n{name}\n", *table]))
     if options.write:
-        write(options.write, tables, tasks, found)
+        write(options.write, tables, tasks, measured)
     means = {
         name: {model: values.mean(axis=0).round(5).tolist() for model, values in by.items()}
-        for name, by in found.items()
+        for name, by in measured.items()
     }
     short = [
         f"{name}: {sentence}"
-        for name, by in found.items()
+        for name, by in measured.items()
         for sentence in expectations.regressions(higher_is_better(by, tasks[name]), expected(name), tasks[name])
     ]
     print(json.dumps({"test": means, "runs": options.seeds, "short": short}))
@@ -175,7 +176,7 @@ def train(prepared: Prepared, model_name: str, seed: int) -> list[float]:
     """Each task's AUC or MSE on the test split, by the weights of the best epoch."""
     spec = configured(prepared.spec, model_name, seed)
     tf.keras.backend.clear_session()
-    data = read_training_data(prepared.data, spec)
+    data = reading.read_training_data(prepared.data, spec)
     transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
     model = build_ranker(spec, transform, data.labels, data.steps(spec))
     with tempfile.TemporaryDirectory() as scratch:
@@ -198,25 +199,25 @@ def test_metrics(spec: RankingSpec, serialized: np.ndarray, score) -> list[float
     for task in spec.tasks:
         inside = targets[space_name(task)].numpy() > 0
         labels = targets[label_name(task)].numpy()[inside]
-        scores = np.concatenate([part[task.name].numpy()[:, 0] for part in parts])[inside]
+        scores = np.concatenate([batch[task.name].numpy()[:, 0] for batch in parts])[inside]
         metrics.append(
             float(mean_squared_error(labels, scores) if task.is_regression else roc_auc_score(labels, scores))
         )
     return metrics
 
 
-def report(found: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Iterator[str]:
+def report(metrics: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Iterator[str]:
     """Two tables in Markdown: what was measured, and the difference from PLE, turned so that more is better."""
     yield "| model | " + " | ".join(tasks) + " |"
     yield "|---|" + "---:|" * len(tasks)
-    for model, values in found.items():
+    for model, values in metrics.items():
         yield f"| {model} | " + " | ".join(with_interval(values[:, i], 4) for i in range(len(tasks))) + " |"
-    if REFERENCE not in found:
+    if REFERENCE not in metrics:
         return
     yield ""
     yield f"| better than {REFERENCE} by | " + " | ".join(tasks) + " | mean |"
     yield "|---|" + "---:|" * (len(tasks) + 1)
-    better = higher_is_better(found, tasks)
+    better = higher_is_better(metrics, tasks)
     for model, values in better.items():
         if model != REFERENCE:
             difference = values - better[REFERENCE]
@@ -230,29 +231,29 @@ def marked(difference: np.ndarray) -> str:
     return f"**{text}**" if abs(difference.mean()) > interval(difference) else text
 
 
-def higher_is_better(found: Mapping[str, np.ndarray], tasks: Sequence[str]) -> dict[str, np.ndarray]:
+def higher_is_better(metrics: Mapping[str, np.ndarray], tasks: Sequence[str]) -> dict[str, np.ndarray]:
     signs = np.array([-1.0 if task.endswith("MSE") else 1.0 for task in tasks])
-    return {model: values * signs for model, values in found.items()}
+    return {model: values * signs for model, values in metrics.items()}
 
 
 def expected(name: str) -> dict[str, Any]:
-    given = expectations.load("logs")
-    return {"runs": given["runs"], "values": given[name]}
+    expected = expectations.load("logs")
+    return {"runs": expected["runs"], "values": expected[name]}
 
 
 def write(
     directory: Path,
     tables: Mapping[str, list[str]],
     tasks: Mapping[str, list[str]],
-    found: Mapping[str, Mapping[str, np.ndarray]],
+    metrics: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         (directory / f"logs_{name}.md").write_text("\n".join(table) + "\n")
-        results = {"metrics": tasks[name], "runs": {model: values.tolist() for model, values in found[name].items()}}
+        results = {"metrics": tasks[name], "runs": {model: values.tolist() for model, values in metrics[name].items()}}
         (directory / f"logs_{name}.json").write_text(json.dumps(results, indent=1) + "\n")
         panels = {
-            metric: {model: values[:, i] for model, values in found[name].items()}
+            metric: {model: values[:, i] for model, values in metrics[name].items()}
             for i, metric in enumerate(tasks[name])
         }
         (directory / f"logs_{name}.svg").write_text(picture.intervals(panels))

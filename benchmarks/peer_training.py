@@ -61,7 +61,7 @@ def lightgbm(census, train, validation, test, seed) -> None:
         watched = rows.create_valid(x_validation, validation[1][:, task])
         stop = lightgbm.early_stopping(50, verbose=False)
         booster = lightgbm.train(settings, rows, 2000, valid_sets=[watched], callbacks=[stop])
-        scores.append([booster.predict(part) for part in (x_validation, x_test)])
+        scores.append([booster.predict(rows) for rows in (x_validation, x_test)])
     rate = len(x) / (time.perf_counter() - start)
     by_split = (np.stack([task[split] for task in scores], axis=1) for split in (0, 1))
     write("lightgbm", seed, 1, rate, *zip((validation[1], test[1]), by_split, strict=True))

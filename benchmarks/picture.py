@@ -26,8 +26,8 @@ def intervals(panels: Mapping[str, Mapping[str, np.ndarray]], zero: bool = False
         f'font-size="12"><rect width="{width}" height="{height}" fill="white"/>'
     ]
     parts += [_text(LABELS - 10, _row(i) + 4, name, "end") for i, name in enumerate(names)]
-    for place, (title, rows) in enumerate(panels.items()):
-        parts += _panel(LABELS + place * (WIDTH + GAP), height, title, rows, zero)
+    for number, (title, rows) in enumerate(panels.items()):
+        parts += _panel(LABELS + number * (WIDTH + GAP), height, title, rows, zero)
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -52,8 +52,8 @@ def main() -> int:
     figures: dict[str, Any] = {"matmul_peak_gflops": round(peak / 1e9)}
     short: list[str] = []
     tables: list[str] = []
-    for part in options.parts:
-        lines, part_figures, part_short = PARTS[part](options, dataset, peak, expected)
+    for measured in options.parts:
+        lines, part_figures, part_short = PARTS[measured](options, dataset, peak, expected)
         print("\n".join([*lines, ""]), flush=True)
         tables += [*lines, ""]
         figures |= part_figures
@@ -100,8 +100,8 @@ def against_peers(
     lines = [f"| PLE, Census-Income | examples/s, {ROUNDS} rounds | test AUC, " + " / ".join(TASKS) + " |"]
     lines.append("|---|---:|---:|")
     for name, rounds in speed.items():
-        each = ", ".join(f"{value:,.0f}" for value in rounds)
-        lines.append(f"| {name} | {each} | {' / '.join(shown(aucs[name]).split())} |")
+        by_round = ", ".join(f"{value:,.0f}" for value in rounds)
+        lines.append(f"| {name} | {by_round} | {' / '.join(shown(aucs[name]).split())} |")
     model = CompactRanker("ple", SHAPE, len(TASKS), dataset.table_rows)
     model((dataset.train.ids[:2], dataset.train.numbers[:2]))
     share = float(np.median(speed["fulcrum"] / peaks)) * model.flops_per_example()
@@ -120,9 +120,9 @@ def against_peers(
         lines.append(f"{ratio:.2f} times the faster peer, {faster}: the median of {', '.join(map(str, ratios))}.")
         if ratio < expected["ple_over_faster_peer"]:
             short.append(f"PLE is {ratio:.2f} times as fast as {faster}, expected {expected['ple_over_faster_peer']}")
-        for task, ours, other in zip(TASKS, aucs["fulcrum"], aucs[faster], strict=True):
-            if ours < other - expected["auc_tolerance"]:
-                short.append(f"PLE, {task}: AUC {ours:.4f}, {faster} {other:.4f}")
+        for task, ours, rival in zip(TASKS, aucs["fulcrum"], aucs[faster], strict=True):
+            if ours < rival - expected["auc_tolerance"]:
+                short.append(f"PLE, {task}: AUC {ours:.4f}, {faster} {rival:.4f}")
     return lines, figures, short
 
 
@@ -202,8 +202,10 @@ def drawn(speeds: Mapping[str, Mapping[str, float]]) -> str:
     """Each routing's speed of training and of scoring, as SVG."""
     return picture.intervals(
         {
-            f"{kind}, thousands of examples/s": {name: np.array([speed[kind] / 1e3]) for name, speed in speeds.items()}
-            for kind in ("training", "scoring")
+            f"{activity}, thousands of examples/s": {
+                name: np.array([speed[activity] / 1e3]) for name, speed in speeds.items()
+            }
+            for activity in ("training", "scoring")
         },
         zero=True,
     )
@@ -211,12 +213,12 @@ def drawn(speeds: Mapping[str, Mapping[str, float]]) -> str:
 
 def four_tasks(bottom: str) -> RankingSpec:
     """The short-video spec with 4 of its tasks and its 3 behaviours, each of 50 positions."""
-    given = json.loads(load_spec(SPEC).to_json())
-    given["tasks"] = given["tasks"][:4]
-    given["gates"] = {}
-    given["behaviours"] = [{**behaviour, "max_length": 50} for behaviour in given["behaviours"]]
-    given["model"] = {**given.get("model", {}), "bottom": bottom}
-    return RankingSpec.model_validate(given)
+    declared = json.loads(load_spec(SPEC).to_json())
+    declared["tasks"] = declared["tasks"][:4]
+    declared["gates"] = {}
+    declared["behaviours"] = [{**behaviour, "max_length": 50} for behaviour in declared["behaviours"]]
+    declared["model"] = {**declared.get("model", {}), "bottom": bottom}
+    return RankingSpec.model_validate(declared)
 
 
 def matmul_peak() -> float:

@@ -80,7 +80,7 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     def numbers(text: str) -> list[float]:
-        return [float(part) for part in text.split(",")]
+        return [float(number) for number in text.split(",")]
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=expectations.load("seesaw")["runs"])
@@ -201,9 +201,9 @@ def unmet(gains: Mapping[float, Mapping[str, np.ndarray]], expected: Mapping[str
         if entry and gain < entry["value"] - entry["tolerance"]:
             yield f"ple at {correlation}: a gain of {gain:+.4f}, expected {entry['value']:+.4f} ± {entry['tolerance']}"
     average = {name: float(draws.mean()) for name, draws in by_draw(gains).items()}
-    for other in ("mmoe", "shared_bottom"):
-        if "ple" in average and other in average and average["ple"] <= average[other]:
-            yield f"ple gains {average['ple']:+.4f} on average, {other} {average[other]:+.4f}"
+    for rival in ("mmoe", "shared_bottom"):
+        if "ple" in average and rival in average and average["ple"] <= average[rival]:
+            yield f"ple gains {average['ple']:+.4f} on average, {rival} {average[rival]:+.4f}"
 
 
 def write(

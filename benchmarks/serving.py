@@ -98,23 +98,23 @@ def compare(spec: RankingSpec, server: Server, saved: Path, requests: Requests, 
         grpc, rest = (stack.enter_context(server.connects[protocol]()) for protocol in ("gRPC", "REST"))
         ways: dict[str, tuple[Callable, list]] = {
             "rank, in process": (in_process, ranked),
-            "rank, gRPC": (grpc.send, [grpc.prepare("rank", one) for one in ranked]),
-            "rank, REST": (rest.send, [rest.prepare("rank", one) for one in ranked]),
-            "full examples, gRPC": (grpc.send, [grpc.prepare("serving_default", one) for one in examples]),
+            "rank, gRPC": (grpc.send, [grpc.prepare("rank", request) for request in ranked]),
+            "rank, REST": (rest.send, [rest.prepare("rank", request) for request in ranked]),
+            "full examples, gRPC": (grpc.send, [grpc.prepare("serving_default", request) for request in examples]),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(-1, -(-count // TURN)):
-            for name, (ask, asked) in ways.items():
+            for name, (ask, requests) in ways.items():
                 places = range(turn * TURN - SETTLING, (turn + 1) * TURN)
-                taken = [timed(ask, asked[i % len(asked)]) for i in places][SETTLING:]
+                taken = [timed(ask, requests[i % len(requests)]) for i in places][SETTLING:]
                 # The first turn warms up.
                 seconds[name] += taken if turn >= 0 else []
     return {name: np.array(taken) for name, taken in seconds.items()}
 
 
-def timed(ask: Callable, asked: object) -> float:
+def timed(ask: Callable, request: object) -> float:
     start = time.perf_counter()
-    ask(asked)
+    ask(request)
     return time.perf_counter() - start
 
 
@@ -134,17 +134,17 @@ def hot_swaps(
     connect = server.connects["gRPC"]
     with connect() as client:
         prepared = [client.prepare("rank", columns) for columns in requests]
-    found: list[Load] = []
+    loads: list[Load] = []
     total = (SWAPS + 4) * SWAP_SECONDS
     start = time.time()
-    load = threading.Thread(target=lambda: found.append(drive(connect, prepared, 1, seconds=total, rate=RATE)))
+    load = threading.Thread(target=lambda: loads.append(drive(connect, prepared, 1, seconds=total, rate=RATE)))
     load.start()
     for i, version in enumerate(versions):
         time.sleep(max(0.0, start + (i + 4) * SWAP_SECONDS - time.time()))
         version.rename(served / version.name)
         server.wait("version unloaded", int(version.name) - 1)
     load.join()
-    (result,) = found
+    (result,) = loads
     sent = start + result.sent
     changing = np.zeros(len(sent), bool)
     for begin, end in swap_windows(server.events):
@@ -168,8 +168,8 @@ def verdict(
 ) -> tuple[dict[str, float], list[str]]:
     """The figures, and what is short of what is expected."""
 
-    def ratio(one: str, other: str, percent: float) -> float:
-        return float(np.percentile(by_kind[one], percent) / np.percentile(by_kind[other], percent))
+    def ratio(numerator: str, denominator: str, percent: float) -> float:
+        return float(np.percentile(by_kind[numerator], percent) / np.percentile(by_kind[denominator], percent))
 
     figures = {
         "full_over_rank_p50": ratio("full examples, gRPC", "rank, gRPC", 50),

@@ -27,7 +27,8 @@ from models.features import RAGGED_VALUES, table_sizes
 from models.kinds import kind_of
 from models.ranker import Compiled, Ranker
 from models.training import reading
-from models.training.optimizer import LazyAdam, training_function
+from models.training.optimizer import LazyAdam
+from models.training.step import training_function
 from schema.columns import label_name, model_columns, space_name
 from schema.loading import load_spec
 from schema.spec import RankingSpec

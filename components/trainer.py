@@ -1,5 +1,6 @@
-"""TFX's Trainer with `epochs` and `routing` as properties of their own, which a pipeline's parameter may set."""
+"""TFX's Trainer with some of the spec's settings as properties of their own, which a pipeline's parameter may set."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
@@ -11,21 +12,21 @@ from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ExecutionParameter
 from tfx.utils import json_utils
 
+from components.run_parameters import compiled_settings
 from schema.spec import RankingSpec
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
-    """What TFX's Trainer takes and gives, and two parameters more."""
+    """What TFX's Trainer takes and gives, and the settings that a run of a compiled pipeline may change."""
 
     PARAMETERS = {  # noqa: RUF012
         **standard_component_specs.TrainerSpec.PARAMETERS,
-        "epochs": ExecutionParameter(type=int, optional=True),
-        "routing": ExecutionParameter(type=str, optional=True),
+        **{setting.name: ExecutionParameter(type=setting.type, optional=True) for setting in compiled_settings()},
     }
 
 
 class Executor(executor.GenericExecutor):
-    """TFX's executor; `run_fn` gets the spec with the parameters in it."""
+    """TFX's executor; `run_fn` gets the spec with the run's settings in it."""
 
     def Do(  # noqa: N802
         self,
@@ -35,16 +36,23 @@ class Executor(executor.GenericExecutor):
     ) -> None:
         config = json_utils.loads(exec_properties["custom_config"])
         spec = RankingSpec.from_json(config["spec"])
-        routing = exec_properties.get("routing")
-        # A compiled pipeline always gives one, the spec's by default: that one may still be tuned.
-        routing = None if routing == spec.model.routing else routing
-        spec = spec.with_training(routing=routing, epochs=exec_properties.get("epochs"))
-        merged = json_utils.dumps({**config, "spec": spec.to_json()})
+        merged = json_utils.dumps({**config, "spec": with_run_settings(spec, exec_properties).to_json()})
         super().Do(input_dict, output_dict, {**exec_properties, "custom_config": merged})
 
 
+def with_run_settings(spec: RankingSpec, properties: Mapping[str, Any]) -> RankingSpec:
+    """Returns the spec with the settings that the properties of an execution have."""
+    changed = {}
+    for setting in compiled_settings():
+        value = properties.get(setting.name)
+        # A compiled pipeline always gives a value, the spec's by default: that one may still be tuned.
+        if value != getattr(getattr(spec, setting.section), setting.name):
+            changed[setting.name] = value
+    return spec.with_training(**changed)
+
+
 class Trainer(base_component.BaseComponent):
-    """Trains by `models.trainer.run_fn`, or another `run_fn` that takes the ranking spec from its `custom_config`.
+    """Trains by a `run_fn` that takes the ranking spec from its `custom_config`.
 
     A property of a TFX component is set at run time as a whole or not at all, and TFX's own Trainer has all that it
     hands on to `run_fn` in one. Outputs: `model` and `model_run`, as TFX's.
@@ -56,23 +64,23 @@ class Trainer(base_component.BaseComponent):
     def __init__(
         self,
         spec: RankingSpec,
+        run_fn: str,
         examples: types.BaseChannel,
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         base_model: types.BaseChannel | None = None,
         hyperparameters: types.BaseChannel | None = None,
-        run_fn: str = "models.trainer.run_fn",
         custom_config: dict[str, Any] | None = None,
-        epochs: int | RuntimeParameter | None = None,
-        routing: str | RuntimeParameter | None = None,
+        settings: Mapping[str, str | int | float | RuntimeParameter] | None = None,
     ):
         """Declares the step.
 
         Args:
+          run_fn: the dotted path of the function that trains.
           base_model: what training starts from (`fn_args.base_model`).
           hyperparameters: what a Tuner chose for the spec's `tuning` (`fn_args.hyperparameters`).
           custom_config: what `run_fn` gets beside `spec`.
-          epochs, routing: instead of those of the spec.
+          settings: instead of the spec's, some of `compiled_settings` by name.
         """
         super().__init__(
             TrainerSpec(
@@ -85,8 +93,7 @@ class Trainer(base_component.BaseComponent):
                 eval_args=trainer_pb2.EvalArgs(),
                 run_fn=run_fn,
                 custom_config=json_utils.dumps({**(custom_config or {}), "spec": spec.to_json()}),
-                epochs=epochs,
-                routing=routing,
+                **(settings or {}),
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),
             )

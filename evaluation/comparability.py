@@ -23,6 +23,7 @@ class Contract:
 
 
 def contract(spec: RankingSpec) -> Contract:
+    """Returns what a model of this spec reads and predicts."""
     return Contract(
         frozenset(
             (column.name, column.dtype, column.ragged) for column in example_columns(spec) if column.side != "target"
@@ -53,7 +54,7 @@ def model_contract(saved_model: str) -> Contract | None:
 
 
 def not_compared(candidate: Contract, other: Contract | None) -> dict[str, str]:
-    """Of each of the candidate's tasks that the other can't be compared on, why; empty where it can on all.
+    """Returns why, of each of the candidate's tasks that the other can't be compared on; empty where it can on all.
 
     The examples are the candidate's: the other model may read fewer columns, not more.
     """

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.gate import Comparison, checks
-from evaluation.influence import targets
+from evaluation.gate import Baseline, checks
+from evaluation.influence import comparisons
 from evaluation.metrics.uncertainty import CONFIDENCE
 from evaluation.outcome import SliceOutcome, in_order, slice_result
 from evaluation.plan import Plan, PlannedModel
@@ -14,7 +14,7 @@ from schema.spec import RankingSpec
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that was given: how it is scored, where it came from, and why it can't be compared on which tasks."""
+    """A model to evaluate: how it is scored, where it came from, and why it can't be compared on which tasks."""
 
     planned: PlannedModel
     uri: str
@@ -24,9 +24,9 @@ class Subject:
 def conclusion(
     outcomes: Sequence[SliceOutcome], spec: RankingSpec, plan: Plan, subjects: Sequence[Subject], split: str
 ) -> Evaluation:
-    """The evaluation of all slices.
+    """Returns the evaluation of all slices.
 
-    A model is blessed where the gate checked something and nothing of it blocks.
+    The candidate is blessed where the gate checked something and nothing of it blocks.
 
     Raises:
       ValueError: there are no examples.
@@ -34,24 +34,24 @@ def conclusion(
     if not outcomes:
         raise ValueError(f"the split {split!r} has no examples to evaluate on")
     ordered = in_order(outcomes, plan)
-    checked = checks(spec, plan, ordered, _comparison(plan, subjects))
+    checked = checks(spec, plan, ordered, _baseline(plan, subjects))
     return Evaluation(
         spec.name,
         split,
         CONFIDENCE,
         ordered[0].count(0, "rows"),
         tuple(Task(task.name, task.regression, task.metrics[0].name) for task in plan.tasks),
-        tuple(Model(one.planned.name, one.uri, one.not_compared) for one in subjects),
-        tuple(slice_result(one, plan, task) for one in ordered for task in range(len(plan.tasks))),
+        tuple(Model(subject.planned.name, subject.uri, subject.not_compared) for subject in subjects),
+        tuple(slice_result(outcome, plan, task) for outcome in ordered for task in range(len(plan.tasks))),
         ordered[0].curves,
         checked,
         bool(checked) and not any(check.blocks for check in checked),
     )
 
 
-def _comparison(plan: Plan, subjects: Sequence[Subject]) -> Comparison:
-    missing = next((one.not_compared for one in subjects if one.planned.name == BASELINE), {})
-    for place, (_, other) in enumerate(targets(plan)):
-        if other is not None and plan.models[other].name == BASELINE:
-            return Comparison(place, missing)
-    return Comparison(None, missing)
+def _baseline(plan: Plan, subjects: Sequence[Subject]) -> Baseline:
+    not_compared = next((subject.not_compared for subject in subjects if subject.planned.name == BASELINE), {})
+    for c, (_, against) in enumerate(comparisons(plan)):
+        if against is not None and plan.models[against].name == BASELINE:
+            return Baseline(c, not_compared)
+    return Baseline(None, not_compared)

@@ -6,22 +6,15 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from evaluation.gate import gates
+from evaluation.metrics import metrics_of
+from evaluation.metrics.metric import Metric
 from evaluation.result import BASELINE, ModelName
 from schema.columns import USER_ID, label_name, space_name
 from schema.spec import Gate, RankingSpec, Task
 
-# TFMA's metric classes by task kind; those by user come from a module that TFMA imports by its name.
-_BINARY = ("AUC", "BinaryCrossEntropy", "Calibration", "WeightedExampleCount")
-_REGRESSION = ("MeanSquaredError", "MeanAbsoluteError", "WeightedExampleCount")
-_BY_USER = ("GroupedAUC", "UserNDCG", "UserMRR")
-_BY_USER_MODULE = "evaluation.tfma.user_ranking"
-_CALIBRATION_ERROR = config_pb2.MetricConfig(
-    class_name="ExpectedCalibrationError", module="evaluation.tfma.calibration_error"
-)
-
 
 def eval_config(spec: RankingSpec, models: Sequence[ModelName]) -> config_pb2.EvalConfig:
-    """Every task on every slice, in the task's sample space, for the models of these names."""
+    """Returns the configuration of every task on every slice, in its sample space, for the models of these names."""
     model_specs = [
         config_pb2.ModelSpec(
             name=name,
@@ -38,37 +31,43 @@ def eval_config(spec: RankingSpec, models: Sequence[ModelName]) -> config_pb2.Ev
     metrics = [_metrics(task, declared[task.name], BASELINE in models) for task in spec.tasks]
     binary = [task.name for task in spec.tasks if not task.is_regression]
     if binary:
-        by_user = [config_pb2.MetricConfig(class_name=name, module=_BY_USER_MODULE) for name in _BY_USER]
+        by_user = [_config(metric) for metric in metrics_of("binary") if metric.tfma and metric.tfma.by_user]
         metrics.append(config_pb2.MetricsSpec(output_names=binary, query_key=USER_ID, metrics=by_user))
     example_count = config_pb2.MetricsSpec(metrics=[config_pb2.MetricConfig(class_name="ExampleCount")])
     return config_pb2.EvalConfig(model_specs=model_specs, slicing_specs=slices, metrics_specs=[*metrics, example_count])
 
 
 def _metrics(task: Task, gate: Gate, has_baseline: bool) -> config_pb2.MetricsSpec:
-    names = _REGRESSION if task.is_regression else _BINARY
-    threshold = _threshold(task, gate, has_baseline)
-    # Without a slicing spec of its own, a threshold would hold for every slice, the smallest ones too.
-    overall = config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
-    gated = names[0] if threshold.ByteSize() else ""
-    metrics = [
-        config_pb2.MetricConfig(class_name=name, per_slice_thresholds=[overall] if name == gated else [])
-        for name in names
-    ]
-    return config_pb2.MetricsSpec(
-        output_names=[task.name], metrics=metrics if task.is_regression else [*metrics, _CALIBRATION_ERROR]
-    )
+    """Returns the metrics that TFMA takes example by example, its own first; the gate's has the threshold."""
+    task_metrics = metrics_of("regression" if task.is_regression else "binary")
+    by_example = [metric for metric in task_metrics if metric.tfma and not metric.tfma.by_user]
+    gated = task_metrics[0]
+    threshold = _threshold(gated, gate, has_baseline)
+    configs = {metric.name: _config(metric) for metric in by_example}
+    if threshold.ByteSize():
+        # Without a slicing spec of its own, a threshold would hold for every slice, the smallest ones too.
+        configs[gated.name].per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
+    of_tfma = [configs[metric.name] for metric in by_example if not configs[metric.name].module]
+    of_modules = [configs[metric.name] for metric in by_example if configs[metric.name].module]
+    count = config_pb2.MetricConfig(class_name="WeightedExampleCount")
+    return config_pb2.MetricsSpec(output_names=[task.name], metrics=[*of_tfma, count, *of_modules])
 
 
-def _threshold(task: Task, gate: Gate, has_baseline: bool) -> config_pb2.MetricThreshold:
-    """The bound itself, and how far the metric may fall behind the baseline's, by value: TFMA's know no interval."""
+def _config(metric: Metric) -> config_pb2.MetricConfig:
+    assert metric.tfma is not None
+    return config_pb2.MetricConfig(class_name=metric.tfma.class_name, module=metric.tfma.module)
+
+
+def _threshold(gated: Metric, gate: Gate, has_baseline: bool) -> config_pb2.MetricThreshold:
+    """Returns the bound, and how far the metric may fall behind the baseline's by value: TFMA knows no interval."""
     threshold = config_pb2.MetricThreshold()
-    if task.is_regression and gate.mse is not None:
+    lower_is_better = gated.higher_is_better is False
+    if lower_is_better and gate.mse is not None:
         threshold.value_threshold.upper_bound.value = gate.mse
-    if not task.is_regression and gate.auc is not None:
+    if not lower_is_better and gate.auc is not None:
         threshold.value_threshold.lower_bound.value = gate.auc
     if has_baseline and gate.max_drop is not None:
         change = threshold.change_threshold
-        lower_is_better = task.is_regression
         change.direction = config_pb2.LOWER_IS_BETTER if lower_is_better else config_pb2.HIGHER_IS_BETTER
         change.absolute.value = gate.max_drop if lower_is_better else -gate.max_drop
     return threshold

@@ -18,7 +18,7 @@ from evaluation.conclusion import Subject, conclusion
 from evaluation.eval_config import eval_config
 from evaluation.influence import influence_moments
 from evaluation.metrics.uncertainty import Moments
-from evaluation.outcome import SliceOutcome, outcome
+from evaluation.outcome import SliceOutcome, slice_outcome
 from evaluation.plan import Plan, PlannedModel, make_plan
 from evaluation.result import CANDIDATE, Evaluation, ModelName, SliceKey
 from evaluation.scored import ScoredRows, concatenated, slice_views
@@ -39,7 +39,13 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """A model to evaluate: its part in the comparison, its SavedModel's folder, and the URI that it is shown by."""
+    """A model to evaluate.
+
+    Attributes:
+      name: what it is in the comparison: the candidate, or the baseline or reference that it is compared with.
+      path: the folder of its SavedModel.
+      uri: what the result names it by.
+    """
 
     name: ModelName
     path: str
@@ -135,7 +141,7 @@ class _AddMoments(beam.CombineFn):
 def slice_outcomes(
     pipeline: beam.Pipeline, files: Sequence[str], plan: Plan, buckets: int
 ) -> beam.PCollection[SliceOutcome]:
-    """Scores the examples of `files` (TFRecords under gzip) with every model and evaluates every slice.
+    """Returns the outcome of every slice, of the examples of `files` (TFRecords under gzip) scored with every model.
 
     Args:
       buckets: into how many parts the users are put; one part has to fit into a worker's memory.
@@ -148,16 +154,16 @@ def slice_outcomes(
         | "ByUser" >> beam.GroupByKey()
         | "Join" >> beam.MapTuple(lambda _, chunks: concatenated(list(chunks)))
     )
-    found = rows | "Sum" >> beam.FlatMap(_sum, plan) | "MergeSums" >> beam.CombinePerKey(_MergeTotals())
+    merged = rows | "Sum" >> beam.FlatMap(_sum, plan) | "MergeSums" >> beam.CombinePerKey(_MergeTotals())
     moments = (
         rows
-        | "Influence" >> beam.FlatMap(_influence, plan, beam.pvalue.AsDict(found))
+        | "Influence" >> beam.FlatMap(_influence, plan, beam.pvalue.AsDict(merged))
         | "MergeInfluence" >> beam.CombinePerKey(_AddMoments())
     )
     return (
-        {"totals": found, "moments": moments}
+        {"totals": merged, "moments": moments}
         | "BySlice" >> beam.CoGroupByKey()
-        | "Outcome" >> beam.MapTuple(lambda key, both: outcome(key, both["totals"][0], both["moments"][0], plan))
+        | "Outcome" >> beam.MapTuple(lambda key, both: slice_outcome(key, both["totals"][0], both["moments"][0], plan))
     )
 
 
@@ -167,7 +173,7 @@ def _sum(rows: ScoredRows, plan: Plan) -> Iterator[tuple[SliceKey, SliceTotals]]
 
 
 def _influence(
-    rows: ScoredRows, plan: Plan, found: Mapping[SliceKey, SliceTotals]
+    rows: ScoredRows, plan: Plan, merged: Mapping[SliceKey, SliceTotals]
 ) -> Iterator[tuple[SliceKey, Moments]]:
     for view in slice_views(rows, plan.slices):
-        yield from influence_moments(rows, view, plan, found)
+        yield from influence_moments(rows, view, plan, merged)

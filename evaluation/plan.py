@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evaluation.result import BINARY_METRICS, REGRESSION_METRICS, Metric, ModelName
+from evaluation.metrics import metrics_of
+from evaluation.metrics.metric import Metric
+from evaluation.result import ModelName
 from schema.columns import example_columns, label_name, space_name
 from schema.spec import RankingSpec
 
@@ -19,7 +21,8 @@ class PlannedTask:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        return REGRESSION_METRICS if self.regression else BINARY_METRICS
+        """The metrics of its kind; the first is the one that its gate reads."""
+        return metrics_of("regression" if self.regression else "binary")
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,12 @@ class Plan:
     slice_columns: Mapping[str, bool]
 
     def models_of(self, task: int) -> list[int]:
-        """The places of the models that have the task."""
-        return [place for place, model in enumerate(self.models) if self.tasks[task].name in model.tasks]
+        """Returns the indices of the models that have the task."""
+        return [m for m, model in enumerate(self.models) if self.tasks[task].name in model.tasks]
 
 
 def make_plan(spec: RankingSpec, models: tuple[PlannedModel, ...]) -> Plan:
+    """Returns the plan of the spec's tasks and slices for `models`, of which the first is the candidate."""
     tasks = tuple(PlannedTask(task.name, task.is_regression, label_name(task), space_name(task)) for task in spec.tasks)
     features = {name for keys in spec.slices for name in keys}
     columns = {column.name: column.ragged for column in example_columns(spec) if column.name in features}

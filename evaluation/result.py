@@ -12,6 +12,8 @@ from typing import Final, Literal
 from pydantic import TypeAdapter
 from tfx.dsl.io import fileio
 
+from evaluation.metrics import metric_named
+
 FILE = "evaluation.json"
 
 CANDIDATE: Final = "candidate"
@@ -21,32 +23,6 @@ REFERENCE: Final = "reference"
 ModelName = Literal["candidate", "baseline", "reference"]
 # (feature, value) pairs, in the order of the spec's slice; () is the whole split.
 SliceKey = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown, and which way is better (None: neither; calibration is best at 1)."""
-
-    name: str
-    label: str
-    higher_is_better: bool | None
-
-
-# In the order in which they are shown; a task's first is the one that its gate reads.
-BINARY_METRICS = (
-    Metric("auc", "AUC", True),
-    Metric("grouped_auc", "grouped AUC", True),
-    Metric("ndcg", "NDCG@10", True),
-    Metric("mrr", "MRR", True),
-    Metric("binary_crossentropy", "log loss", False),
-    Metric("expected_calibration_error", "ECE", False),
-    Metric("calibration", "calibration", None),
-)
-REGRESSION_METRICS = (
-    Metric("mean_squared_error", "MSE", False),
-    Metric("mean_absolute_error", "MAE", False),
-)
-METRICS = {metric.name: metric for metric in BINARY_METRICS + REGRESSION_METRICS}
 
 
 @dataclass(frozen=True)
@@ -134,6 +110,7 @@ class Curves:
 
 
 Verdict = Literal["holds", "fails", "unjudged", "not compared"]
+CheckKind = Literal["floor", "ceiling", "max_drop"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +129,7 @@ class Check:
 
     task: str
     slice: SliceKey
-    kind: Literal["floor", "ceiling", "max_drop"]
+    kind: CheckKind
     metric: str
     estimate: Estimate
     bound: float
@@ -181,7 +158,7 @@ class Evaluation:
         return {(result.task, result.slice): result for result in self.results}
 
     def result(self, task: str, slice_key: SliceKey = ()) -> SliceResult:
-        """One task on one slice; the whole split by default.
+        """Returns one task on one slice; the whole split by default.
 
         Raises:
           KeyError: there is no such task or slice.
@@ -189,10 +166,11 @@ class Evaluation:
         return self._by_key[task, slice_key]
 
     def model(self, name: ModelName) -> Model | None:
+        """Returns the model of this name; None where there was no such."""
         return next((model for model in self.models if model.name == name), None)
 
     def slices(self, task: str) -> Iterator[SliceResult]:
-        """The task's results on all slices but the whole split."""
+        """Yields the task's results on all slices but the whole split."""
         return (result for result in self.results if result.task == task and result.slice)
 
     @property
@@ -202,12 +180,12 @@ class Evaluation:
 
 
 def gain(result: SliceResult, metric: str, against: ModelName = "reference") -> Estimate | None:
-    """The difference turned so that more is better: the MTL gain (PLE, eq. 11) against the reference.
+    """Returns the difference turned so that more is better: the MTL gain (PLE, eq. 11) against the reference.
 
     None where the two were not compared.
     """
     difference = result.differences.get(metric, {}).get(against)
-    if difference is None or METRICS[metric].higher_is_better is not False:
+    if difference is None or metric_named(metric).higher_is_better is not False:
         return difference
     return Estimate(_negated(difference.value), _negated(difference.high), _negated(difference.low))
 
@@ -217,7 +195,7 @@ def _negated(value: float | None) -> float | None:
 
 
 def slice_text(key: SliceKey) -> str:
-    """`tab=home, country=BR`; the whole split is `all`."""
+    """Returns `tab=home, country=BR`; the whole split is `all`."""
     return ", ".join(f"{feature}={value}" for feature, value in key) or "all"
 
 
@@ -225,10 +203,16 @@ _ADAPTER = TypeAdapter(Evaluation)
 
 
 def to_json(evaluation: Evaluation) -> bytes:
+    """Returns the evaluation as the JSON that `from_json` reads."""
     return _ADAPTER.dump_json(evaluation)
 
 
 def from_json(text: bytes | str) -> Evaluation:
+    """Returns the evaluation that `to_json` wrote.
+
+    Raises:
+      ValidationError: the text is something else.
+    """
     return _ADAPTER.validate_json(text)
 
 
@@ -239,7 +223,7 @@ def write(evaluation: Evaluation, uri: str) -> None:
 
 
 def read(uri: str) -> Evaluation:
-    """What `write` wrote into the folder.
+    """Reads what `write` wrote into the folder.
 
     Raises:
       FileNotFoundError: the folder holds no such evaluation.

@@ -17,6 +17,7 @@ class Texts:
     lengths: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> "Texts":
+        """Returns the rows of these indices."""
         if self.lengths is None:
             return replace(self, codes=self.codes[rows])
         starts = np.concatenate(([0], np.cumsum(self.lengths)))[rows]
@@ -46,6 +47,7 @@ class ScoredRows:
         return len(self.users)
 
     def take(self, rows: np.ndarray) -> "ScoredRows":
+        """Returns the rows of these indices."""
         return ScoredRows(
             self.users[rows],
             self.labels[:, rows],
@@ -56,6 +58,7 @@ class ScoredRows:
 
 
 def concatenated(parts: Sequence[ScoredRows]) -> ScoredRows:
+    """Returns the rows of all parts, one part after the other."""
     return ScoredRows(
         np.concatenate([part.users for part in parts]),
         np.concatenate([part.labels for part in parts], axis=-1),
@@ -66,13 +69,13 @@ def concatenated(parts: Sequence[ScoredRows]) -> ScoredRows:
 
 
 def _concatenated_texts(parts: Sequence[Texts]) -> Texts:
-    place: dict[str, int] = {}
+    code_of: dict[str, int] = {}
     codes = []
     for part in parts:
-        own = np.array([place.setdefault(value, len(place)) for value in part.values], np.int32)
-        codes.append(own[part.codes] if len(part.codes) else part.codes)
+        new_codes = np.array([code_of.setdefault(value, len(code_of)) for value in part.values], np.int32)
+        codes.append(new_codes[part.codes] if len(part.codes) else part.codes)
     lengths = [part.lengths for part in parts if part.lengths is not None]
-    return Texts(np.concatenate(codes), tuple(place), np.concatenate(lengths) if lengths else None)
+    return Texts(np.concatenate(codes), tuple(code_of), np.concatenate(lengths) if lengths else None)
 
 
 @dataclass(frozen=True)
@@ -95,19 +98,9 @@ class SliceView:
     def groups(self) -> int:
         return len(self.slice_of_group)
 
-    @property
-    def first_groups(self) -> np.ndarray:
-        """Of each slice, its first group."""
-        return np.searchsorted(self.slice_of_group, np.arange(len(self.keys)))
-
-    @property
-    def slice(self) -> np.ndarray:
-        """The slice of each of `rows`."""
-        return self.slice_of_group[self.group]
-
 
 def slice_views(rows: ScoredRows, slices: Sequence[tuple[str, ...]]) -> Iterator[SliceView]:
-    """The whole as one slice, then the slices of each of `slices`; none where there are no rows."""
+    """Yields the whole as one slice, then the slices of each of `slices`; none where there are no rows."""
     _, user = np.unique(rows.users, return_inverse=True)
     for features in ((), *slices):
         view = _view(rows, features, user)
@@ -121,21 +114,21 @@ def _view(rows: ScoredRows, features: tuple[str, ...], user: np.ndarray) -> Slic
     for name in features:
         column = rows.slices[name]
         if column.lengths is None:
-            own = column.codes[selected]
+            column_codes = column.codes[selected]
         else:
             starts = np.concatenate(([0], np.cumsum(column.lengths)))[selected]
             lengths = column.lengths[selected]
-            own = column.codes[_ranges(starts, lengths)]
+            column_codes = column.codes[_ranges(starts, lengths)]
             selected, codes = np.repeat(selected, lengths), np.repeat(codes, lengths, axis=1)
-        codes = np.vstack([codes, own[None]])
+        codes = np.vstack([codes, column_codes[None]])
     combined = np.zeros(len(selected), np.int64)
-    for name, own in zip(features, codes, strict=True):
-        combined = combined * max(len(rows.slices[name].values), 1) + own
+    for name, column_codes in zip(features, codes, strict=True):
+        combined = combined * max(len(rows.slices[name].values), 1) + column_codes
     present, first, number = np.unique(combined, return_index=True, return_inverse=True)
     if any(rows.slices[name].lengths is not None for name in features):
         # A value that a row has twice makes it a member once.
-        _, kept = np.unique(number * np.int64(len(rows)) + selected, return_index=True)
-        selected, number = selected[kept], number[kept]
+        _, first_of_row = np.unique(number * np.int64(len(rows)) + selected, return_index=True)
+        selected, number = selected[first_of_row], number[first_of_row]
     keys: list[SliceKey] = [
         tuple((name, rows.slices[name].values[code]) for name, code in zip(features, codes[:, i].tolist(), strict=True))
         for i in first
@@ -148,6 +141,6 @@ def _view(rows: ScoredRows, features: tuple[str, ...], user: np.ndarray) -> Slic
 
 
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`start, start + 1, …` of each length, one after the other."""
+    """Returns `start, start + 1, …` of each length, one after the other."""
     offsets = np.cumsum(lengths) - lengths
     return np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))

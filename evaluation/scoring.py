@@ -86,22 +86,22 @@ class Score(beam.DoFn):
 
 
 def parsed(serialized: tf.Tensor, plan: Plan) -> ScoredRows:
-    """Users, labels, sample spaces and slice columns of serialised examples; no scores."""
+    """Returns users, labels, sample spaces and slice columns of serialised examples; no scores."""
     number = tf.io.FixedLenFeature([], tf.float32)
-    wanted: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {USER_ID: tf.io.FixedLenFeature([], tf.string)}
+    features: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {USER_ID: tf.io.FixedLenFeature([], tf.string)}
     for task in plan.tasks:
-        wanted[task.label], wanted[task.space] = number, number
+        features[task.label], features[task.space] = number, number
     for name, ragged in plan.slice_columns.items():
-        wanted[name] = tf.io.RaggedFeature(tf.string) if ragged else tf.io.FixedLenFeature([], tf.string)
-    found = tf.io.parse_example(serialized, wanted)
+        features[name] = tf.io.RaggedFeature(tf.string) if ragged else tf.io.FixedLenFeature([], tf.string)
+    columns = tf.io.parse_example(serialized, features)
     # The same number for an id in every process, which Python's own hash is not.
-    users = tf.strings.to_hash_bucket_fast(found[USER_ID], (1 << 63) - 1).numpy().astype(np.uint64)
+    users = tf.strings.to_hash_bucket_fast(columns[USER_ID], (1 << 63) - 1).numpy().astype(np.uint64)
     return ScoredRows(
         users,
-        np.stack([found[task.label].numpy() for task in plan.tasks]),
-        np.stack([found[task.space].numpy() > 0 for task in plan.tasks]),
+        np.stack([columns[task.label].numpy() for task in plan.tasks]),
+        np.stack([columns[task.space].numpy() > 0 for task in plan.tasks]),
         np.zeros((0, len(plan.tasks), len(users)), np.float32),
-        {name: _texts(found[name]) for name in plan.slice_columns},
+        {name: _texts(columns[name]) for name in plan.slice_columns},
     )
 
 

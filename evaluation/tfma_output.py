@@ -11,7 +11,8 @@ from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, v
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.writers import eval_config_writer, metrics_plots_and_validations_writer
 
-from evaluation.influence import targets
+from evaluation.influence import comparisons
+from evaluation.metrics import metric_named
 from evaluation.metrics.uncertainty import Interval
 from evaluation.outcome import SliceOutcome
 from evaluation.plan import Plan
@@ -21,17 +22,17 @@ TfmaSlice = tuple[tuple[str, str], ...]
 
 
 def tfma_slice(key: SliceKey) -> TfmaSlice:
-    """TFMA orders a slice's features by name."""
+    """Returns the slice as TFMA knows it: its features ordered by name."""
     return tuple(sorted(key))
 
 
-def tfma_metrics(found: SliceOutcome, plan: Plan) -> tuple[TfmaSlice, dict[metric_types.MetricKey, Any]]:
-    """One slice's metrics as TFMA's evaluator would give them, differences too.
+def tfma_metrics(outcome: SliceOutcome, plan: Plan) -> tuple[TfmaSlice, dict[metric_types.MetricKey, Any]]:
+    """Returns one slice's metrics as TFMA's evaluator would, differences too.
 
     What differs from the single-task reference, for which TFMA has no place, is the metric `<name>_gain`.
     """
     metrics: dict[metric_types.MetricKey, Any] = {
-        metric_types.MetricKey("example_count", model_name=model.name): float(found.count(0, "rows"))
+        metric_types.MetricKey("example_count", model_name=model.name): float(outcome.count(0, "rows"))
         for model in plan.models
     }
     for t, task in enumerate(plan.tasks):
@@ -43,24 +44,24 @@ def tfma_metrics(found: SliceOutcome, plan: Plan) -> tuple[TfmaSlice, dict[metri
                 output_name=task.name,
                 example_weighted=True,
             )
-            metrics[key] = float(found.count(t, "examples"))
-        for place, (one, other) in enumerate(targets(plan)):
-            if one not in evaluated or other not in (None, *evaluated):
+            metrics[key] = float(outcome.count(t, "examples"))
+        for c, (model, against) in enumerate(comparisons(plan)):
+            if model not in evaluated or against not in (None, *evaluated):
                 continue
-            is_diff = other is not None and plan.models[other].name == BASELINE
-            suffix = "_gain" if other is not None and not is_diff else ""
+            is_diff = against is not None and plan.models[against].name == BASELINE
+            suffix = "_gain" if against is not None and not is_diff else ""
             for metric in task.metrics:
-                interval = found.interval(t, place, metric.name)
+                interval = outcome.interval(t, c, metric.name)
                 sign = -1 if suffix and metric.higher_is_better is False else 1
                 key = metric_types.MetricKey(
                     metric.name + suffix,
-                    model_name=plan.models[one].name,
+                    model_name=plan.models[model].name,
                     output_name=task.name,
                     example_weighted=True,
                     is_diff=is_diff,
                 )
                 metrics[key] = _value(interval if sign > 0 else -interval)
-    return tfma_slice(found.key), metrics
+    return tfma_slice(outcome.key), metrics
 
 
 def _value(interval: Interval) -> Any:
@@ -72,7 +73,7 @@ def _value(interval: Interval) -> Any:
 
 
 def validation(evaluation: Evaluation) -> validation_result_pb2.ValidationResult:
-    """The gate's verdict; a failure for each check that blocks, its reason as the message."""
+    """Returns the gate's verdict; a failure for each check that blocks, its reason as the message."""
     result = validation_result_pb2.ValidationResult(validation_ok=evaluation.blessed)
     details = result.validation_details.slicing_details
     for features in dict.fromkeys(tuple(name for name, _ in check.slice) for check in evaluation.checks):
@@ -103,7 +104,7 @@ def _failure(check: Check) -> validation_result_pb2.ValidationFailure:
     elif check.kind == "ceiling":
         threshold.value_threshold.upper_bound.value = check.bound
     else:
-        lower_is_better = check.metric == "mean_squared_error"
+        lower_is_better = metric_named(check.metric).higher_is_better is False
         threshold.change_threshold.absolute.value = check.bound if lower_is_better else -check.bound
         threshold.change_threshold.direction = (
             config_pb2.MetricDirection.LOWER_IS_BETTER
@@ -116,7 +117,7 @@ def _failure(check: Check) -> validation_result_pb2.ValidationFailure:
 def tfma_plots(
     evaluation: Evaluation,
 ) -> Iterator[tuple[TfmaSlice, dict[metric_types.PlotKey, metrics_for_slice_pb2.CalibrationHistogramBuckets]]]:
-    """The calibration of the whole split."""
+    """Yields the calibration of the whole split, if there is a binary task."""
     plots = {}
     for curve in evaluation.curves:
         key = metric_types.PlotKey("calibration_plot", model_name=curve.model, output_name=curve.task)
@@ -142,7 +143,7 @@ def write(
     data_location: str,
 ) -> None:
     """Writes metrics, plots, validations and the configuration into the folder `uri`."""
-    found = {
+    outputs = {
         tfma.METRICS_KEY: outcomes | "TfmaMetrics" >> beam.Map(tfma_metrics, plan),
         tfma.PLOTS_KEY: evaluation | "TfmaPlots" >> beam.FlatMap(tfma_plots),
         tfma.VALIDATIONS_KEY: evaluation | "TfmaValidation" >> beam.Map(validation),
@@ -155,8 +156,8 @@ def write(
             model_locations={model.name: model.path for model in plan.models},
         ),
         metrics_plots_and_validations_writer.MetricsPlotsAndValidationsWriter(
-            output_paths={key: f"{uri}/{key}" for key in found}, eval_config=config
+            output_paths={key: f"{uri}/{key}" for key in outputs}, eval_config=config
         ),
     ]
     for writer in writers:
-        _ = found | writer.stage_name >> writer.ptransform
+        _ = outputs | writer.stage_name >> writer.ptransform

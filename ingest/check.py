@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ingest.check_report import CheckReport, Finding, Severity, TaskSample, UserSample
 from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder
-from ingest.findings import moment
+from ingest.findings import format_time
 from ingest.rows import events_of
 from ingest.sample import Sample, read_sample
 from ingest.time_split import SPLITS, TimeCounts, cut_times
@@ -49,19 +49,19 @@ def check(
     try:
         files = files_to_read(spec, logs, window)
     except IngestError as error:
-        findings = (Finding("error", logs, str(error)),)
-        return CheckReport(spec, logs, {}, {}, True, None, (), example_columns(spec), (), findings)
+        unusable = Finding("error", logs, str(error))
+        return CheckReport(spec, logs, {}, {}, True, None, (), example_columns(spec), (), (unusable,))
     samples = {
         source: read_sample(spec, source, [file for file in files if file.source == source], limit)
         for source, limit in (("log", sample_rows), ("users", _TABLE_ROWS), ("items", _TABLE_ROWS))
         if getattr(spec, source) is not None
     }
     log = samples["log"]
-    found = [finding for source, sample in samples.items() for finding in _reading_findings(spec, source, sample)]
+    findings = [finding for source, sample in samples.items() for finding in _reading_findings(spec, source, sample)]
     clock = list(_clock_findings(spec, log))
-    found += clock
+    findings += clock
     if not window:
-        found += _day_findings(sorted({file.day for file in files if file.source == "log" and file.day}))
+        findings += _day_findings(sorted({file.day for file in files if file.source == "log" and file.day}))
     rows = log.table()
     tasks: tuple[TaskSample, ...] = ()
     users: tuple[UserSample, ...] = ()
@@ -69,17 +69,17 @@ def check(
     if rows is not None and rows.num_rows:
         lines = join(spec, rows)
         first, last = int(lines.time.min()), int(lines.time.max())
-        period = (moment(spec, first), moment(spec, last))
+        period = (format_time(spec, first), format_time(spec, last))
         tasks = tuple(_task_samples(spec, lines))
-        found += _time_findings(spec, lines, log.complete, now or datetime.now(UTC))
-        found += _event_findings(spec, log, rows)
-        found += _label_findings(spec, tasks, lines, log.complete)
-        found += _feature_findings(spec, samples)
-        found += _table_findings(spec, lines, samples)
-        found += _sequence_findings(spec, lines)
+        findings += _time_findings(spec, lines, log.complete, now or datetime.now(UTC))
+        findings += _event_findings(spec, log, rows)
+        findings += _label_findings(spec, tasks, lines, log.complete)
+        findings += _feature_findings(spec, samples)
+        findings += _table_findings(spec, lines, samples)
+        findings += _sequence_findings(spec, lines)
         users = _user_samples(spec, rows, lines, samples)
-    elif not any(finding.severity == "error" for finding in found):
-        found.append(Finding("error", "log", f"no row is left of the {log.rows:,} read"))
+    elif not any(finding.severity == "error" for finding in findings):
+        findings.append(Finding("error", "log", f"no row is left of the {log.rows:,} read"))
     return CheckReport(
         spec=spec,
         logs=logs,
@@ -90,7 +90,7 @@ def check(
         tasks=tasks,
         columns=example_columns(spec),
         users=users,
-        findings=tuple(found),
+        findings=tuple(findings),
     )
 
 
@@ -101,12 +101,12 @@ def _reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterato
         yield Finding("error", source, f"{len(sample.problems) - _PROBLEMS:,} more files can't be read")
     kinds = Counter(row.kind for _, row in sample.bad)
     share = len(sample.bad) / max(sample.rows, 1)
-    for kind, count in kinds.most_common(5):
-        file, first = next((file, row) for file, row in sample.bad if row.kind == kind)
+    for reason, count in kinds.most_common(5):
+        file, first = next((file, row) for file, row in sample.bad if row.kind == reason)
         yield Finding(
             "error" if share > spec.log.max_bad_rows else "warning",
             source,
-            f"{count:,} of {sample.rows:,} rows ({count / sample.rows:.1%}) would be quarantined: {kind}. "
+            f"{count:,} of {sample.rows:,} rows ({count / sample.rows:.1%}) would be quarantined: {reason}. "
             f"The first: {file} row {first.row}: {first.reason}",
         )
 
@@ -115,8 +115,10 @@ def _day_findings(days: list[date]) -> Iterator[Finding]:
     if not days:
         return
     first, last = days[0], days[-1]
-    whole = f"{(last - first).days + 1}d:{last}"
-    message = f"{len(days):,} daily folders, {first} to {last}; a run takes a window of them, such as --window {whole}"
+    all_days = f"{(last - first).days + 1}d:{last}"
+    message = (
+        f"{len(days):,} daily folders, {first} to {last}; a run takes a window of them, such as --window {all_days}"
+    )
     yield Finding("info", "logs", message)
     if missing := [day for day in days_between(first, last) if day not in days]:
         message = f"no folder of {shown_days(missing)}: a window with a missing day is refused"
@@ -124,13 +126,13 @@ def _day_findings(days: list[date]) -> Iterator[Finding]:
 
 
 def _clock_findings(spec: RankingSpec, log: Sample) -> Iterator[Finding]:
-    given, tried = spec.log.timestamp.unit, log.clock_tried
-    best, fits = max(log.clock.items(), key=lambda item: item[1], default=(given, 0))
-    if tried and log.clock[given] < 0.5 * tried and fits > 0.9 * tried:
+    unit, tried = spec.log.timestamp.unit, log.clock_tried
+    best, fits = max(log.clock.items(), key=lambda item: item[1], default=(unit, 0))
+    if tried and log.clock[unit] < 0.5 * tried and fits > 0.9 * tried:
         yield Finding(
             "error",
             "log.timestamp.unit",
-            f"got `{given}`, in which {log.clock[given]:,} of {tried:,} times lie between 1990 and 2100; "
+            f"got `{unit}`, in which {log.clock[unit]:,} of {tried:,} times lie between 1990 and 2100; "
             f"expected `{best}`, in which {fits:,} do",
         )
 
@@ -140,7 +142,7 @@ def _time_findings(spec: RankingSpec, lines: Timelines, complete: bool, now: dat
     times = lines.time[lines.impressions]
     future = int((lines.time > int(now.timestamp() * spec.log.timestamp.ticks_per_second)).sum())
     if future:
-        latest = moment(spec, int(lines.time.max()))
+        latest = format_time(spec, int(lines.time.max()))
         yield Finding("warning", where, f"{future:,} of {len(lines.time):,} rows lie in the future, up to {latest}")
     if len(times) == 0:
         return
@@ -169,8 +171,8 @@ def _event_findings(spec: RankingSpec, log: Sample, rows: pa.Table) -> Iterator[
     unused = ", ".join(f"{name} ({count:,})" for name, count in log.unused.most_common(10))
     for event, count in zip(events_of(spec), counts, strict=True):
         if count == 0:
-            seen = [name for name, seen in zip(events_of(spec), counts, strict=True) if seen]
-            others = f"; the log has {', '.join(seen)}" + (f" and, not in the spec, {unused}" if unused else "")
+            occurring = [name for name, times in zip(events_of(spec), counts, strict=True) if times]
+            others = f"; the log has {', '.join(occurring)}" + (f" and, not in the spec, {unused}" if unused else "")
             yield Finding("error" if log.complete else "warning", f"event {event!r}", f"never occurs{others}")
     if unused:
         yield Finding("info", "log.event", f"events that the spec doesn't use: {unused}")
@@ -225,9 +227,9 @@ def _feature_findings(spec: RankingSpec, samples: dict[str, Sample]) -> Iterator
         if distinct == 1 and len(values) > 1:
             yield Finding("warning", where, "has the same value in every row that has one")
         if feature.kind == "multi" and not pc.any(pc.match_substring(values, feature.separator)).as_py():
-            other = next((sep for sep in "|,;" if pc.any(pc.match_substring(values, sep)).as_py()), None)
-            if other:
-                message = f"no value has the separator {feature.separator!r}, some have {other!r}"
+            separator = next((sep for sep in "|,;" if pc.any(pc.match_substring(values, sep)).as_py()), None)
+            if separator:
+                message = f"no value has the separator {feature.separator!r}, some have {separator!r}"
                 yield Finding("warning", where, message)
 
 
@@ -236,10 +238,10 @@ def _table_findings(spec: RankingSpec, lines: Timelines, samples: dict[str, Samp
         if source not in samples or not samples[source].complete:
             continue
         table = samples[source].table()
-        known = pc.sum(pc.is_in(keys, value_set=table["key"].combine_chunks())).as_py() if table else 0
-        absent = len(keys) - (known or 0)
+        listed = pc.sum(pc.is_in(keys, value_set=table["key"].combine_chunks())).as_py() if table else 0
+        absent = len(keys) - (listed or 0)
         if absent:
-            severity: Severity = "error" if not known else "warning" if absent > 0.1 * len(keys) else "info"
+            severity: Severity = "error" if not listed else "warning" if absent > 0.1 * len(keys) else "info"
             message = (
                 f"{absent:,} of {len(keys):,} {source} of the log are not in the table; their features are missing"
             )
@@ -257,7 +259,7 @@ def _sequence_findings(spec: RankingSpec, lines: Timelines) -> Iterator[Finding]
 def _user_samples(
     spec: RankingSpec, rows: pa.Table, lines: Timelines, samples: dict[str, Sample]
 ) -> tuple[UserSample, ...]:
-    """Three users who show much: labels of several kinds, several kinds of past, and not too many impressions."""
+    """Picks three users who show much: labels of several kinds, several kinds of past, not too many impressions."""
     if len(lines.impressions) == 0:
         return ()
     tables = {source: sample.table() for source, sample in samples.items()}
@@ -277,11 +279,11 @@ def _user_samples(
         kinds += np.bincount(user, sequence.stop > sequence.start, size) > 0
     chosen = np.lexsort((np.arange(size), np.abs(count - 10), -kinds))
     result = []
-    for one in [one for one in chosen if count[one]][:_USERS]:
-        which = np.flatnonzero(user == one)
+    for index in [index for index in chosen if count[index]][:_USERS]:
+        which = np.flatnonzero(user == index)
         # Those with the most labels, the latest of equals; shown in time order.
         best = np.sort(which[np.argsort(positive[which], kind="stable")][-_EXAMPLES:])
-        made = (build.with_tables(users(int(day[i])), items(int(day[i])))(best[best == i]) for i in best)
-        examples = [example for columns in made for example in pa.table(columns).to_pylist()]
-        result.append(UserSample(lines.users[int(one)].as_py(), len(which), tuple(examples)))
+        batches = (build.with_tables(users(int(day[i])), items(int(day[i])))(best[best == i]) for i in best)
+        examples = [example for columns in batches for example in pa.table(columns).to_pylist()]
+        result.append(UserSample(lines.users[int(index)].as_py(), len(which), tuple(examples)))
     return tuple(result)

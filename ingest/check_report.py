@@ -55,5 +55,5 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing that would stop a run."""
+        """Returns whether nothing would stop a run."""
         return not any(finding.severity == "error" for finding in self.findings)

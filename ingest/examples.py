@@ -22,7 +22,7 @@ class Lookup:
 
     @classmethod
     def of(cls, spec: RankingSpec, source: str, table: pa.Table | None) -> "Lookup":
-        """The lookup of a parsed table, in which later rows of a key win; None is an empty table."""
+        """Returns the lookup of a parsed table, in which later rows of a key win; None is an empty table."""
         if table is None or table.num_rows == 0:
             values = {feature.name: _filled(feature, _one_missing(feature)) for feature in spec.features_of(source)}
             return cls(pa.array([], pa.string()), values)
@@ -35,7 +35,7 @@ class Lookup:
         return cls(_array(table["key"]), values)
 
     def at(self, keys: pa.Array) -> dict[str, pa.Array]:
-        """Each feature's value for each key."""
+        """Returns each feature's value for each key."""
         if len(self.keys):
             rows = pc.fill_null(pc.index_in(keys, value_set=self.keys), len(self.keys))
         else:
@@ -48,7 +48,7 @@ def _one_missing(feature: Feature) -> pa.Array:
 
 
 def _filled(feature: Feature, values: pa.Array) -> pa.Array:
-    """A feature's values as examples hold them: NaN or MISSING for what is missing, lists where multi-valued."""
+    """Returns a feature's values as examples hold them: NaN or MISSING for missing, lists where multi-valued."""
     if feature.is_numeric:
         return pc.fill_null(values, np.float32(np.nan))
     if feature.kind == "multi":
@@ -57,7 +57,7 @@ def _filled(feature: Feature, values: pa.Array) -> pa.Array:
 
 
 def _split(texts: pa.Array, separator: str) -> pa.ListArray:
-    """Each text's parts, the empty ones left out."""
+    """Returns each text's parts, the empty ones left out."""
     parts = pc.split_pattern(texts, separator)
     flat = parts.flatten()
     full = pc.not_equal(flat, "").to_numpy(zero_copy_only=False)
@@ -97,20 +97,20 @@ class ExampleBuilder:
         self.by_item = _texts_by(self._text, items.at(self.timelines.items))
 
     def with_tables(self, users: Lookup, items: Lookup) -> "ExampleBuilder":
-        """The same rows beside these tables."""
-        other = copy.copy(self)
-        other._tables(users, items)
-        return other
+        """Returns the same rows beside these tables."""
+        builder = copy.copy(self)
+        builder._tables(users, items)
+        return builder
 
     def positions(self) -> np.ndarray:
-        """How many sequence positions each impression has, over all behaviours: what a slice costs."""
+        """Returns how many sequence positions each impression has, over all behaviours: what a slice costs."""
         total = np.zeros(len(self.timelines.impressions), np.int64)
         for sequence in self.timelines.sequences.values():
             total += sequence.stop - sequence.start
         return total
 
     def __call__(self, which: np.ndarray) -> dict[str, pa.Array]:
-        """The columns of the impressions `which` (their places among `timelines.impressions`), by name."""
+        """Returns the columns of the impressions `which` (indices into `timelines.impressions`), by name."""
         lines = self.timelines
         rows = lines.impressions[which]
         time = lines.time[rows]
@@ -141,7 +141,7 @@ class ExampleBuilder:
         return self.log[feature.name].take(pa.array(self.timelines.source[rows]))
 
     def _sequence(self, name: str, sequence: Sequence, which: np.ndarray, time: np.ndarray) -> dict[str, pa.Array]:
-        """The behaviour's columns: `<name>_item_id`, `<name>_age_s` (float32 seconds) and each item feature's."""
+        """Returns the behaviour's columns: `<name>_item_id`, `<name>_age_s` (float32 seconds), each item feature's."""
         start, length = sequence.start[which], sequence.stop[which] - sequence.start[which]
         offsets = np.concatenate(([0], np.cumsum(length)))
         places = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
@@ -160,7 +160,7 @@ class ExampleBuilder:
 
 
 def _texts_by(text: Callable[[pa.Array], pa.Array], features: dict[str, pa.Array]) -> dict[str, pa.Array]:
-    """The features, `text` applied to what is text in them."""
+    """Returns the features, `text` applied to what is text in them."""
     result = {}
     for name, values in features.items():
         if pa.types.is_list(values.type):
@@ -173,7 +173,7 @@ def _texts_by(text: Callable[[pa.Array], pa.Array], features: dict[str, pa.Array
 def slices(
     chosen: np.ndarray, positions: Iterable[int] | np.ndarray, rows: int = 16_384, most: int = 400_000
 ) -> Iterator[np.ndarray]:
-    """`chosen` in pieces of at most `rows` impressions and, but for a single one, `most` sequence positions."""
+    """Yields `chosen` in pieces of at most `rows` impressions and, but for a single one, `most` positions."""
     cost = np.cumsum(np.asarray(positions)[chosen])
     start = 0
     while start < len(chosen):

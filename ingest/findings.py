@@ -28,18 +28,18 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     samples: list[tuple[str, str, int, str]] = field(default_factory=list)
 
-    def add(self, other: "Findings") -> "Findings":
-        self.counts.update(other.counts)
+    def add(self, findings: "Findings") -> "Findings":
+        self.counts.update(findings.counts)
         # Names come from the logs: a broken log must not fill the memory with them.
         if len(self.counts) > 2 * _MOST_NAMES:
-            kept = dict(self.counts.most_common(_MOST_NAMES))
+            counts = dict(self.counts.most_common(_MOST_NAMES))
             for key, count in self.counts.items():
-                if key not in kept:
+                if key not in counts:
                     short = (*key[:-1], "…") if key[0] in ("bad", "unused") else key
-                    kept[short] = kept.get(short, 0) + count
-            self.counts = Counter(kept)
-        self.problems = sorted({*self.problems, *other.problems})
-        self.samples = sorted([*self.samples, *other.samples])[:_SAMPLES]
+                    counts[short] = counts.get(short, 0) + count
+            self.counts = Counter(counts)
+        self.problems = sorted({*self.problems, *findings.problems})
+        self.samples = sorted([*self.samples, *findings.samples])[:_SAMPLES]
         return self
 
 
@@ -54,8 +54,8 @@ class MergeFindings(beam.CombineFn):
 
     def merge_accumulators(self, accumulators: Iterable[Findings]) -> Findings:
         total = Findings()
-        for one in accumulators:
-            total.add(one)
+        for accumulator in accumulators:
+            total.add(accumulator)
         return total
 
     def extract_output(self, accumulator: Findings) -> Findings:
@@ -72,13 +72,15 @@ class Verdict:
 
 
 def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
-    """The verdict on what was read: files that can't be read, too many bad rows, or a split without impressions."""
+    """Returns the verdict on what was read: unreadable files, too many bad rows, or a split without impressions."""
     problems = list(read.problems)
     cuts, impressions = cut_times(spec.split, times)
     for source in ("log", "users", "items"):
         rows, bad = read.counts["rows", source], sum(_of(read.counts, "bad", source).values())
         if rows and bad / rows > spec.log.max_bad_rows:
-            reasons = "; ".join(f"{n:,} times {kind!r}" for kind, n in _of(read.counts, "bad", source).most_common(3))
+            reasons = "; ".join(
+                f"{n:,} times {reason!r}" for reason, n in _of(read.counts, "bad", source).most_common(3)
+            )
             first = "; ".join(f"{file} row {row}: {why}" for where, file, row, why in read.samples if where == source)
             problems.append(
                 f"{source}: {bad:,} of {rows:,} rows ({bad / rows:.1%}) can't be used, and log.max_bad_rows allows "
@@ -89,12 +91,14 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
     if not sum(impressions.values()):
         opens = f"no row has {spec.log.event} = {spec.log.impression!r}" if spec.log.event else "no row is left"
         unused = _of(read.counts, "unused", None)
-        seen = f"; the events in it that the spec doesn't use: {dict(unused.most_common(10))}" if unused else ""
-        problems.append(f"log: there are no impressions in {read.counts['rows', 'log']:,} rows: {opens}{seen}")
+        unused_events = (
+            f"; the events in it that the spec doesn't use: {dict(unused.most_common(10))}" if unused else ""
+        )
+        problems.append(f"log: there are no impressions in {read.counts['rows', 'log']:,} rows: {opens}{unused_events}")
     elif min(impressions.values()) == 0:
         empty = " and ".join(name for name in SPLITS if impressions[name] == 0)
         held = ", ".join(f"{name} {count:,}" for name, count in impressions.items())
-        at = " and ".join(moment(spec, cut) for cut in cuts)
+        at = " and ".join(format_time(spec, cut) for cut in cuts)
         problems.append(
             f"split: by time, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: {held} "
             f"impressions, cut at {at}; equal times stay together"
@@ -103,7 +107,7 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
 
 
 def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, Any]:
-    """The counts as JSON takes them; `problems` are the sentences that stop the run."""
+    """Returns the counts as JSON takes them; `problems` are the sentences that stop the run."""
     counts = total.counts
     splits: dict[str, Any] = {
         name: {
@@ -145,14 +149,15 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
         "splits": splits,
         **({"window": window} if days else {}),
         "cuts": {
-            name: {"time": cut, "utc": moment(spec, cut)} for name, cut in zip(SPLITS[1:], verdict.cuts, strict=True)
+            name: {"time": cut, "utc": format_time(spec, cut)}
+            for name, cut in zip(SPLITS[1:], verdict.cuts, strict=True)
         },
         "problems": list(dict.fromkeys(problems)),
     }
 
 
-def moment(spec: RankingSpec, ticks: int) -> str:
-    """A time of the log for people, in UTC."""
+def format_time(spec: RankingSpec, ticks: int) -> str:
+    """Returns a time of the log as text for people, in UTC."""
     return datetime.fromtimestamp(ticks / spec.log.timestamp.ticks_per_second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -173,9 +178,11 @@ def _one_sided(spec: RankingSpec, tasks: dict[str, dict[str, float]]) -> list[st
     return problems
 
 
-def _of(counts: Counter, kind: str, source: str | None) -> Counter:
-    """The counts under `(kind, source, name)`, or `(kind, name)` where there is no source, by name."""
-    return Counter({key[-1]: n for key, n in counts.items() if key[0] == kind and (source is None or key[1] == source)})
+def _of(counts: Counter, group: str, source: str | None) -> Counter:
+    """Returns the counts under `(group, source, name)`, or `(group, name)` where there is no source, by name."""
+    return Counter(
+        {key[-1]: n for key, n in counts.items() if key[0] == group and (source is None or key[1] == source)}
+    )
 
 
 def read_summary(quarantine: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ingest.rows import columns_of, parse, separators_of
 from ingest.sources import SourceFile, shard_count
 from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_of
 from ingest.timeline import Timelines, join
-from ingest.windows.carried import before
+from ingest.windows.carried import prepend_carried
 from ingest.windows.rolling import DAY, Rolling, lookup_by_day, read_part, with_day
 from ingest.windows.snapshots import part_name, scratch_of
 from ingest.windows.window import day_of_number, times_of
@@ -73,37 +73,37 @@ def ingest(
             "items", "times", "findings", main="rows"
         )
     )
-    found = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
+    read_findings = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
     times = read.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
-    verdict = AsSingleton(found | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
+    verdict = AsSingleton(read_findings | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
     written = (
         read.rows
         | "GroupByUser" >> beam.GroupByKey()
         | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples, rolling), verdict, AsList(read["items"]))
     )
     (
-        (found, written)
+        (read_findings, written)
         | "AllFindings" >> beam.Flatten()
         | "Sum" >> beam.CombineGlobally(MergeFindings())
         | "Summarize" >> beam.Map(_write_summary, text, FileSystems.join(quarantine, SUMMARY), scratch, verdict)
     )
 
 
-def _judge(found: Findings, spec: str, times: TimeCounts) -> Verdict:
-    return judge(RankingSpec.from_json(spec), found, times)
+def _judge(findings: Findings, spec: str, times: TimeCounts) -> Verdict:
+    return judge(RankingSpec.from_json(spec), findings, times)
 
 
 def _write_summary(total: Findings, spec: str, path: str, scratch: str, verdict: Verdict) -> None:
-    told = summary(RankingSpec.from_json(spec), verdict, total)
+    content = summary(RankingSpec.from_json(spec), verdict, total)
     try:
-        write_whole(path, [orjson.dumps(told, option=orjson.OPT_INDENT_2)], scratch)
+        write_whole(path, [orjson.dumps(content, option=orjson.OPT_INDENT_2)], scratch)
     except OSError as error:
         # The executor finds it missing; there is no other place left to tell it.
         logging.error(_cannot_write(path, error))
 
 
 def bucket_of(keys: pa.Array, buckets: int) -> np.ndarray:
-    """The bucket of each key: CRC-32 of its text, the same in every process and run."""
+    """Returns the bucket of each key: CRC-32 of its text, the same in every process and run."""
     encoded = keys.dictionary_encode()
     hashes = [zlib.crc32(key) % buckets for key in encoded.dictionary.cast(pa.binary()).to_pylist()]
     return np.array(hashes, np.int32)[encoded.indices.to_numpy()]
@@ -131,8 +131,8 @@ class ReadRows(beam.DoFn):
                     yield TaggedOutput("findings", findings)
                     return
                 times = times_of(spec, file)
-                wanted, separators = columns_of(spec, file.source), separators_of(spec, file.source)
-                for number, batch in enumerate(read_file(file.path, wanted, separators)):
+                columns, separators = columns_of(spec, file.source), separators_of(spec, file.source)
+                for number, batch in enumerate(read_file(file.path, columns, separators)):
                     table, bad, unused = parse(spec, file.source, batch, times)
                     self._count(findings, file.source, batch.file, len(batch.rows) + len(batch.bad), bad)
                     findings.counts.update({("unused", name[:100]): n for name, n in unused.items()})
@@ -183,8 +183,8 @@ class ReadRows(beam.DoFn):
         table = table.take(order)
         edges = np.searchsorted(buckets[order], np.arange(self._buckets + 1))
         for bucket in np.flatnonzero(np.diff(edges)).tolist():
-            part = table.slice(edges[bucket], edges[bucket + 1] - edges[bucket])
-            yield bucket, (file.source, file.index, number, _packed(part))
+            rows_of_bucket = table.slice(edges[bucket], edges[bucket + 1] - edges[bucket])
+            yield bucket, (file.source, file.index, number, _packed(rows_of_bucket))
 
 
 class JoinAndWrite(beam.DoFn):
@@ -209,7 +209,7 @@ class JoinAndWrite(beam.DoFn):
         for chunk in chunks:
             parts[chunk[0]].append(chunk)
         log, history = _unpacked(parts.pop("log")), _unpacked(parts.pop("history"))
-        rows = before(log, history)
+        rows = prepend_carried(log, history)
         try:
             if self._rolling and rows is not None:
                 self._carry(spec, bucket, rows, self._rolling)
@@ -218,34 +218,34 @@ class JoinAndWrite(beam.DoFn):
             users = lookup_by_day(spec, "users", _unpacked(parts.pop("users")))
             timelines = join(spec, rows)
             # Without daily folders, all rows are of one day.
-            day = np.zeros(len(timelines.impressions), np.int32)
+            days = np.zeros(len(timelines.impressions), np.int32)
             if self._rolling:
-                day = rows[DAY].to_numpy()[timelines.source[timelines.impressions]]
-                within = self._rolling.examples(day)
-                timelines, day = timelines.only(within), day[within]
+                days = rows[DAY].to_numpy()[timelines.source[timelines.impressions]]
+                within = self._rolling.examples(days)
+                timelines, days = timelines.only(within), days[within]
             findings = _feedback_findings(timelines)
             build = ExampleBuilder(spec, rows, timelines, text=text_elements)
-            for one in np.unique(day).tolist():
-                self._write(bucket, one, day, build.with_tables(users(one), self._items(one)), verdict, findings)
+            for day in np.unique(days).tolist():
+                self._write(bucket, day, days, build.with_tables(users(day), self._items(day)), verdict, findings)
         except OSError as error:
             findings = Findings(problems=[_cannot_write(error.filename or self._examples, error)])
         yield findings
 
     def _carry(self, spec: RankingSpec, bucket: int, rows: pa.Table, rolling: Rolling) -> None:
-        part, folder = rolling.part(spec, rows), rolling.snapshot.folder
-        if part is not None:
-            write_whole(FileSystems.join(folder, part_name(bucket, self._buckets)), [part], scratch_of(folder))
+        content, folder = rolling.part(spec, rows), rolling.snapshot.folder
+        if content is not None:
+            write_whole(FileSystems.join(folder, part_name(bucket, self._buckets)), [content], scratch_of(folder))
 
     def _write(
-        self, bucket: int, one: int, day: np.ndarray, build: ExampleBuilder, verdict: Verdict, findings: Findings
+        self, bucket: int, day: int, days: np.ndarray, build: ExampleBuilder, verdict: Verdict, findings: Findings
     ) -> None:
-        """Writes the examples of the day `one`, in files that don't depend on the days beside it."""
-        shuffled = np.flatnonzero(day == one)
-        np.random.default_rng([bucket, one] if one else bucket).shuffle(shuffled)
+        """Writes the examples of the `day`, in files that don't depend on the days beside it."""
+        shuffled = np.flatnonzero(days == day)
+        np.random.default_rng([bucket, day] if day else bucket).shuffle(shuffled)
         lines = build.timelines
         split = split_of(lines.time[lines.impressions], verdict.cuts)[shuffled]
         positions = build.positions()
-        prefix = f"{day_of_number(one)}-" if one else ""
+        prefix = f"{day_of_number(day)}-" if day else ""
         for number, name in enumerate(SPLITS):
             chosen = shuffled[split == number]
             if len(chosen) == 0:
@@ -255,8 +255,8 @@ class JoinAndWrite(beam.DoFn):
             batches = _encoded(build.spec, name, build, slices(chosen, positions), findings)
             write_whole(path, gzipped(batches), FileSystems.join(self._examples, SCRATCH))
             self._written.inc(len(chosen))
-            if one:
-                findings.counts["day", str(day_of_number(one))] += len(chosen)
+            if day:
+                findings.counts["day", str(day_of_number(day))] += len(chosen)
 
 
 def _feedback_findings(timelines: Timelines) -> Findings:
@@ -290,15 +290,15 @@ def _packed(table: pa.Table) -> bytes:
 
 
 def _unpacked(chunks: Iterable[Chunk]) -> pa.Table | None:
-    """The chunks as one table, in the order of the logs; None without any."""
+    """Returns the chunks as one table, in the order of the logs; None without any."""
     ordered = sorted(chunks, key=lambda chunk: chunk[:3])
     return pa.concat_tables(pa.ipc.open_stream(chunk[3]).read_all() for chunk in ordered) if ordered else None
 
 
 def _json_line(file: str, row: BadRow) -> bytes:
-    told = {"file": file, "row": row.row, "reason": row.reason, "text": row.text[:_LONGEST_TEXT]}
+    record = {"file": file, "row": row.row, "reason": row.reason, "text": row.text[:_LONGEST_TEXT]}
     # Text from a broken file may hold lone surrogates, which JSON has no way to write.
-    return orjson.dumps({key: _clean(value) for key, value in told.items()}) + b"\n"
+    return orjson.dumps({key: _clean(value) for key, value in record.items()}) + b"\n"
 
 
 def _clean(value: Any) -> Any:

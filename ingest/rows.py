@@ -29,7 +29,7 @@ _MOST_TEXT = 500
 
 
 def events_of(spec: RankingSpec) -> tuple[str, ...]:
-    """The events that the spec names, the one that opens an example first; none in layout impressions."""
+    """Returns the events that the spec names, the one that opens an example first; none in layout impressions."""
     conditions: list[Condition] = [*spec.behaviours, *spec.tasks]
     conditions += [task.within for task in spec.tasks if task.within]
     names = [spec.log.impression] + [condition.event for condition in conditions]
@@ -37,36 +37,38 @@ def events_of(spec: RankingSpec) -> tuple[str, ...]:
 
 
 def log_columns(spec: RankingSpec) -> dict[str, str]:
-    """Each column of the log that the spec reads, and which part of the spec (the first) it is for."""
+    """Returns each column of the log that the spec reads, with the section (the first) that needs it."""
     log = spec.log
-    wanted = {log.user: "log.user"}
-    wanted.setdefault(log.item, "log.item")
-    wanted.setdefault(log.timestamp.column, "log.timestamp")
+    readers = {log.user: "log.user"}
+    readers.setdefault(log.item, "log.item")
+    readers.setdefault(log.timestamp.column, "log.timestamp")
     if log.event:
-        wanted.setdefault(log.event, "log.event")
+        readers.setdefault(log.event, "log.event")
     for feature in spec.features_of("log"):
         if not feature.derive:
-            wanted.setdefault(feature.source_column, f"feature {feature.name!r}")
-    conditions: list[tuple[str, Condition]] = [(f"behaviour {one.name!r}", one) for one in spec.behaviours]
+            readers.setdefault(feature.source_column, f"feature {feature.name!r}")
+    conditions: list[tuple[str, Condition]] = [
+        (f"behaviour {behaviour.name!r}", behaviour) for behaviour in spec.behaviours
+    ]
     for task in spec.tasks:
         conditions.append((f"task {task.name!r}", task))
         if task.ratio:
-            wanted.setdefault(task.ratio.numerator, f"task {task.name!r}")
-            wanted.setdefault(task.ratio.denominator, f"task {task.name!r}")
+            readers.setdefault(task.ratio.numerator, f"task {task.name!r}")
+            readers.setdefault(task.ratio.denominator, f"task {task.name!r}")
         if task.within:
             conditions.append((f"task {task.name!r} (within)", task.within))
     for who, condition in conditions:
         if condition.column:
-            wanted.setdefault(condition.column, who)
-    return wanted
+            readers.setdefault(condition.column, who)
+    return readers
 
 
 def table_columns(spec: RankingSpec, source: str) -> dict[str, str]:
-    """Each column of the `users` or `items` table that the spec reads, and what for."""
-    wanted = {_table(spec, source).key: f"{source}.key"}
+    """Returns each column of the `users` or `items` table that the spec reads, with the section that needs it."""
+    readers = {_table(spec, source).key: f"{source}.key"}
     for feature in spec.features_of(source):
-        wanted.setdefault(feature.source_column, f"feature {feature.name!r}")
-    return wanted
+        readers.setdefault(feature.source_column, f"feature {feature.name!r}")
+    return readers
 
 
 def columns_of(spec: RankingSpec, source: str) -> dict[str, str]:
@@ -74,14 +76,14 @@ def columns_of(spec: RankingSpec, source: str) -> dict[str, str]:
 
 
 def separators_of(spec: RankingSpec, source: str) -> dict[str, str]:
-    """How the multi-valued columns of a source separate their values."""
+    """Returns how the multi-valued columns of a source separate their values."""
     return {feature.source_column: feature.separator for feature in spec.features_of(source) if feature.kind == "multi"}
 
 
 def parse(
     spec: RankingSpec, source: str, batch: RawBatch, times: tuple[int, int] | None = None
 ) -> tuple[pa.Table, list[BadRow], Counter]:
-    """The typed rows of a batch, those left out (the batch's own among them), and unused events by name.
+    """Returns a batch's typed rows, those left out (the batch's own among them), and unused events by name.
 
     Rows of the `users` and `items` tables have `key` and a `feature:F` for each feature of the table.
 
@@ -101,16 +103,17 @@ def parse(
     if times:
         time = columns[spec.log.timestamp.column]
         outside = (table["time"].to_numpy() < times[0]) | (table["time"].to_numpy() >= times[1])
-        kind = f"{time.name}: not a time of the daily folder (nor within log.allowed_lateness of it)"
-        rejects.add(outside, kind, time.shown)
+        expected = f"{time.name}: not a time of the daily folder (nor within log.allowed_lateness of it)"
+        rejects.add(outside, expected, time.shown)
     keep = ~rejects.mask
     if source == "log" and spec.log.event:
         used = table["event"].to_numpy() >= 0
         names = columns[spec.log.event].texts().filter(pa.array(keep & ~used))
-        unused.update({one["values"]: one["counts"] for one in pc.value_counts(names).to_pylist()})
+        unused.update({count["values"]: count["counts"] for count in pc.value_counts(names).to_pylist()})
         keep &= used
     bad = [
-        BadRow(int(batch.rows[row]), kind, reason, _text(batch, row)) for row, (kind, reason) in rejects.reasons.items()
+        BadRow(int(batch.rows[row]), reason, detail, _text(batch, row))
+        for row, (reason, detail) in rejects.reasons.items()
     ]
     return table if keep.all() else table.filter(pa.array(keep)), [*batch.bad, *bad], unused
 
@@ -153,7 +156,7 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column]) -> dict[str, p
 
 
 def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.ndarray]:
-    """The task's label (float32, 0 outside its space) and whether each row is in its sample space (PLE, eq. 9).
+    """Returns the task's label (float32, 0 outside its space) and whether a row is in its space (PLE, eq. 9).
 
     A condition's label is 1 or 0, a ratio's `clip(numerator / denominator, 0, 1)`. A row whose feedback is missing, or
     whose denominator isn't above 0, is outside the space.
@@ -172,7 +175,7 @@ def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.nd
 
 
 def holds(condition: Condition, columns: Mapping[str, Column]) -> np.ndarray:
-    """int8 per row: 1 where a condition on a column holds, 0 where it doesn't, -1 where the value is missing."""
+    """Returns per row (int8) 1 where a condition on a column holds, 0 where it doesn't, -1 where it is missing."""
     column = columns[str(condition.column)]
     if condition.comparison is None:
         return column.flags()

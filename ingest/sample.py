@@ -38,12 +38,12 @@ class Sample:
 
 
 def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: int) -> Sample:
-    """At most about `limit` rows of a source, as many of each file; files that can't be read become `problems`."""
+    """Reads about `limit` rows of a source, as many of each file; files that can't be read become `problems`."""
     sample = Sample(len(files))
-    each = max(1, limit // len(files))
+    rows_per_file = max(1, limit // len(files))
     for file in files:
         try:
-            left = each
+            left = rows_per_file
             for batch in read_file(file.path, columns_of(spec, source), separators_of(spec, source)):
                 if left == 0:
                     sample.complete = False

@@ -35,15 +35,15 @@ class SourceFile:
     @classmethod
     def of(cls, source: str, index: int, file: FileMetadata, day: date | None = None) -> "SourceFile":
         """Raises IngestError where the file's name is of no known format."""
-        kind, compression = format_of(file.path)
-        if kind is None and compression != "zip":
-            known = ", ".join(FORMATS) + "; plain or with " + ", ".join(COMPRESSIONS)
-            raise IngestError(f"{file.path}: unknown format, expected a name that ends in one of {known}")
+        file_format, compression = format_of(file.path)
+        if file_format is None and compression != "zip":
+            formats = ", ".join(FORMATS) + "; plain or with " + ", ".join(COMPRESSIONS)
+            raise IngestError(f"{file.path}: unknown format, expected a name that ends in one of {formats}")
         return cls(source, index, file.path, file.size_in_bytes, day)
 
 
 def format_of(name: str) -> tuple[str | None, str | None]:
-    """The format (csv, jsonl, parquet) and compression (gz, bz2, zip) by a file's name; None where it has none."""
+    """Returns format (csv, jsonl, parquet) and compression (gz, bz2, zip) by a file's name; None for neither."""
     stem, extension = posixpath.splitext(name.lower())
     compression = COMPRESSIONS.get(extension)
     if compression:
@@ -52,7 +52,7 @@ def format_of(name: str) -> tuple[str | None, str | None]:
 
 
 def match_files(spec: RankingSpec, logs: str) -> tuple[SourceFile, ...]:
-    """Every file under the folder `logs` that the spec's log, users and items patterns name, in a fixed order.
+    """Lists every file under the folder `logs` that the spec's log, users and items patterns name, in a fixed order.
 
     Names that begin with `_` or `.` are skipped, as Beam and Spark write such files beside the data.
 
@@ -61,21 +61,24 @@ def match_files(spec: RankingSpec, logs: str) -> tuple[SourceFile, ...]:
     """
     declared = {source: getattr(spec, source) for source in ("log", "users", "items")}
     return tuple(
-        file for source, one in declared.items() if one is not None for file in source_files(source, logs, one.files)
+        file
+        for source, section in declared.items()
+        if section is not None
+        for file in source_files(source, logs, section.files)
     )
 
 
 def source_files(source: str, logs: str, patterns: Iterable[str]) -> list[SourceFile]:
-    """The files of one source, sorted by path. Raises as `match_files` does."""
-    found: dict[str, FileMetadata] = {}
+    """Returns the files of one source, sorted by path. Raises as `match_files` does."""
+    file_by_path: dict[str, FileMetadata] = {}
     for pattern in patterns:
         here = matched(logs, pattern)
         if not here:
             raise IngestError(
                 f"{source}.files: the pattern {pattern!r} matches no file in {logs}" + _why_not(logs, pattern)
             )
-        found.update({file.path: file for file in here})
-    return [SourceFile.of(source, index, found[path]) for index, path in enumerate(sorted(found))]
+        file_by_path.update({file.path: file for file in here})
+    return [SourceFile.of(source, index, file_by_path[path]) for index, path in enumerate(sorted(file_by_path))]
 
 
 def _why_not(logs: str, pattern: str) -> str:
@@ -86,12 +89,12 @@ def _why_not(logs: str, pattern: str) -> str:
 
 
 def fingerprint(spec: RankingSpec, logs: str) -> str:
-    """A digest of the matched files' names and contents, so that TFX's cache notices a file that changed."""
+    """Returns a digest of the matched files' names and contents, so that TFX's cache notices a changed file."""
     return digest_of(match_files(spec, logs))
 
 
 def digest_of(files: Iterable[SourceFile]) -> str:
-    """A digest of the files' names and contents."""
+    """Returns a digest of the files' names and contents."""
     digest = hashlib.sha256()
     for file in files:
         name = posixpath.basename(file.path)
@@ -100,7 +103,7 @@ def digest_of(files: Iterable[SourceFile]) -> str:
 
 
 def content_digest(path: str) -> str:
-    """What a file holds.
+    """Returns a digest of what a file holds.
 
     A local file is read and hashed, so that rewriting the same bytes changes nothing and changing one byte of a file of
     the same size and time does; of a remote file the store's checksum, size and time are taken.
@@ -119,7 +122,7 @@ def content_digest(path: str) -> str:
 
 
 def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = 8 << 20, most: int = 5000) -> int:
-    """How many buckets the users are spread over: each holds about `bytes_per_shard` of plain text."""
+    """Returns how many buckets the users are spread over: each holds about `bytes_per_shard` of plain text."""
     total = sum(
         file.size * (_EXPANSION if format_of(file.path)[1] or format_of(file.path)[0] == "parquet" else 1)
         for file in files
@@ -129,17 +132,17 @@ def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = 8 << 20, m
 
 
 def open_raw(path: str):
-    """The file's bytes as stored, seekable."""
+    """Opens the file's bytes as stored, seekable."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def matched(logs: str, pattern: str) -> list[FileMetadata]:
-    """The files in the folder `logs` that a pattern names, but those that begin with `_` or `.`."""
+    """Returns the files in the folder `logs` that a pattern names, but those that begin with `_` or `.`."""
     try:
-        found = FileSystems.match([FileSystems.join(logs, pattern)])[0].metadata_list
+        files = FileSystems.match([FileSystems.join(logs, pattern)])[0].metadata_list
     except BeamIOError as error:
         raise IngestError(f"{logs}: can't be listed: {error}") from None
-    return [file for file in found if posixpath.basename(file.path)[:1] not in ("_", ".")]
+    return [file for file in files if posixpath.basename(file.path)[:1] not in ("_", ".")]
 
 
 def exists(path: str) -> bool:

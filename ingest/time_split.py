@@ -24,15 +24,15 @@ class TimeCounts:
 
 
 def merged(parts: list[TimeCounts], most: int = 1 << 20) -> TimeCounts:
-    """The sum of the parts, coarse enough to hold at most `most` distinct values.
+    """Returns the sum of the parts, coarse enough to hold at most `most` distinct values.
 
     A part needs the coarseness that the whole needs at most, so that the result is the same for every order of merging.
     """
-    shift = max((part.shift for part in parts), default=0)
-    values = [part.values >> (shift - part.shift) for part in parts]
+    shift = max((counted.shift for counted in parts), default=0)
+    values = [counted.values >> (shift - counted.shift) for counted in parts]
     distinct, inverse = np.unique(np.concatenate([*values, np.zeros(0, np.int64)]), return_inverse=True)
     counts = np.zeros(len(distinct), np.int64)
-    np.add.at(counts, inverse, np.concatenate([*(part.counts for part in parts), np.zeros(0, np.int64)]))
+    np.add.at(counts, inverse, np.concatenate([*(counted.counts for counted in parts), np.zeros(0, np.int64)]))
     result = TimeCounts(distinct, counts, shift)
     while len(result.values) > most:
         result = merged([TimeCounts(result.values >> 1, result.counts, result.shift + 1)], len(result.values))
@@ -56,7 +56,7 @@ class CountTimes(beam.CombineFn):
 
 
 def cut_times(split: Split, times: TimeCounts) -> tuple[tuple[int, int], dict[str, int]]:
-    """The times from which eval and test begin, and how many impressions each split holds.
+    """Returns the times from which eval and test begin, and how many impressions each split holds.
 
     Test is the last `split.test` of the impressions, eval the `split.eval` before them; equal times stay together, in
     the later split.
@@ -66,15 +66,15 @@ def cut_times(split: Split, times: TimeCounts) -> tuple[tuple[int, int], dict[st
     cuts, before = [], []
     for share in (split.eval + split.test, split.test):
         # The impression at this place, counted from the earliest, is the first of its split.
-        place = total - round(total * share)
-        index = int(np.searchsorted(upto, place, side="right")) - 1
+        first_of_split = total - round(total * share)
+        index = int(np.searchsorted(upto, first_of_split, side="right")) - 1
         after_all = (int(times.values[-1]) + 1 if total else 0) << times.shift
-        cuts.append(int(times.values[index]) << times.shift if place < total else after_all)
-        before.append(int(upto[index]) if place < total else total)
+        cuts.append(int(times.values[index]) << times.shift if first_of_split < total else after_all)
+        before.append(int(upto[index]) if first_of_split < total else total)
     counts = {"train": before[0], "eval": before[1] - before[0], "test": total - before[1]}
     return (cuts[0], cuts[1]), counts
 
 
 def split_of(times: np.ndarray, cuts: tuple[int, int]) -> np.ndarray:
-    """Per impression the place of its split in `SPLITS`."""
+    """Returns per impression the index of its split in `SPLITS`."""
     return (times >= cuts[0]).astype(np.int8) + (times >= cuts[1])

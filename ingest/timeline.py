@@ -42,12 +42,13 @@ class Timelines:
     attributed: dict[str, tuple[int, int]]
 
     def only(self, keep: np.ndarray) -> "Timelines":
-        """The same rows, of which the impressions where `keep` (bool [impressions]) holds become examples."""
+        """Returns the same rows, of which the impressions where `keep` (bool [impressions]) holds become examples."""
         return replace(
             self,
             impressions=self.impressions[keep],
             sequences={
-                name: Sequence(one.rows, one.start[keep], one.stop[keep]) for name, one in self.sequences.items()
+                name: Sequence(sequence.rows, sequence.start[keep], sequence.stop[keep])
+                for name, sequence in self.sequences.items()
             },
             labels={name: values[keep] for name, values in self.labels.items()},
             spaces={name: values[keep] for name, values in self.spaces.items()},
@@ -55,26 +56,26 @@ class Timelines:
 
 
 def join(spec: RankingSpec, rows: pa.Table) -> Timelines:
-    """The timelines of the rows that `rows.parse` gives, all of a user's rows together.
+    """Joins the rows that `rows.parse` returns, all of a user's rows together, to timelines.
 
     The result depends on the order of `rows` only where user, item and time are all equal (there the later row is the
     later event).
     """
     rows = rows.combine_chunks()
-    users, user = codes(rows["user"])
-    items, item = codes(rows["item"])
+    users, user = rank_encode(rows["user"])
+    items, item = rank_encode(rows["item"])
     time = rows["time"].to_numpy()
     order = np.lexsort((item, time, user))
     user, item, time = user[order], item[order], time[order]
     if spec.log.layout == "events":
         event = rows["event"].to_numpy()[order]
-        code = {name: place for place, name in enumerate(events_of(spec))}
+        code = {name: number for number, name in enumerate(events_of(spec))}
         impressions = np.flatnonzero(event == 0)
         members = {behaviour.name: event == code[str(behaviour.event)] for behaviour in spec.behaviours}
         labels, spaces, attributed = _attributed_labels(spec, code, user, item, time, event)
     else:
         impressions = np.arange(len(user))
-        members = {one.name: _numpy(rows[f"in:{one.name}"])[order] for one in spec.behaviours}
+        members = {behaviour.name: _numpy(rows[f"in:{behaviour.name}"])[order] for behaviour in spec.behaviours}
         labels = {task.name: _numpy(rows[f"label:{task.name}"])[order] for task in spec.tasks}
         spaces = {task.name: _numpy(rows[f"space:{task.name}"])[order] for task in spec.tasks}
         attributed = {}
@@ -97,8 +98,8 @@ def _numpy(column: pa.ChunkedArray) -> np.ndarray:
     return column.to_numpy()
 
 
-def codes(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """The distinct values, sorted, and each row's place among them (so that ties go by value, not by file order)."""
+def rank_encode(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """Returns the distinct values, sorted, and each row's rank among them: ties go by value, not by file order."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -109,7 +110,7 @@ def codes(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 
 
 def _group_starts(*keys: np.ndarray) -> np.ndarray:
-    """Per row the first row of its run of equal keys."""
+    """Returns per row the first row of its run of equal keys."""
     size = len(keys[0])
     new = np.zeros(size, bool)
     new[:1] = True
@@ -121,25 +122,25 @@ def _group_starts(*keys: np.ndarray) -> np.ndarray:
 def _sequences(
     spec: RankingSpec, user: np.ndarray, time: np.ndarray, impressions: np.ndarray, members: Mapping[str, np.ndarray]
 ) -> dict[str, Sequence]:
-    """What each impression may see: `time + delay < the impression's time`, the last `max_length` of them."""
+    """Returns what each impression may see: the last `max_length` rows with `time + delay < the impression's time`."""
     first = _group_starts(user)[impressions]
     simultaneous = _group_starts(user, time)[impressions]
     sequences = {}
     for behaviour in spec.behaviours:
         delay = behaviour.delay * spec.log.timestamp.ticks_per_second
-        known = simultaneous
+        visible_until = simultaneous
         if delay:
-            known = _first_at_or_after(time, first, simultaneous, time[impressions] - delay)
+            visible_until = _first_at_or_after(time, first, simultaneous, time[impressions] - delay)
         # count[r]: rows of the behaviour among the first r rows.
         count = np.concatenate(([0], np.cumsum(members[behaviour.name])))
-        stop = count[known]
+        stop = count[visible_until]
         start = np.maximum(count[first], stop - behaviour.max_length)
         sequences[behaviour.name] = Sequence(np.flatnonzero(members[behaviour.name]), start, stop)
     return sequences
 
 
 def _first_at_or_after(time: np.ndarray, start: np.ndarray, stop: np.ndarray, moment: np.ndarray) -> np.ndarray:
-    """For each i the first row in `start[i]:stop[i]` with `time >= moment[i]`, else `stop[i]`: bisection on arrays."""
+    """Bisects: for each i the first row in `start[i]:stop[i]` with `time >= moment[i]`, else `stop[i]`."""
     low, high = start.copy(), stop.copy()
     while (open_ := low < high).any():
         middle = (low + high) // 2
@@ -157,19 +158,22 @@ def _attributed_labels(
     time: np.ndarray,
     event: np.ndarray,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, tuple[int, int]]]:
-    """A feedback event labels the last impression of its user and item strictly before it, if the window reaches it."""
+    """Labels, by each feedback event, the last impression of its user and item strictly before it, in the window."""
     impressions = np.flatnonzero(event == 0)
-    place = np.cumsum(event == 0) - 1
-    found = _impression_before(spec, user, item, time, event)
+    impression_index = np.cumsum(event == 0) - 1
+    labelled_row = _impression_before(spec, user, item, time, event)
     received: dict[str, np.ndarray] = {}
     for name, number in code.items():
-        labelled = found[(event == number) & (found >= 0)]
+        labelled = labelled_row[(event == number) & (labelled_row >= 0)]
         received[name] = np.zeros(len(impressions), bool)
-        received[name][place[labelled]] = True
+        received[name][impression_index[labelled]] = True
     labels, spaces, attributed = {}, {}, {}
     for task in spec.tasks:
         feedback = event == code[str(task.event)]
-        attributed[task.name] = (int((feedback & (found >= 0)).sum()), int((feedback & (found < 0)).sum()))
+        attributed[task.name] = (
+            int((feedback & (labelled_row >= 0)).sum()),
+            int((feedback & (labelled_row < 0)).sum()),
+        )
         space = received[str(task.within.event)] if task.within else np.ones(len(impressions), bool)
         spaces[task.name] = space
         labels[task.name] = (received[str(task.event)] & space).astype(np.float32)
@@ -179,7 +183,7 @@ def _attributed_labels(
 def _impression_before(
     spec: RankingSpec, user: np.ndarray, item: np.ndarray, time: np.ndarray, event: np.ndarray
 ) -> np.ndarray:
-    """Per row the last impression's row of its user and item strictly before it and in the window, else -1."""
+    """Returns per row the last impression of its user and item strictly before it and in the window, else -1."""
     # Stable: within a user and item the rows stay sorted by time.
     order = np.lexsort((item, user))
     user, item, time = user[order], item[order], time[order]
@@ -189,6 +193,6 @@ def _impression_before(
     candidate = np.where(before >= 0, last[before], -1)
     window = (spec.log.attribution_window or 0) * spec.log.timestamp.ticks_per_second
     valid = (candidate >= _group_starts(user, item)) & (time - time[candidate] <= window)
-    found = np.full(len(order), -1)
-    found[order] = np.where(valid, order[candidate], -1)
-    return found
+    labelled = np.full(len(order), -1)
+    labelled[order] = np.where(valid, order[candidate], -1)
+    return labelled

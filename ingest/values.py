@@ -23,10 +23,10 @@ class Rejects:
         self.mask = np.zeros(size, bool)
         self.reasons: dict[int, tuple[str, str]] = {}
 
-    def add(self, bad: np.ndarray, kind: str, shown: Callable[[int], str] | None = None) -> None:
+    def add(self, bad: np.ndarray, reason: str, shown: Callable[[int], str] | None = None) -> None:
         """Marks the rows of the boolean array `bad`; `kind` is the reason without the value that `shown` gives."""
         for row in np.flatnonzero(bad & ~self.mask).tolist():
-            self.reasons[row] = (kind, f"{kind}, got {shown(row)}" if shown else kind)
+            self.reasons[row] = (reason, f"{reason}, got {shown(row)}" if shown else reason)
         self.mask |= bad
 
 
@@ -35,7 +35,7 @@ def bools(array: pa.Array) -> np.ndarray:
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: short, and without bytes that a terminal would obey."""
+    """Returns a value as an error shows it: short, and without bytes that a terminal would obey."""
     text = repr(value.decode(errors="replace") if isinstance(value, bytes) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text) - 2:,} characters)"
 
@@ -54,18 +54,18 @@ class Column:
         return shown(self.array[row].as_py())
 
     def texts(self) -> pa.Array:
-        """Strings; null = missing. Rejects what isn't UTF-8, holds a NUL byte or is longer than `MAX_TEXT` bytes."""
+        """Returns strings; null = missing. Rejects what isn't UTF-8, holds a NUL byte or is longer than `MAX_TEXT`."""
         if self._texts is None:
             self._texts = self._as_texts()
         return self._texts
 
     def _as_texts(self) -> pa.Array:
-        kind = self.array.type
-        if pa.types.is_floating(kind):
+        array_type = self.array.type
+        if pa.types.is_floating(array_type):
             return _integral_texts(self.array)
-        if not (pa.types.is_binary(kind) or pa.types.is_string(kind)):
+        if not (pa.types.is_binary(array_type) or pa.types.is_string(array_type)):
             return self.array.cast(pa.string())
-        array = self._decoded() if pa.types.is_binary(kind) else self.array
+        array = self._decoded() if pa.types.is_binary(array_type) else self.array
         if len(array) == 0:
             return array
         data = array.buffers()[2]
@@ -96,7 +96,7 @@ class Column:
         return pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
 
     def ids(self) -> pa.Array:
-        """Ids as text, `1.0` as `1` (pandas writes whole numbers so beside missing ones). Rejects missing ids."""
+        """Returns ids as text, `1.0` as `1` (as pandas writes them beside missing ones). Rejects missing ids."""
         texts = self.texts()
         if bools(pc.ends_with(texts, "0")).any():
             texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
@@ -104,10 +104,10 @@ class Column:
         return texts
 
     def numbers(self) -> np.ndarray:
-        """float64; NaN = missing. Rejects text that isn't a number, and infinity."""
-        kind = self.array.type
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-            array = self.array.cast(pa.uint8()) if pa.types.is_boolean(kind) else self.array
+        """Returns float64; NaN = missing. Rejects text that isn't a number, and infinity."""
+        array_type = self.array.type
+        if pa.types.is_integer(array_type) or pa.types.is_floating(array_type) or pa.types.is_boolean(array_type):
+            array = self.array.cast(pa.uint8()) if pa.types.is_boolean(array_type) else self.array
             values = array.cast(pa.float64(), safe=False)
         else:
             values = self._parsed_numbers(self.texts())
@@ -130,7 +130,7 @@ class Column:
         return pc.if_else(pc.fill_null(wrong, True), pa.scalar(None, pa.string()), texts).cast(pa.float64())
 
     def flags(self) -> np.ndarray:
-        """int8; 1, 0 or -1 = missing. Rejects what is neither 0, 1, true nor false."""
+        """Returns int8; 1, 0 or -1 = missing. Rejects what is neither 0, 1, true nor false."""
         if pa.types.is_integer(self.array.type) or pa.types.is_floating(self.array.type):
             numbers = self.numbers()
             result = np.select([np.isnan(numbers), numbers == 0, numbers == 1], [-1, 0, 1], -2).astype(np.int8)
@@ -144,11 +144,11 @@ class Column:
         return result
 
     def times(self, timestamp: Timestamp) -> np.ndarray:
-        """int64 in ticks of the timestamp's unit (milliseconds of ISO text). Rejects what can't be a time of a log."""
+        """Returns int64 ticks of the timestamp's unit (milliseconds of ISO text). Rejects what is no time of a log."""
         unit = "ms" if timestamp.unit == "iso" else timestamp.unit
-        kind = self.array.type
-        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-            ticks = self.array.cast(pa.timestamp(unit, getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        array_type = self.array.type
+        if pa.types.is_timestamp(array_type) or pa.types.is_date(array_type):
+            ticks = self.array.cast(pa.timestamp(unit, getattr(array_type, "tz", None)), safe=False).cast(pa.int64())
         elif timestamp.unit == "iso":
             ticks = _iso_milliseconds(self.texts())
             self.rejects.add(bools(pc.is_null(ticks)), f"{self.name}: expected an ISO 8601 time", self.shown)
@@ -173,8 +173,8 @@ class Column:
                 pass
         quiet = Column(self.name, self.array, Rejects(len(self.array)))
         numbers = quiet.numbers()
-        whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)
-        result = pa.array(np.where(whole, numbers, 0).astype(np.int64), mask=~whole)
+        integral = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)
+        result = pa.array(np.where(integral, numbers, 0).astype(np.int64), mask=~integral)
         # Beyond 2^53 a float64 isn't exact: whole numbers in text are taken as they are.
         if pa.types.is_floating(self.array.type):
             return result
@@ -193,10 +193,10 @@ def _flag(text: str) -> int:
 def _integral_texts(array: pa.Array) -> pa.Array:
     """Floats as text; whole ones without a fraction, NaN as missing."""
     values = array.cast(pa.float64())
-    whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
-    integers = pc.if_else(whole, values, 0.0).cast(pa.int64(), safe=False).cast(pa.string())
+    integral = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
+    integers = pc.if_else(integral, values, 0.0).cast(pa.int64(), safe=False).cast(pa.string())
     missing = pc.or_(pc.is_null(values), pc.is_nan(values))
-    return pc.if_else(missing, pa.scalar(None, pa.string()), pc.if_else(whole, integers, values.cast(pa.string())))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), pc.if_else(integral, integers, values.cast(pa.string())))
 
 
 def _iso_milliseconds(texts: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Balancing the tasks' losses: by learned uncertainty, or by keeping their gradients from undoing each other."""
+"""Balances the tasks' losses: by learned uncertainty, or by keeping their gradients from undoing each other."""
 
 from collections.abc import Sequence
 
@@ -23,16 +23,16 @@ class Uncertainty(tf.Module):
         self.log_variances = tf.Variable(tf.zeros([len(regressions)]), name="log_variances")
 
     def weights(self) -> tf.Tensor:
-        """`c_k exp(-s_k)`, `(tasks,)`."""
+        """Returns `c_k exp(-s_k)`, `(tasks,)`."""
         return self.scale * tf.exp(-self.log_variances)
 
     def losses(self, losses: Sequence[tf.Tensor], present: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The tasks' terms without `w_k`, from `L_k` and `d_k`, all scalars."""
+        """Returns the tasks' terms without `w_k`, from `L_k` and `d_k`, all scalars."""
         return tf.unstack(tf.stack(present) * (self.weights() * tf.stack(losses) + self.log_variances / 2.0))
 
 
-def projected(gradients: Sequence[Sequence[tf.Tensor]], step: tf.Tensor, seed: int = 0) -> list[tf.Tensor]:
-    """PCGrad: the sum of the tasks' gradients, each without what points against another task's.
+def pcgrad(gradients: Sequence[Sequence[tf.Tensor]], step: tf.Tensor, seed: int = 0) -> list[tf.Tensor]:
+    """Sums the tasks' gradients, each without what points against another task's: PCGrad.
 
         for each task i, for the others j in random order:  if g_i g_j < 0:  g_i = g_i - (g_i g_j / g_j g_j) g_j
 
@@ -48,40 +48,45 @@ def projected(gradients: Sequence[Sequence[tf.Tensor]], step: tf.Tensor, seed: i
     Args:
       gradients: by task, one tensor per variable.
       step: the optimiser's step, which the random order depends on, so that a resumed training draws the same.
+
+    Returns:
+      One tensor per variable.
     """
-    by_variable = [tf.stack(parts) for parts in zip(*gradients, strict=True)]
+    # (tasks, *variable)
+    by_variable = [tf.stack(of_tasks) for of_tasks in zip(*gradients, strict=True)]
     shared = [
-        tf.cast(tf.reduce_sum(tf.cast(parts != 0.0, tf.int32), axis=0, keepdims=True) > 1, parts.dtype)
-        for parts in by_variable
+        tf.cast(tf.reduce_sum(tf.cast(stacked != 0.0, tf.int32), axis=0, keepdims=True) > 1, stacked.dtype)
+        for stacked in by_variable
     ]
     products = []
-    for parts, mask in zip(by_variable, shared, strict=True):
-        flat = tf.reshape(parts * mask, [len(gradients), -1])
+    for stacked, mask in zip(by_variable, shared, strict=True):
+        flat = tf.reshape(stacked * mask, [len(gradients), -1])
         products.append(tf.matmul(flat, flat, transpose_b=True))
     tasks = len(gradients)
     order = tf.argsort(tf.random.stateless_uniform([tasks, tasks], tf.stack([tf.cast(step, tf.int64), seed])), axis=1)
     extra = projection_coefficients(tf.add_n(products), order) - 1.0
     return [
-        tf.reduce_sum(parts, axis=0) + mask[0] * tf.tensordot(extra, parts, 1)
-        for parts, mask in zip(by_variable, shared, strict=True)
+        tf.reduce_sum(stacked, axis=0) + mask[0] * tf.tensordot(extra, stacked, 1)
+        for stacked, mask in zip(by_variable, shared, strict=True)
     ]
 
 
 def projection_coefficients(products: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-    """How often each task's gradient counts in the sum of the projected ones.
+    """Returns how often each task's gradient counts in the sum of the projected ones, `(tasks,)`.
 
     Args:
       products: the gradients' inner products, `(tasks, tasks)`.
       order: in row i, the order in which task i's gradient is held against the tasks' `(tasks, tasks)`.
     """
     tasks = int(products.shape[0])
-    own = tf.eye(tasks)
+    identity = tf.eye(tasks)
     # Row i: task i's projected gradient as a combination of all.
     combined = tf.eye(tasks)
-    for other in tf.unstack(tf.one_hot(order, tasks), axis=1):
-        against = tf.reduce_sum(combined * tf.matmul(other, products), axis=1)
-        squared = tf.linalg.matvec(other, tf.linalg.diag_part(products))
-        itself = tf.reduce_sum(other * own, axis=1) > 0
-        excess = tf.where((against < 0.0) & ~itself, tf.math.divide_no_nan(against, squared), 0.0)
-        combined -= excess[:, tf.newaxis] * other
+    # Row i of `opponents`: the task j, one-hot, that task i's gradient is held against next.
+    for opponents in tf.unstack(tf.one_hot(order, tasks), axis=1):
+        inner_product = tf.reduce_sum(combined * tf.matmul(opponents, products), axis=1)
+        squared_norm = tf.linalg.matvec(opponents, tf.linalg.diag_part(products))
+        itself = tf.reduce_sum(opponents * identity, axis=1) > 0
+        excess = tf.where((inner_product < 0.0) & ~itself, tf.math.divide_no_nan(inner_product, squared_norm), 0.0)
+        combined -= excess[:, tf.newaxis] * opponents
     return tf.reduce_sum(combined, axis=0)

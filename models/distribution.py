@@ -1,8 +1,8 @@
 """Training on several devices: the strategy that a spec asks for, and what all of its replicas have in common.
 
-Every replica reads its part of each batch. Sums over a batch are taken over all replicas (`total`), so that a loss, and
-what is made of losses, is that of the whole batch on each of them; gradients are then averaged. The weights are those
-that one device would have, but for the order in which floats are added.
+Every replica reads its part of each batch. Sums over a batch are taken over all replicas (`all_reduce_sum`), so that a
+loss, and what is made of losses, is that of the whole batch on each of them; gradients are then averaged. The weights
+are those that one device would have, but for the order in which floats are added.
 """
 
 import functools
@@ -19,8 +19,8 @@ class DistributionError(ValueError):
     """Training can't be distributed so; the message says what was expected."""
 
 
-def one_machine(training: Training) -> tf.distribute.Strategy:
-    """The strategy of `training.distribution` on this machine; TensorFlow's default one, of one replica, for `none`.
+def local_strategy(training: Training) -> tf.distribute.Strategy:
+    """Returns this machine's strategy for `training.distribution`; for `none` TensorFlow's default, of one replica.
 
     `mirrored` has a replica on each GPU, or on each logical CPU device of a machine without.
     """
@@ -32,7 +32,7 @@ def one_machine(training: Training) -> tf.distribute.Strategy:
 
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    """One a process, for every training in it: two would give their sums over replicas the same names."""
+    """Returns the same strategy for every training in a process: two would name their sums over replicas alike."""
     return tf.distribute.MirroredStrategy(devices)
 
 
@@ -47,19 +47,19 @@ def check_batch_size(training: Training, strategy: tf.distribute.Strategy) -> No
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this worker is the one that writes."""
+    """Returns whether this worker is the one that writes."""
     return strategy.extended.should_checkpoint
 
 
-def replicas() -> int:
-    """How many share the batch of the function that is being traced."""
+def replica_count() -> int:
+    """Returns how many replicas share the batch of the function that is being traced."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def total(*values: tf.Tensor) -> list[tf.Tensor]:
-    """The sums of tensors over all replicas, with their gradients; the tensors themselves where there is one replica.
+def all_reduce_sum(*values: tf.Tensor) -> list[tf.Tensor]:
+    """Sums each tensor over all replicas; with one replica, or outside of one, returns the tensors themselves.
 
-    A gradient is a sum as well: what is derived from a total counts once for each replica.
+    Its gradient is a sum over replicas as well: the derivative of a sum counts once for each replica.
     """
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
@@ -67,19 +67,19 @@ def total(*values: tf.Tensor) -> list[tf.Tensor]:
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, list(values))
 
 
-def from_chief(strategy: tf.distribute.Strategy, text: str) -> str:
-    """The chief's text, on every worker; each of them must call it. Others wait for the slowest."""
-    own = np.frombuffer(text.encode() if is_chief(strategy) else b"", np.uint8).astype(np.int32)
+def broadcast_from_chief(strategy: tf.distribute.Strategy, text: str) -> str:
+    """Returns the chief's text on every worker. Each must call it, and waits for the slowest."""
+    encoded = np.frombuffer(text.encode() if is_chief(strategy) else b"", np.uint8).astype(np.int32)
+    (size,) = _first_replicas(strategy, np.array([len(encoded)], np.int32))
+    buffer = encoded if is_chief(strategy) else np.zeros(size, np.int32)
+    return _first_replicas(strategy, buffer).astype(np.uint8).tobytes().decode()
 
-    def chiefs(values: np.ndarray) -> np.ndarray:
-        """What the first replica has, which is the chief's: the others add nothing to it."""
 
-        def value(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
-            return tf.constant(values if context.replica_id_in_sync_group == 0 else np.zeros_like(values))
+def _first_replicas(strategy: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
+    """Returns the first replica's values, which are the chief's: all others add zeros to them."""
 
-        return strategy.reduce(
-            tf.distribute.ReduceOp.SUM, strategy.experimental_distribute_values_from_function(value), axis=None
-        ).numpy()
+    def summand(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        return tf.constant(values if context.replica_id_in_sync_group == 0 else np.zeros_like(values))
 
-    (size,) = chiefs(np.array([len(own)], np.int32))
-    return chiefs(own if is_chief(strategy) else np.zeros(size, np.int32)).astype(np.uint8).tobytes().decode()
+    summands = strategy.experimental_distribute_values_from_function(summand)
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, summands, axis=None).numpy()

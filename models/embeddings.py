@@ -1,4 +1,4 @@
-"""The embedding tables, and what they give for the columns of an example."""
+"""The embedding tables, and the values of an example's columns that are looked up in them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -16,17 +16,18 @@ _COLUMNS = TypeAdapter(list[ExampleColumn])
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
 class Embeddings(tf.keras.layers.Layer):
-    """The values of columns: an id's embedding, or a number with its indicator of being missing.
+    """Looks up the values of columns: an id's embedding, or a number with its indicator of being missing.
 
     There is one table per vocabulary, shared by all columns of its ids. A missing number (NaN) is 0 with an indicator
     of 1. Padded positions get row 0 of their table.
 
     Args:
-      columns: what to look up.
+      columns: the columns to look up.
       table_sizes: rows of each table (`models.features.table_sizes`).
       dim: the size of an embedding.
 
-    Input: dense features by name (`models.features.dense`). Output: by name, each with a last axis more.
+    Input: dense features by name (`models.features.dense`). Output: by name, with one more axis, of
+    `size(column)`.
     """
 
     def __init__(self, columns: Sequence[ExampleColumn], table_sizes: Mapping[str, int], dim: int, **kwargs):

@@ -1,4 +1,4 @@
-"""Transformed examples: which columns the ranker reads, what they hold, and how ragged ones become dense."""
+"""Transformed examples: which columns the ranker reads, their types, and how ragged ones become dense."""
 
 from collections.abc import Mapping
 
@@ -33,24 +33,24 @@ def table_sizes(spec: RankingSpec, vocabulary_sizes: Mapping[str, int]) -> dict[
 
 
 def transformed_feature_spec(spec: RankingSpec) -> dict[str, tf.io.RaggedFeature | tf.io.FixedLenFeature]:
-    """How to parse transformed examples; by its defaults, an empty string is an example outside every sample space."""
-    parsed = {}
+    """Returns how to parse transformed examples. An empty string is parsed as one outside every sample space."""
+    features: dict[str, tf.io.RaggedFeature | tf.io.FixedLenFeature] = {}
     for column in model_columns(spec):
         dtype = kind_of(column).dtype
         if column.ragged:
-            parsed[column.name] = tf.io.RaggedFeature(
+            features[column.name] = tf.io.RaggedFeature(
                 dtype, value_key=column.name + RAGGED_VALUES, row_splits_dtype=tf.int32
             )
         else:
-            parsed[column.name] = tf.io.FixedLenFeature([], dtype, default_value=dtype.as_numpy_dtype(0))
+            features[column.name] = tf.io.FixedLenFeature([], dtype, default_value=dtype.as_numpy_dtype(0))
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
-            parsed[name] = tf.io.FixedLenFeature([], tf.float32, default_value=0.0)
-    return parsed
+            features[name] = tf.io.FixedLenFeature([], tf.float32, default_value=0.0)
+    return features
 
 
 def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec) -> dict[str, tf.Tensor]:
-    """The ranker's input: every model column dense, ragged ones padded with `PADDING`; other columns as they are.
+    """Makes every model column dense, ragged ones padded with `PADDING`, as the ranker reads them; others stay.
 
     Sequences become `(batch, max_length)`; multi-valued features `(batch, width)`, the batch's longest rounded up to a
     power of two. Ids become int32.
@@ -69,7 +69,7 @@ def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec
 
 
 def placeholders(spec: RankingSpec) -> dict[str, tf.Tensor]:
-    """One example of zeros in the shapes and types of `dense`: what creates the ranker's weights without data."""
+    """Returns one example of zeros in the shapes and types of `dense`, to create a ranker's weights without data."""
     return {
         column.name: tf.zeros(
             [1, 1] if column.ragged else [1], tf.float32 if kind_of(column).dtype == tf.float32 else tf.int32

@@ -14,23 +14,23 @@ _GPU_CAPABILITY = (8, 0)
 
 
 @contextmanager
-def computing_in(precision: str) -> Iterator[None]:
-    """The layers that are made within compute in `float32` or `bfloat16` (Keras' policy `mixed_bfloat16`)."""
-    before = tf.keras.mixed_precision.global_policy()
+def precision_scope(precision: str) -> Iterator[None]:
+    """Has the layers built within compute in `float32` or `bfloat16` (Keras' policy `mixed_bfloat16`)."""
+    outer = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])
     try:
         yield
     finally:
-        tf.keras.mixed_precision.set_global_policy(before)
+        tf.keras.mixed_precision.set_global_policy(outer)
 
 
 def has_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the devices that train have instructions for it; without, it is emulated and slow."""
+    """Returns whether the training devices have bfloat16 instructions; without, it is emulated and slow."""
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     if gpus:
         return all(details.get("compute_capability", _GPU_CAPABILITY) >= _GPU_CAPABILITY for details in gpus)
     try:
         return bool(_CPU_FLAGS & set(cpu_info.read_text().split()))
     except OSError:
-        # Not Linux: nobody knows, and nobody is warned.
+        # Not Linux: there is no telling, so nobody is warned.
         return True

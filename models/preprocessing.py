@@ -12,9 +12,9 @@ from schema.spec import RankingSpec
 
 
 def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[str, tf.Tensor | tf.RaggedTensor]:
-    """Raw example columns to the columns that the ranker reads, under the same names; labels and spaces pass through.
+    """Turns raw example columns into those that the ranker reads, of the same names; labels and spaces pass through.
 
-    Ragged columns stay ragged. Every string becomes an int64 id: its place in the vocabulary, or an out-of-vocabulary
+    Ragged columns stay ragged. Every string becomes an int64 id: its index in the vocabulary, or an out-of-vocabulary
     bucket after it. Numbers become float32, or int64 ids from 1 on of quantile buckets; a missing one is NaN, or id 0.
 
     Args:
@@ -31,7 +31,7 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
         if column.behaviour is not None:
             # Ingest writes no longer ones, but a request may hold more: the newest are kept.
             values = values[:, -lengths[column.behaviour] :]
-        outputs[column.name] = _each(transformations[_analysed(column)], values)
+        outputs[column.name] = _map_values(transformations[_analysed(column)], values)
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             outputs[name] = tf.identity(inputs[name])
@@ -52,7 +52,7 @@ def _analyse(
     return {key: kind_of(group[0]).analyse(group, inputs, spec) for key, group in shared.items()}
 
 
-def _each(function: Transformation, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
+def _map_values(function: Transformation, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
     if isinstance(values, tf.RaggedTensor):
         return values.with_flat_values(function(values.flat_values))
     return function(values)

@@ -1,18 +1,19 @@
 """The multi-task ranker: features -> bottom -> routing -> towers -> one probability per task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.balancing import Uncertainty, projected
+from models.balancing import Uncertainty
 from models.bottom import BOTTOMS
-from models.distribution import replicas, total
+from models.distribution import all_reduce_sum
 from models.features import Features, placeholders
-from models.layers import SharedRows, Towers
+from models.layers import Towers
 from models.layers.arguments import PACKAGE, TaskInputs
-from models.precision import computing_in
+from models.layers.user_item_rows import materialize
+from models.precision import precision_scope
 from models.routing import check_routing
 from models.tasks import RankingTask, loss_weight
 from schema.columns import label_name, space_name
@@ -20,6 +21,18 @@ from schema.spec import RankingSpec
 
 # What XLA compiles: the whole training step; what is above the embeddings; or nothing.
 Compiled = Literal["step", "head", "nothing"]
+
+
+class SharingWeights(NamedTuple):
+    """What the tasks weigh, in each example of a batch, of what they share.
+
+    Attributes:
+      gates: by gate of the routing, `level_1/task_2`, what it gives each expert, `(batch, experts)`.
+      refinement: by task, what it gives each field of its input, `(batch,)`; empty but for the DTRN bottom.
+    """
+
+    gates: dict[str, tf.Tensor]
+    refinement: dict[str, dict[str, tf.Tensor]]
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -34,7 +47,7 @@ class Ranker(tfrs.models.Model):
       spec: the ranking spec.
       table_sizes: rows of each embedding table (`models.features.table_sizes`).
       output_bias: the logit that each task starts from, in the order of the tasks; zeros if not given.
-      compiled: what XLA compiles when training (see `models.training.optimizer.what_to_compile`).
+      compiled: what XLA compiles when training (see `models.training.optimizer.choose_jit`).
       sparse_tables: whether a step updates only the rows of the embedding tables that its batch has read.
 
     Raises:
@@ -57,14 +70,14 @@ class Ranker(tfrs.models.Model):
             )
         routing = check_routing(spec.model.routing)
         tasks = len(spec.tasks)
-        own = [f"{task.name}_encoder" for task in spec.tasks] if routing.tables != "shared" else []
-        names = own + (["encoder"] if routing.tables != "own" else [])
+        names = [f"{task.name}_encoder" for task in spec.tasks] if routing.tables != "shared" else []
+        names += ["encoder"] if routing.tables != "own" else []
         self.spec, self.table_sizes, self.output_bias = spec, dict(table_sizes), output_bias
         # A bottom that is one task's alone, or the shared one beside those, gives one tensor.
         self.encoders = [
             BOTTOMS[spec.model.bottom](spec, table_sizes, 1 if len(names) > 1 else tasks, name) for name in names
         ]
-        with computing_in(spec.training.precision):
+        with precision_scope(spec.training.precision):
             self.routing = routing.build(spec.model.model_copy(update={"task_experts": spec.task_experts}), tasks)
         # A logit has to tell rare labels apart: always in float32.
         self.towers = Towers(tasks, spec.model.tower_units, output_bias, name="towers")
@@ -82,86 +95,76 @@ class Ranker(tfrs.models.Model):
         return self._outputs(self._route(self.encode(features)))
 
     def score_candidates(self, features: Features) -> dict[str, tf.Tensor]:
-        """What a call gives, for one user's candidates: the user's columns have one row, the candidates' one each.
+        """Returns what a call does, for one user's candidates: the user's columns have one row, the others one each.
 
         What is the user's alone is computed once. The ranker must have been called before.
         """
-        encoded = _one_list([encoder.encode_candidates(features) for encoder in self.encoders])
-        if isinstance(encoded, list):
-            encoded = [part.rows() if isinstance(part, SharedRows) else part for part in encoded]
+        encoded = _flattened([encoder.encode_candidates(features) for encoder in self.encoders])
+        if isinstance(encoded, list) or not getattr(self.routing, "takes_user_item_rows", False):
+            encoded = materialize(encoded)
         return self._outputs(self._route(encoded))
 
     def encode(self, features: Features) -> TaskInputs:
-        """What the routing reads: one tensor for all tasks, or a list, as the bottom and the routing have it."""
-        return _one_list([encoder(features) for encoder in self.encoders])
+        """Returns what the routing reads: one tensor for all tasks, or a list, as bottom and routing have it."""
+        return _flattened([encoder(features) for encoder in self.encoders])
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
         return tf.add_n(self.weighted_losses(inputs, training))
 
     def weighted_losses(self, inputs: Features, training: bool = False) -> list[tf.Tensor]:
-        """The tasks' terms of the loss."""
+        """Returns the tasks' terms of the loss."""
         losses = self.task_losses(inputs, training)
         if self.uncertainty:
-            counts = total(*(tf.reduce_sum(inputs[space_name(task)]) for task in self.spec.tasks))
+            counts = all_reduce_sum(*(tf.reduce_sum(inputs[space_name(task)]) for task in self.spec.tasks))
             losses = self.uncertainty.losses(losses, [tf.sign(count) for count in counts])
         return [weight * loss for weight, loss in zip(self._schedules(), losses, strict=True)]
 
     def task_losses(self, inputs: Features, training: bool = False, compute_metrics: bool = True) -> list[tf.Tensor]:
-        """`L_k` of each task: its mean loss over its sample space in the batch."""
+        """Returns `L_k` of each task: its mean loss over its sample space in the batch."""
         head = self._compiled_head if self.compiled == "head" else self._head
-        logits = head(dict(inputs), [encoder.embeddings(inputs) for encoder in self.encoders])
-        return [
-            ranking_task(
-                inputs[label_name(task)],
-                logit,
-                inputs[space_name(task)],
-                training=training,
-                compute_metrics=compute_metrics,
-            )
-            for task, ranking_task, logit in zip(self.spec.tasks, self.ranking_tasks, logits, strict=True)
-        ]
+        return self._losses_of(head(dict(inputs), self._embedded(inputs)), inputs, training, compute_metrics)
+
+    def evaluate_batch(self, inputs: Features) -> SharingWeights:
+        """Adds a batch to the metrics, and returns what the tasks weighed in it.
+
+        One encoding gives both, but where the head is compiled and rounds otherwise: there they share the embeddings.
+        """
+        values = self._embedded(inputs)
+        logits, weights = self._head_with_weights(inputs, values)
+        if self.compiled == "head":
+            # The losses are to be rounded as in training. The graph drops the other logits.
+            logits = self._compiled_head(dict(inputs), values)
+        self._losses_of(logits, inputs, training=False, compute_metrics=True)
+        return weights
 
     def loss_weights(self) -> list[tf.Tensor]:
-        """What each task's loss counts for, at this epoch and step."""
+        """Returns what each task's loss counts for, at this epoch and step."""
         learned = tf.unstack(self.uncertainty.weights()) if self.uncertainty else [1.0] * len(self.spec.tasks)
         return [weight * factor for weight, factor in zip(self._schedules(), learned, strict=True)]
 
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
-        """One step of the optimiser. Unlike TFRS's, it doesn't compute every metric's result at every step."""
-        with tf.GradientTape(persistent=self.balancing == "pcgrad") as tape:
-            # The loss of the whole batch on each replica, whose gradients the optimiser adds up.
-            losses = [loss / replicas() for loss in self.weighted_losses(inputs, training=True)]
-            loss = tf.add_n(losses)
-        variables, gradients = self._gradients(tape, losses, loss)
-        if not self.sparse_tables:
-            gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
-        self.optimizer.apply_gradients(
-            (gradient, variable)
-            for gradient, variable in zip(gradients, variables, strict=True)
-            if gradient is not None
-        )
-        return {"loss": loss * replicas()}
+        """Takes one step of the optimiser, for Keras' `fit`; the loop of `models.training` calls the step itself."""
+        # It knows the ranker, which is to know nothing else of training.
+        from models.training.step import train_step
+
+        return {"loss": train_step(self, inputs)}
 
     def embedding_tables(self) -> list[tf.Variable]:
-        """The embedding tables, of which a batch reads a few rows."""
+        """Returns the embedding tables, of which a batch reads a few rows."""
         return [table for encoder in self.encoders for table in encoder.embeddings.tables.values()]
 
     def network_variables(self) -> list[tf.Variable]:
-        """All trainable variables but the embedding tables."""
+        """Returns all trainable variables but the embedding tables."""
         tables = {table.ref() for table in self.embedding_tables()}
         return [variable for variable in self.trainable_variables if variable.ref() not in tables]
 
-    def _gradients(self, tape: tf.GradientTape, losses: list[tf.Tensor], loss: tf.Tensor) -> tuple[list, list]:
-        if self.balancing != "pcgrad":
-            return self.trainable_variables, tape.gradient(loss, self.trainable_variables)
-        network, tables = self.network_variables(), self.embedding_tables()
-        # What conflicts is the tasks' gradients of the whole batch. Every replica projects them alike.
-        by_task = [total(*tape.gradient(each, network, unconnected_gradients="zero")) for each in losses]
-        balanced = projected(by_task, self._step(), self.spec.training.seed)
-        return [*network, *tables], [*(part / replicas() for part in balanced), *tape.gradient(loss, tables)]
+    def steps_done(self) -> tf.Tensor:
+        """Returns how many steps the optimiser has taken, an int64; 0 without one."""
+        optimizer = getattr(self, "optimizer", None)
+        return optimizer.iterations if optimizer is not None else tf.constant(0, tf.int64)
 
     def task_metrics(self) -> dict[str, dict[str, float]]:
-        """Each task's `loss`, and `auc` if it is binary, over the batches since `reset_metrics`."""
+        """Returns each task's `loss`, and `auc` if it is binary, over the batches since `reset_metrics`."""
         results: dict[str, dict[str, float]] = {}
         for metric in self.metrics:
             task, _, name = metric.name.partition("/")
@@ -170,19 +173,15 @@ class Ranker(tfrs.models.Model):
         return results
 
     def gate_weights(self, features: Features) -> dict[str, tf.Tensor]:
-        """What each gate of the routing gives each expert, `(batch, experts)`; empty for a routing without gates."""
-        reader = getattr(self.routing, "gate_weights", None)
-        return reader(self.encode(features)) if reader else {}
+        """Returns what each gate of the routing gives each expert, `(batch, experts)`; empty for one without gates."""
+        return self._head_with_weights(features, self._embedded(features))[1].gates
 
     def refinement_weights(self, features: Features) -> dict[str, dict[str, tf.Tensor]]:
-        """What each task gives each field of its input, `(batch,)` (DTRN's refinement), if it has any."""
-        tasks = [task.name for task in self.spec.tasks]
-        readers = [getattr(encoder, "refinement_weights", None) for encoder in self.encoders]
-        weights = [weight for reader in readers if reader for weight in reader(features)]
-        return dict(zip(tasks, weights, strict=False))
+        """Returns what each task gives each field of its input, `(batch,)` (DTRN's refinement), if it has any."""
+        return self._head_with_weights(features, self._embedded(features))[1].refinement
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, as JSON has them. The weights don't exist before a call."""
+        """Returns the arguments, as JSON has them. The weights don't exist before a call."""
         return {
             "spec": self.spec.to_json(),
             "table_sizes": dict(self.table_sizes),
@@ -200,7 +199,7 @@ class Ranker(tfrs.models.Model):
         self(placeholders(self.spec))
 
     def get_compile_config(self) -> None:
-        """Nothing: the spec says how the ranker is trained (`models.training.optimizer.compile_for_training`)."""
+        """Returns nothing: the spec says how it is trained (`models.training.optimizer.compile_for_training`)."""
 
     def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}
@@ -208,21 +207,51 @@ class Ranker(tfrs.models.Model):
     def _route(self, encoded: TaskInputs) -> list[tf.Tensor]:
         return self.towers(self.routing(encoded))
 
+    def _embedded(self, features: Features) -> list[dict[str, tf.Tensor]]:
+        return [encoder.embeddings(features) for encoder in self.encoders]
+
     def _head(self, features: Features, values: list[dict[str, tf.Tensor]]) -> list[tf.Tensor]:
-        """All above the embedding tables: from what they gave to the logits."""
-        combined = [encoder.combine(features, value) for encoder, value in zip(self.encoders, values, strict=True)]
-        return self._route(_one_list(combined))
+        """Computes the logits from what the embedding tables gave: all of the network above them."""
+        encoded = [encoder.combine(features, value) for encoder, value in zip(self.encoders, values, strict=True)]
+        return self._route(_flattened(encoded))
+
+    def _head_with_weights(
+        self, features: Features, values: list[dict[str, tf.Tensor]]
+    ) -> tuple[list[tf.Tensor], SharingWeights]:
+        """Computes the logits as `_head` does, and what gates and refinement weighed on the way."""
+        encoded, refinement = [], []
+        for encoder, value in zip(self.encoders, values, strict=True):
+            combined, weights = encoder.combine_with_weights(features, value)
+            encoded.append(combined)
+            refinement += weights
+        inputs = _flattened(encoded)
+        logits = self._route(inputs)
+        read_gates = getattr(self.routing, "gate_weights", None)
+        gates = read_gates(inputs) if read_gates else {}
+        # Without refinement there are none; of task-own tables beside a shared one, the shared one's come last.
+        by_task = dict(zip([task.name for task in self.spec.tasks], refinement, strict=False))
+        return logits, SharingWeights(gates, by_task)
+
+    def _losses_of(
+        self, logits: list[tf.Tensor], inputs: Features, training: bool, compute_metrics: bool
+    ) -> list[tf.Tensor]:
+        return [
+            ranking_task(
+                inputs[label_name(task)],
+                logit,
+                inputs[space_name(task)],
+                training=training,
+                compute_metrics=compute_metrics,
+            )
+            for task, ranking_task, logit in zip(self.spec.tasks, self.ranking_tasks, logits, strict=True)
+        ]
 
     def _schedules(self) -> list[tf.Tensor]:
-        return [loss_weight(task.weight, self.epoch, self._step()) for task in self.spec.tasks]
-
-    def _step(self) -> tf.Tensor:
-        optimizer = getattr(self, "optimizer", None)
-        return optimizer.iterations if optimizer is not None else tf.constant(0, tf.int64)
+        return [loss_weight(task.weight, self.epoch, self.steps_done()) for task in self.spec.tasks]
 
 
-def _one_list(encoded: list[TaskInputs]) -> TaskInputs:
-    """What one encoder gives, as it is; what several give, each one tensor or a list of one, as one list."""
+def _flattened(encoded: list[TaskInputs]) -> TaskInputs:
+    """Flattens the encoders' outputs, each one tensor or a list of one per task, into what the routing takes."""
     if len(encoded) == 1:
         return encoded[0]
-    return [part for given in encoded for part in (given if isinstance(given, list | tuple) else [given])]
+    return [tensor for output in encoded for tensor in (output if isinstance(output, list | tuple) else [output])]

@@ -1,81 +1,90 @@
 """The routings by name: how the tasks share parameters between the ranker's inputs and its towers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import tensorflow as tf
 
 from models.layers import (
+    PLE,
+    STEM,
+    AdaTT,
     CrossStitch,
     CustomizedSharing,
-    MultiGateMixture,
-    ProgressiveExtraction,
+    LevelledRouting,
+    MMoE,
+    Routing,
     SharedBottom,
     SingleTask,
-    StemExtraction,
-    TaskFusion,
 )
 from models.layers.arguments import expert_counts
 from schema.spec import Model, RankingSpec
 
 # What embedding tables, and bottoms above them, there are: one for all tasks; one a task; one a task and a shared one.
 Tables = Literal["shared", "own", "own_and_shared"]
+Build: TypeAlias = Callable[[Model, int], tf.keras.layers.Layer]
 
 
 @dataclass(frozen=True)
-class Routing:
-    """How to build a routing: `build(model, tasks)` gives a layer of the interface that `models.layers` describes.
+class RoutingFactory:
+    """How to build a routing.
 
-    `model.task_experts` is a count for all tasks, or one count per task in their order.
+    Attributes:
+      build: `build(model, tasks)` returns a layer with the interface of `models.layers.Routing`. In `model`,
+        `task_experts` is a count for all tasks, or one count per task in their order.
+      tables: what embedding tables it reads.
     """
 
-    build: Callable[[Model, int], tf.keras.layers.Layer]
+    build: Build
     tables: Tables = "shared"
 
 
-def _bottom_units(model: Model) -> tuple[int, ...]:
-    """As deep as the extraction levels are together, so that routings differ in what is shared and not in depth."""
-    return model.expert_units * model.levels
+def _sizes(model: Model, in_levels: bool) -> tuple[int, tuple[int, ...]]:
+    """Returns levels and layer sizes: one level is as deep as all together, so that routings don't differ in depth."""
+    return (model.levels, model.expert_units) if in_levels else (1, model.expert_units * model.levels)
 
 
-def _extraction(model: Model, tasks: int, levels: int, units: Sequence[int]) -> ProgressiveExtraction:
-    own = expert_counts(model.task_experts, tasks)
-    return ProgressiveExtraction(tasks, levels, own, model.shared_experts, units, name="routing")
+def _networks(routing: Callable[..., Routing]) -> Build:
+    return lambda model, tasks: routing(tasks, _sizes(model, in_levels=False)[1], name="routing")
 
 
-def _mixture(model: Model, tasks: int, levels: int, units: Sequence[int]) -> MultiGateMixture:
-    """With as many experts as an extraction level has in all."""
-    own = expert_counts(model.task_experts, tasks)
-    return MultiGateMixture(tasks, sum(own) + model.shared_experts, units, levels, name="routing")
+def _levelled(routing: type[LevelledRouting], in_levels: bool = True) -> Build:
+    def build(model: Model, tasks: int) -> LevelledRouting:
+        levels, units = _sizes(model, in_levels)
+        experts = expert_counts(model.task_experts, tasks)
+        return routing(tasks, levels, experts, model.shared_experts, units, name="routing")
+
+    return build
 
 
-def _fusion(model: Model, tasks: int) -> TaskFusion:
-    own = expert_counts(model.task_experts, tasks)
-    return TaskFusion(tasks, model.levels, own, model.shared_experts, model.expert_units, name="routing")
+def _mixture(in_levels: bool) -> Build:
+    """Returns how to build a mixture with as many experts in a level as a PLE has in all."""
+
+    def build(model: Model, tasks: int) -> MMoE:
+        levels, units = _sizes(model, in_levels)
+        experts = sum(expert_counts(model.task_experts, tasks)) + model.shared_experts
+        return MMoE(tasks, experts, units, levels, name="routing")
+
+    return build
 
 
-def _stem(model: Model, tasks: int) -> StemExtraction:
-    own = expert_counts(model.task_experts, tasks)
-    return StemExtraction(tasks, model.levels, own, model.shared_experts, model.expert_units, name="routing")
-
-
-ROUTINGS: dict[str, Routing] = {
-    "single_task": Routing(lambda m, tasks: SingleTask(tasks, _bottom_units(m), name="routing"), tables="own"),
-    "shared_bottom": Routing(lambda m, tasks: SharedBottom(tasks, _bottom_units(m), name="routing")),
-    "customized_sharing": Routing(lambda m, tasks: CustomizedSharing(tasks, _bottom_units(m), name="routing")),
-    "cross_stitch": Routing(lambda m, tasks: CrossStitch(tasks, _bottom_units(m), name="routing")),
-    "mmoe": Routing(lambda m, tasks: _mixture(m, tasks, 1, _bottom_units(m))),
-    "ml_mmoe": Routing(lambda m, tasks: _mixture(m, tasks, m.levels, m.expert_units)),
-    "cgc": Routing(lambda m, tasks: _extraction(m, tasks, 1, _bottom_units(m))),
-    "ple": Routing(lambda m, tasks: _extraction(m, tasks, m.levels, m.expert_units)),
-    "adatt": Routing(_fusion),
-    "stem": Routing(_stem, tables="own_and_shared"),
+ROUTINGS: dict[str, RoutingFactory] = {
+    "single_task": RoutingFactory(_networks(SingleTask), tables="own"),
+    "shared_bottom": RoutingFactory(_networks(SharedBottom)),
+    "customized_sharing": RoutingFactory(_networks(CustomizedSharing)),
+    "cross_stitch": RoutingFactory(_networks(CrossStitch)),
+    "mmoe": RoutingFactory(_mixture(in_levels=False)),
+    "ml_mmoe": RoutingFactory(_mixture(in_levels=True)),
+    "cgc": RoutingFactory(_levelled(PLE, in_levels=False)),
+    "ple": RoutingFactory(_levelled(PLE)),
+    "adatt": RoutingFactory(_levelled(AdaTT)),
+    "stem": RoutingFactory(_levelled(STEM), tables="own_and_shared"),
 }
 
 
-def check_routing(name: str, where: str = "model.routing") -> Routing:
-    """The routing of that name.
+def check_routing(name: str, where: str = "model.routing") -> RoutingFactory:
+    """Returns the routing of that name.
 
     Raises:
       ValueError: there is none; the message lists those that there are.
@@ -88,5 +97,5 @@ def check_routing(name: str, where: str = "model.routing") -> Routing:
 def check_routings(spec: RankingSpec) -> None:
     """Raises ValueError for a routing, of the model or one to be tried in tuning, that there isn't."""
     check_routing(spec.model.routing)
-    for place, name in enumerate(spec.tuning.routing if spec.tuning else ()):
-        check_routing(name, f"tuning.routing[{place}]")
+    for index, name in enumerate(spec.tuning.routing if spec.tuning else ()):
+        check_routing(name, f"tuning.routing[{index}]")

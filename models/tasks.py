@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.distribution import total
+from models.distribution import all_reduce_sum
 from schema.spec import Task, Weight
 
 # Enough for rare labels, whose probabilities all lie in a small part of [0, 1].
@@ -11,7 +11,7 @@ AUC_THRESHOLDS = 10_000
 
 
 class SampleSpaceMean(tf.keras.losses.Loss):
-    """`L_k = sum_i d_ki loss_k(i) / sum_i d_ki`: the mean over the sample space (PLE, eq. 9), 0 where it is empty.
+    """Averages over the sample space (PLE, eq. 9), 0 where it is empty: `L_k = sum_i d_ki loss_k(i) / sum_i d_ki`.
 
     Keras would divide the weighted sum by the batch size, and a task with a small space would hardly count. The batch
     is that of all replicas, where training is distributed.
@@ -31,7 +31,7 @@ class SampleSpaceMean(tf.keras.losses.Loss):
         space = (
             tf.ones_like(losses) if sample_weight is None else tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
         )
-        return tf.math.divide_no_nan(*total(tf.reduce_sum(space * losses), tf.reduce_sum(space)))
+        return tf.math.divide_no_nan(*all_reduce_sum(tf.reduce_sum(space * losses), tf.reduce_sum(space)))
 
 
 def _log_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -67,6 +67,6 @@ class RankingTask(tfrs.tasks.Ranking):
 
 
 def loss_weight(weight: Weight, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """`w(t) = w_0 g^t` (PLE, eq. 10), where t counts epochs or steps from 0."""
+    """Returns `w(t) = w_0 g^t` (PLE, eq. 10), where t counts epochs or steps from 0."""
     t = tf.cast(epoch if weight.unit == "epoch" else step, tf.float32)
     return weight.initial * tf.pow(tf.constant(weight.decay, tf.float32), t)

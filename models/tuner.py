@@ -12,10 +12,12 @@ import tensorflow_transform as tft
 from keras_tuner.engine import base_tuner, oracle, trial
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from models.distribution import check_batch_size, one_machine
+from models.distribution import check_batch_size, local_strategy
 from models.routing import check_routings
-from models.trainer import DivergedError, TrainingData, build_ranker, read_training_data, train_epochs
+from models.training.build import build_ranker
+from models.training.loop import DivergedError, train_epochs
 from models.training.progress import ProgressStore, fingerprint
+from models.training.reading import TrainingData, read_training_data
 from schema.spec import RankingSpec
 from schema.tuning import Tuning, hyperparameter
 
@@ -35,7 +37,7 @@ class TunerFnResult(NamedTuple):
 
 
 def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
-    """A tuner over the candidates of the spec in `custom_config`, which is as `models.trainer.run_fn` takes it.
+    """Returns a tuner over the candidates of the spec in `custom_config`, which is as `models.trainer.run_fn` takes it.
 
     Raises:
       TrainingDataError: an empty split, or a task whose train labels are all the same.
@@ -44,7 +46,7 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
     config = fn_args.custom_config
     spec = RankingSpec.from_json(config["spec"])
     check_routings(spec)
-    strategy = one_machine(spec.training)
+    strategy = local_strategy(spec.training)
     check_batch_size(spec.training, strategy)
     data = read_training_data(fn_args, spec)
     root = config.get("checkpoint_dir") or fn_args.working_dir
@@ -110,7 +112,7 @@ class RankerTuner(base_tuner.BaseTuner):
         super().search(*args, **kwargs)
         (best,) = self.oracle.get_best_trials()
         if best.status != trial.TrialStatus.COMPLETED:
-            tried = "; ".join(_shown(each.hyperparameters.values) for each in self.oracle.trials.values())
+            tried = "; ".join(_shown(attempt.hyperparameters.values) for attempt in self.oracle.trials.values())
             raise DivergedError(
                 f"tuning: the loss is not finite in any trial, tried {tried}; try a lower learning_rate"
             )
@@ -154,7 +156,7 @@ class RankerTuner(base_tuner.BaseTuner):
 
 
 def trial_spec(spec: RankingSpec, hyperparameters: Mapping[str, Any]) -> RankingSpec:
-    """What a trial trains: the spec with these settings and the epochs of `tuning`."""
+    """Returns what a trial trains: the spec with these settings and the epochs of `tuning`."""
     epochs = spec.tuning.epochs if spec.tuning else None
     return spec.tuned(hyperparameters).with_training(epochs=epochs)
 

@@ -1,4 +1,4 @@
-"""Which blessed model a candidate is compared with."""
+"""Chooses the blessed model that a candidate is compared with."""
 
 from tfx import types
 from tfx.dsl.components.common import resolver
@@ -18,8 +18,8 @@ class LatestComparableModelStrategy(resolver.ResolverStrategy):
         self, store, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]] | None:
         candidate = input_dict["candidate"][0]
-        ours = model_contract(serving_path(candidate.uri))
-        comparable = [model for model in input_dict["model"] if model.id != candidate.id and _fits(ours, model)]
+        contract = model_contract(serving_path(candidate.uri))
+        comparable = [model for model in input_dict["model"] if model.id != candidate.id and _fits(contract, model)]
         blessed = LatestBlessedModelStrategy().resolve_artifacts(
             store, {"model": comparable, "model_blessing": list(input_dict["model_blessing"])}
         )

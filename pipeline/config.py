@@ -1,5 +1,6 @@
-"""Where a run reads and writes, and how: what differs between the runners stands here, not in the DAG."""
+"""Says where a run reads and writes, and how: what differs between the runners stands here, not in the DAG."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """What each run of a compiled pipeline is started with, beside `logs` and `window`; see `kubeflow_parameters`."""
-
-    epochs: "RuntimeParameter"
-    routing: "RuntimeParameter"
-    compare_with: "RuntimeParameter"
-    start_from: "RuntimeParameter"
-    push_destination: "RuntimeParameter"
-    state: "RuntimeParameter"
-    beam_args: "RuntimeParameter"
-
-
-@dataclass(frozen=True)
 class RunConfig:
     """A run below the folder `output`.
 
@@ -34,7 +22,8 @@ class RunConfig:
       window: such as `7d:2026-11-25`, the days whose impressions become examples, where the logs lie in daily folders;
         None reads all logs at once.
       warm_start: whether training starts from the latest blessed model; in a compiled pipeline a parameter names one.
-      parameters: None on this machine, where all is known and there is metadata to look the models up in.
+      parameters: what each run of a compiled pipeline is started with, by name (`components.run_parameters`); None on
+        this machine, where all is known and there is metadata to look the models up in.
     """
 
     logs: "str | RuntimeParameter"
@@ -44,7 +33,7 @@ class RunConfig:
     cache: bool = True
     window: "str | RuntimeParameter | None" = None
     warm_start: bool = False
-    parameters: Parameters | None = None
+    parameters: "Mapping[str, RuntimeParameter] | None" = None
 
     def pipeline_name(self, spec: RankingSpec) -> str:
         # Kubeflow has no underscores in names.
@@ -56,9 +45,9 @@ class RunConfig:
 
     @property
     def state_dir(self) -> "str | RuntimeParameter | None":
-        """What the runs of a rolling window keep for the next ones."""
+        """Returns the folder of what the runs of a rolling window keep for the next ones."""
         if self.parameters:
-            return self.parameters.state
+            return self.parameters["state"]
         return f"{self.output}/state" if self.window else None
 
     @property
@@ -67,8 +56,8 @@ class RunConfig:
 
     @property
     def checkpoint_dir(self) -> str | None:
-        """What a repeated run goes on from; a container that is started again finds it in the run's own folder."""
+        """Returns where training keeps its state for a repeated run; a container keeps it in its own run's folder."""
         return None if self.parameters else f"{self.output}/checkpoints"
 
     def push_destination(self, spec: RankingSpec) -> "str | RuntimeParameter":
-        return self.parameters.push_destination if self.parameters else f"{self.output}/serving/{spec.name}"
+        return self.parameters["push_destination"] if self.parameters else f"{self.output}/serving/{spec.name}"

@@ -1,5 +1,7 @@
 """The DAG: from raw logs to a pushed ranker. The same pipeline runs locally and compiles to Kubeflow."""
 
+from collections.abc import Mapping
+
 import tfx.v1 as tfx
 from google.protobuf import text_format
 from tfx import types
@@ -9,10 +11,11 @@ from tfx.proto import transform_pb2
 from components.anomaly_check import AnomalyCheck
 from components.distribution_validator import DistributionValidator
 from components.drift_check import DriftCheck
-from components.evaluation_report.component import EvaluationReport
+from components.evaluation_report import EvaluationReport
 from components.interaction_example_gen.component import InteractionExampleGen
 from components.preflight.component import Preflight
 from components.pusher import Pusher
+from components.run_parameters import settings_in
 from components.schema_source import SchemaSource
 from components.seesaw_evaluator.component import SeesawEvaluator
 from components.serving_validator.component import ServingValidator
@@ -20,10 +23,11 @@ from components.trainer import Trainer
 from components.transform.component import Transform
 from models.routing import ROUTINGS
 from pipeline.baseline import LatestComparableModelStrategy
-from pipeline.config import Parameters, RunConfig
+from pipeline.config import RunConfig
 from pipeline.drift import SPLIT_PAIRS, drift_config
 from schema.example_schema import example_schema
-from schema.spec import Drift, Model, RankingSpec
+from schema.spec import Drift, RankingSpec
+from schema.stages import training_part, transform_part
 
 # Early stopping picks the epoch on `eval`; what decides the blessing has to be data that training never looked at.
 EVALUATED_SPLIT = "test"
@@ -31,10 +35,9 @@ SINGLE_TASK = "single_task"
 
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
-    """The components in their order; each gets the part of the spec that it depends on, so that caching is exact."""
-    # Of models of earlier runs a compiled pipeline is told by its parameters; on this machine metadata knows them.
-    given = config.parameters
-    preflight = _preflight(spec, config, given) if given else None
+    """Returns the components in order; each gets the part of the spec that it depends on, so that caching is exact."""
+    # The parameters of a compiled pipeline name the models of earlier runs; on this machine metadata knows them.
+    preflight = Preflight(spec, tuple(sorted(ROUTINGS)), config.parameters) if config.parameters else None
     example_gen = InteractionExampleGen(
         spec, logs=config.logs, fingerprint=config.fingerprint, window=config.window, state=config.state_dir
     )
@@ -51,7 +54,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         examples=example_gen.outputs["examples"],
         schema=schema_source.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
-        custom_config={"spec": _for_transform(spec).to_json()},
+        custom_config={"spec": transform_part(spec).to_json()},
         # StatisticsGen has looked at the examples already.
         disable_statistics=True,
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
@@ -65,33 +68,35 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
             tuner_fn="models.tuner.tuner_fn",
-            custom_config={"spec": _for_training(spec).to_json(), "checkpoint_dir": config.checkpoint_dir},
+            custom_config={"spec": training_part(spec).to_json(), "checkpoint_dir": config.checkpoint_dir},
         )
 
     def trainer_of(
         spec: RankingSpec,
+        settings: Mapping[str, RuntimeParameter],
         base_model: types.BaseChannel | None = None,
-        routing: RuntimeParameter | None = None,
     ) -> Trainer:
         return Trainer(
-            _for_training(spec),
+            training_part(spec),
+            run_fn="models.trainer.run_fn",
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
             schema=schema_source.outputs["schema"],
             base_model=base_model,
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
             custom_config={"checkpoint_dir": config.checkpoint_dir},
-            epochs=given.epochs if given else None,
-            routing=routing,
+            settings=settings,
         )
 
     warm_start = _blessed_resolver() if config.warm_start else None
     base = preflight.outputs["base_model"] if preflight else warm_start.outputs["model"] if warm_start else None
-    trainer = trainer_of(spec, base, given.routing if given else None)
+    settings = settings_in(config.parameters or {})
+    trainer = trainer_of(spec, settings, base)
     reference = None
     if spec.training.reference and (spec.model.routing != SINGLE_TASK or (spec.tuning and spec.tuning.routing)):
         # Tuned alike, for its gain to be the routing's.
-        reference = trainer_of(spec.with_training(SINGLE_TASK)).with_id("ReferenceTrainer")
+        rest = {name: value for name, value in settings.items() if name != "routing"}
+        reference = trainer_of(spec.with_training(routing=SINGLE_TASK), rest).with_id("ReferenceTrainer")
     earlier = preflight or _baseline_resolver(trainer)
     evaluator = SeesawEvaluator(
         spec,
@@ -150,24 +155,8 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     )
 
 
-def _preflight(spec: RankingSpec, config: RunConfig, given: Parameters) -> Preflight:
-    return Preflight(
-        spec,
-        routings=tuple(sorted(ROUTINGS)),
-        logs=config.logs,
-        window=config.window or "",
-        state=given.state,
-        epochs=given.epochs,
-        routing=given.routing,
-        compare_with=given.compare_with,
-        start_from=given.start_from,
-        push_destination=given.push_destination,
-        beam_args=given.beam_args,
-    )
-
-
 def _blessed_resolver() -> tfx.dsl.Resolver:
-    """The latest blessed model, to start from."""
+    """Returns the node that finds the latest blessed model, to start from."""
     return tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
@@ -192,16 +181,3 @@ def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: tfx.components
         include_split_pairs=SPLIT_PAIRS,
     )
     return [validator, DriftCheck(anomalies=validator.outputs["anomalies"], action=drift.action)]
-
-
-def _for_training(spec: RankingSpec) -> RankingSpec:
-    training = spec.training.model_copy(update={"reference": False})
-    return spec.model_copy(update={"slices": (), "gates": {}, "drift": None, "training": training})
-
-
-def _for_transform(spec: RankingSpec) -> RankingSpec:
-    model = spec.model
-    vocabularies = Model(
-        min_frequency=model.min_frequency, max_vocabulary=model.max_vocabulary, oov_buckets=model.oov_buckets
-    )
-    return spec.data_part().model_copy(update={"model": vocabularies})

@@ -20,7 +20,7 @@ _ROW_HEIGHT = 26
 
 
 def intervals(rows: Sequence[Row], axis: str) -> Chart:
-    """Each row's value with its interval on one line, the first row on top; zero is marked.
+    """Draws each row's value with its interval on one line, the first row on top; zero is marked.
 
     Args:
       rows: `name`, `value`, and `low`, `high` or None; `limit`, where there is one, is marked. The colour is that of
@@ -50,7 +50,7 @@ def intervals(rows: Sequence[Row], axis: str) -> Chart:
 
 
 def seesaw(points: Sequence[Row], x_title: str, y_title: str) -> Chart:
-    """A point a model: its gain on one task across, on another up, each with its interval. The origin is no gain.
+    """Draws a point a model: its gain on one task across, on another up, each with its interval. The origin is no gain.
 
     Args:
       points: `model`, `x`, `y`, and `x_low`, `x_high`, `y_low`, `y_high` or None.
@@ -91,7 +91,7 @@ def seesaw(points: Sequence[Row], x_title: str, y_title: str) -> Chart:
 
 
 def lines(rows: Sequence[Row], x_title: str, y_title: str, **options: Any) -> Chart:
-    """A line a series.
+    """Draws a line a series.
 
     Args:
       rows: `x`, `y`, `series`; `size`, where there is one, makes the points as large as what stands behind them.
@@ -130,7 +130,7 @@ def lines(rows: Sequence[Row], x_title: str, y_title: str, **options: Any) -> Ch
 def heat(
     rows: Sequence[Row], x_title: str, y_title: str, around: float | None = None, order: Sequence[str] | None = None
 ) -> Chart:
-    """A field of cells, each with its number: `x`, `y`, `value`, the axes in the rows' order or in that given.
+    """Draws a field of cells, each with its number: `x`, `y`, `value`, the axes in the rows' order or in that given.
 
     Colours go from 0 to 1; with `around` they part there, and are full 1 below and 1 above.
     """
@@ -154,7 +154,7 @@ def heat(
 
 
 def bars(rows: Sequence[Row], x_title: str, numeric: bool) -> Chart:
-    """Shares side by side, a colour a series: `x` (a value, or the lower end of a bin), `share`, `series`."""
+    """Draws shares side by side, a colour a series: `x` (a value, or the lower end of a bin), `share`, `series`."""
     chart = _chart(rows)
     color = alt.Color("series:N", sort=None)
     y = alt.Y("share:Q", title="share of the split", axis=alt.Axis(format="%"))
@@ -175,7 +175,7 @@ def _chart(rows: Iterable[Row]) -> alt.Chart:
 
 
 def _finite(value: Any) -> Any:
-    """What JSON has no number for is missing."""
+    """Returns the value; None for what JSON has no number for."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

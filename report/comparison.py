@@ -13,8 +13,8 @@ from evaluation.comparability import serving_path
 from evaluation.evaluate import Model, evaluate_models
 from evaluation.result import BASELINE, CANDIDATE, Evaluation
 from evaluation.result import read as read_evaluation
-from report.lineage import Lineage, Used
-from report.runs import SOURCES, read_run
+from report.lineage import Lineage, Used, read_run
+from report.material import SOURCES
 from schema.columns import ITEM_ID, TIMESTAMP, USER_ID
 from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
@@ -57,7 +57,7 @@ class Comparison:
         return self.runs[1:]
 
     def settings(self) -> dict[str, tuple[str, ...]]:
-        """What the specs of the models say differently: each such setting with every run's value."""
+        """Returns what the specs of the models say differently: each such setting with every run's value."""
         flat = [_flat(run.spec.model_dump(mode="json")) for run in self.runs]
         keys = dict.fromkeys(key for settings in flat for key in settings)
         values = {key: tuple(settings.get(key, "–") for settings in flat) for key in keys}
@@ -82,7 +82,7 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names; as they were given where two are the same."""
+    """Returns the folders' own names; their whole paths where two are the same."""
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ComparisonError(f"expected different folders, got {', '.join(map(str, folders))}")
     names = [folder.resolve().name for folder in folders]
@@ -106,7 +106,7 @@ def _output(lineage: Lineage, stage: str, key: str) -> Used:
 
 
 def _tested_examples(run: ComparedRun) -> str:
-    """Names the impressions that the run was tested on, whatever else their examples hold and in whatever order."""
+    """Returns a hash of the impressions that the run was tested on, whatever else the examples hold, in any order."""
     features = {
         USER_ID: tf.io.FixedLenFeature([], tf.string, ""),
         ITEM_ID: tf.io.FixedLenFeature([], tf.string, ""),
@@ -140,7 +140,7 @@ def _tested_files(run: ComparedRun) -> list[str]:
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
-    """`{"model.routing": "ple", …}`; parts of a list go by their name where they have one."""
+    """Returns `{"model.routing": "ple", …}`; parts of a list go by their name where they have one."""
     if isinstance(value, dict):
         parts = [(key, part) for key, part in value.items() if key != "name"]
     elif isinstance(value, list) and value and all(isinstance(part, dict) for part in value):

@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from evaluation.result import METRICS, Estimate, SliceKey, Task, gain, slice_text
+from evaluation.metrics import metric_named
+from evaluation.result import Estimate, SliceKey, Task, gain, slice_text
 from report import charts
 from report.comparison import ComparedRun, Comparison
 from report.elements import Block, Cell, Chart, Figure, Page, Section, Table, Verdict
@@ -18,7 +19,7 @@ _CHARTED, _LISTED = 15, 300
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """Of each other run in a sentence: where it is better than the first one, and where worse."""
+    """Says of each other run, in a sentence, where it is better than the first one and where worse."""
     sentences = []
     for run in comparison.others:
         if run.name not in comparison.paired:
@@ -37,7 +38,7 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def page(comparison: Comparison) -> str:
-    """The comparison as HTML."""
+    """Returns the comparison as HTML."""
     names = ", ".join(run.name for run in comparison.runs)
     return render(
         Page(
@@ -50,7 +51,7 @@ def page(comparison: Comparison) -> str:
 
 
 def print_tables(comparison: Comparison, console: Console) -> None:
-    """The tasks and what differs, as text; names of the data are printed as they are, never as markup."""
+    """Prints the tasks and what differs; names of the data are printed as they are, never as markup."""
     for table in (_task_table(comparison), _settings_table(comparison)):
         if table.rows:
             console.print(_in_terminal(table))
@@ -74,7 +75,7 @@ def _tasks(comparison: Comparison, run: ComparedRun) -> tuple[Task, ...]:
 
 
 def _gain(comparison: Comparison, run: ComparedRun, task: Task, key: SliceKey = ()) -> Estimate | None:
-    """How much better the run is than the first one; None where they were not compared."""
+    """Returns how much better the run is than the first one; None where they were not compared."""
     evaluation = comparison.paired.get(run.name)
     return gain(evaluation.result(task.name, key), task.metric, "baseline") if evaluation else None
 
@@ -89,7 +90,7 @@ def _task_table(comparison: Comparison) -> Table:
     gains = [f"{run.name}: gain" for run in comparison.others]
     rows = []
     for task in _all_tasks(comparison):
-        cells = [Cell(task.name), Cell(METRICS[task.metric].label)]
+        cells = [Cell(task.name), Cell(metric_named(task.metric).label)]
         cells += [estimate_cell(_value(run, task)) for run in comparison.runs]
         for run in comparison.others:
             known = task.name in {own.name for own in _tasks(comparison, run)}
@@ -162,11 +163,11 @@ def _slices(comparison: Comparison) -> Section:
             if other.name == task.name
         ]
         if rows:
-            drawn[task.name] = charts.intervals(rows[:_CHARTED], f"{METRICS[task.metric].label}, gain")
+            drawn[task.name] = charts.intervals(rows[:_CHARTED], f"{metric_named(task.metric).label}, gain")
     listed = [
         [
             Cell(slice_text(result.slice)),
-            Cell(task.name, detail=METRICS[task.metric].label),
+            Cell(task.name, detail=metric_named(task.metric).label),
             Cell(run.name),
             gain_cell(own),
         ]

@@ -37,7 +37,7 @@ class Table:
     filter_by: str | None = None
 
     def choices(self) -> list[str]:
-        """The values of the column that is filtered by, in the order in which they first stand."""
+        """Returns the values of the column that is filtered by, in the order in which they first stand."""
         if self.filter_by is None:
             return []
         column = self.columns.index(self.filter_by)

@@ -46,6 +46,7 @@ class Execution:
     properties: dict[str, object]
 
     def output(self, key: str) -> Used | None:
+        """Returns what it wrote under the key; None where it did not."""
         return next((used for used in self.outputs if used.key == key), None)
 
 
@@ -58,13 +59,27 @@ class Lineage:
     executions: tuple[Execution, ...]
 
     def stage(self, name: str) -> Execution | None:
-        """The latest execution of the stage."""
+        """Returns the latest execution of the stage."""
         return next((execution for execution in reversed(self.executions) if execution.stage == name), None)
 
     def output(self, stage: str, key: str) -> Used | None:
-        """What the stage wrote under the key; None where it did not."""
+        """Returns what the stage wrote under the key; None where it did not."""
         execution = self.stage(stage)
         return execution.output(key) if execution else None
+
+
+def read_run(output: str | Path) -> Lineage:
+    """Reads the latest run in a folder that `fulcrum run --output` wrote.
+
+    Raises:
+      NoRunError: there is no run in the folder.
+    """
+    path = Path(output) / "metadata.sqlite"
+    if not path.is_file():
+        raise NoRunError(
+            f"{output}: no run here: expected a folder that `fulcrum run --output` wrote (metadata.sqlite)"
+        )
+    return read_lineage(path)
 
 
 def read_lineage(metadata_path: str | Path, run_id: str | None = None) -> Lineage:
@@ -83,10 +98,12 @@ def read_lineage(metadata_path: str | Path, run_id: str | None = None) -> Lineag
     if not runs:
         raise NoRunError(f"{metadata_path}: no run {run_id or 'was started here yet'}")
     run = max(runs, key=lambda context: context.id)
-    found = sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id)
-    contexts = {execution.id: store.get_contexts_by_execution(execution.id) for execution in found}
-    artifacts = _Artifacts(store, [execution.id for execution in found])
-    pipeline = next((c.name for own in contexts.values() for c in own if c.type == _PIPELINE), run.name)
+    executions = sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id)
+    contexts = {execution.id: store.get_contexts_by_execution(execution.id) for execution in executions}
+    artifacts = _Artifacts(store, [execution.id for execution in executions])
+    pipeline = next(
+        (c.name for of_execution in contexts.values() for c in of_execution if c.type == _PIPELINE), run.name
+    )
     return Lineage(
         pipeline=pipeline,
         run_id=run.name,
@@ -100,13 +117,13 @@ def read_lineage(metadata_path: str | Path, run_id: str | None = None) -> Lineag
                 outputs=artifacts.of(execution.id, _WRITTEN),
                 properties=_values(execution.custom_properties),
             )
-            for execution in found
+            for execution in executions
         ),
     )
 
 
 def relative(uris: Sequence[str]) -> dict[str, str]:
-    """Each URI below the folder that all of them share, so that a page doesn't tell where it was made."""
+    """Returns each URI below the folder that all of them share: a page doesn't tell where it was made."""
     folders = [posixpath.dirname(uri) for uri in uris]
     root = posixpath.commonpath(folders) if folders and len({uri.startswith("/") for uri in uris}) == 1 else ""
     return {uri: posixpath.relpath(uri, root) if root else uri for uri in uris}
@@ -151,6 +168,7 @@ def _values(properties: Mapping[str, pb.Value]) -> dict[str, object]:
 
 
 def _stage(contexts: Sequence[pb.Context], execution: pb.Execution) -> str:
-    """The id of the node in the DAG; its type where no context says it."""
-    names = [context.name.partition(".")[2] for context in contexts if context.type == _NODE]
+    """Returns the id of the node in the DAG; its type where no context says it."""
+    # A node's context is called `<pipeline>.<node>`, and the pipeline's name may have dots.
+    names = [context.name.rpartition(".")[2] for context in contexts if context.type == _NODE]
     return names[0] if names and names[0] else execution.type.rpartition(".")[2]

@@ -1,12 +1,10 @@
 """What a report is made from: the artifacts of a run, read. Whatever is missing stays None or empty."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
-from pydantic import TypeAdapter, ValidationError
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.io import fileio
 
@@ -15,6 +13,14 @@ from evaluation.result import read as read_evaluation
 from ingest.findings import read_summary
 from report.lineage import Lineage
 from schema.anomalies import ANOMALIES_FILE, PAIR_FOLDER, SPLIT_FOLDER
+from schema.training_records import (
+    DIAGNOSTICS_FILE,
+    HISTORY_FILE,
+    Diagnostics,
+    History,
+    parse_diagnostics,
+    parse_history,
+)
 
 # Under these keys a report looks for its artifacts; the output keys of the components that write them.
 EVALUATION, MODEL_RUN, QUARANTINE, STATISTICS, ANOMALIES, DRIFT = (
@@ -27,39 +33,7 @@ EVALUATION, MODEL_RUN, QUARANTINE, STATISTICS, ANOMALIES, DRIFT = (
 )
 INFRA_BLESSING, PUSHED_MODEL = "infra_blessing", "pushed_model"
 
-_HISTORY, _DIAGNOSTICS = "history.json", "diagnostics.json"
 _STATISTICS_FILE = "FeatureStats.pb"
-
-
-@dataclass(frozen=True)
-class EpochCosines:
-    """How the gradients of two tasks stood to each other on what they share: `task|task` -> mean cosine."""
-
-    epoch: int
-    pairs: dict[str, float]
-
-
-@dataclass(frozen=True)
-class EpochWeights:
-    """What each task's loss was multiplied by."""
-
-    epoch: int
-    weights: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """What a trainer may leave beside its history, in `diagnostics.json` (docs/report.md).
-
-    Attributes:
-      gate_weights: by gate (`level_1/task_like`), the mean weight that it gives each expert it reads.
-      refinement_weights: by task, the mean weight that it gives each field of its input.
-    """
-
-    gate_weights: dict[str, list[float]] = field(default_factory=dict)
-    refinement_weights: dict[str, dict[str, float]] = field(default_factory=dict)
-    gradient_cosine: tuple[EpochCosines, ...] = ()
-    loss_weights: tuple[EpochWeights, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +59,7 @@ class Material:
     run_id: str
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     evaluation: Evaluation | None = None
-    history: dict[str, Any] | None = None
+    history: History | None = None
     diagnostics: Diagnostics | None = None
     counts: dict[str, Any] | None = None
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatistics] = field(default_factory=dict)
@@ -108,6 +82,25 @@ class Material:
         return model is not None and bool(model.properties.get("pushed"))
 
 
+# Which output of which stage a report reads under which key.
+SOURCES = {
+    EVALUATION: ("SeesawEvaluator", "evaluation"),
+    MODEL_RUN: ("Trainer", "model_run"),
+    QUARANTINE: ("InteractionExampleGen", "quarantine"),
+    STATISTICS: ("StatisticsGen", "statistics"),
+    ANOMALIES: ("ExampleValidator", "anomalies"),
+    DRIFT: ("DistributionValidator", "anomalies"),
+    INFRA_BLESSING: ("ServingValidator", "blessing"),
+    PUSHED_MODEL: ("Pusher", "pushed_model"),
+}
+
+
+def artifacts_of(run: Lineage) -> dict[str, Artifact]:
+    """Returns the artifacts of the run that a report reads, by their keys; those it didn't come to are absent."""
+    outputs = {key: run.output(stage, output_key) for key, (stage, output_key) in SOURCES.items()}
+    return {key: Artifact(used.uri, used.properties) for key, used in outputs.items() if used}
+
+
 def read_material(
     pipeline: str, run_id: str, artifacts: Mapping[str, Artifact], lineage: Lineage | None = None
 ) -> Material:
@@ -128,7 +121,7 @@ def read_material(
         run_id=run_id,
         artifacts=artifacts,
         evaluation=read(EVALUATION, read_evaluation),
-        history=read(MODEL_RUN, lambda uri: json.loads(_content(f"{uri}/{_HISTORY}"))),
+        history=read(MODEL_RUN, lambda uri: parse_history(_content(f"{uri}/{HISTORY_FILE}"))),
         diagnostics=read(MODEL_RUN, _read_diagnostics),
         counts=read(QUARANTINE, read_summary),
         statistics=read(STATISTICS, _read_statistics) or {},
@@ -140,15 +133,10 @@ def read_material(
 
 
 def _read_diagnostics(uri: str) -> Diagnostics | None:
-    path = f"{uri}/{_DIAGNOSTICS}"
+    path = f"{uri}/{DIAGNOSTICS_FILE}"
     if not fileio.exists(path):
         return None
-    try:
-        return TypeAdapter(Diagnostics).validate_json(_content(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{_DIAGNOSTICS}: {place}: {first['msg']}, got {first['input']!r}") from None
+    return parse_diagnostics(_content(path))
 
 
 def _read_statistics(uri: str) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
@@ -157,7 +145,7 @@ def _read_statistics(uri: str) -> dict[str, statistics_pb2.DatasetFeatureStatist
 
 
 def _by_split(uri: str, name: str, message, prefix: str = SPLIT_FOLDER) -> dict[str, Any]:
-    """The message of each split, in the order train, eval, test, then by name."""
+    """Returns the message of each split, in the order train, eval, test, then by name."""
     splits = sorted(
         (folder.rstrip("/").removeprefix(prefix) for folder in fileio.listdir(uri) if folder.startswith(prefix)),
         key=lambda split: ({"train": 0, "eval": 1, "test": 2}.get(split, 3), split),

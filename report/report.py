@@ -9,7 +9,7 @@ _SECTIONS = (verdict, tasks, slices, seesaw, curves, training, sharing, data, li
 
 
 def report(material: Material) -> str:
-    """The whole report as HTML. A part that the run doesn't have leaves its section with a sentence."""
+    """Returns the whole report as HTML. A part that the run doesn't have leaves its section with a sentence."""
     return render(
         Page(
             title=material.pipeline,

@@ -2,28 +2,17 @@
 
 from pathlib import Path
 
-from report import INDEX, material
-from report.lineage import Lineage, NoRunError, read_lineage
+from report import INDEX
+from report.lineage import NoRunError, read_run
+from report.material import Material, artifacts_of, read_material
 from report.report import report
 
 # Where a report stands that no run wrote: of a run whose stage failed, or one that was asked for again.
 REBUILT = "report.html"
 
-# Which output of which stage a report reads under which key.
-SOURCES = {
-    material.EVALUATION: ("SeesawEvaluator", "evaluation"),
-    material.MODEL_RUN: ("Trainer", "model_run"),
-    material.QUARANTINE: ("InteractionExampleGen", "quarantine"),
-    material.STATISTICS: ("StatisticsGen", "statistics"),
-    material.ANOMALIES: ("ExampleValidator", "anomalies"),
-    material.DRIFT: ("DistributionValidator", "anomalies"),
-    material.INFRA_BLESSING: ("ServingValidator", "blessing"),
-    material.PUSHED_MODEL: ("Pusher", "pushed_model"),
-}
-
 
 def latest(output: str | Path) -> Path | None:
-    """The report that the latest run wrote; None where it did not get so far.
+    """Returns the page that the latest run wrote; None where it did not get so far.
 
     Raises:
       NoRunError: there is no run in the folder.
@@ -44,19 +33,14 @@ def rebuild(output: str | Path) -> Path:
     return path
 
 
-def read(output: str | Path) -> material.Material:
-    """All that the latest run left behind for a report."""
+def read(output: str | Path) -> Material:
+    """Reads all that the latest run left behind for a report.
+
+    Raises:
+      NoRunError: there is no run in the folder.
+    """
     run = read_run(output)
-    artifacts = {}
-    for key, (stage, output_key) in SOURCES.items():
-        if used := run.output(stage, output_key):
-            artifacts[key] = material.Artifact(used.uri, used.properties)
-    return material.read_material(run.pipeline, run.run_id, artifacts, run)
-
-
-def read_run(output: str | Path) -> Lineage:
-    """The latest run in a folder that `fulcrum run --output` wrote."""
-    return read_lineage(Path(output) / "metadata.sqlite")
+    return read_material(run.pipeline, run.run_id, artifacts_of(run), run)
 
 
 __all__ = ["NoRunError", "latest", "read", "rebuild"]

@@ -1,131 +1,93 @@
-"""What a run did, read from its metadata: data counts, the evaluation, the verdict, the places."""
+"""What a run did, in short: data counts, the evaluation, the verdict, the places. For the terminal."""
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ml_metadata as mlmd
-from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.components.evaluator import constants as evaluator_constants
 
-from evaluation.result import Evaluation, read
+from evaluation.result import Evaluation
+from evaluation.result import read as read_evaluation
 from ingest.findings import read_summary
 from report import INDEX
+from report.lineage import Lineage, NoRunError, read_run
+from report.material import EVALUATION, PUSHED_MODEL, QUARANTINE, Material, artifacts_of
 
-
-class NoRunError(ValueError):
-    """The folder holds no run."""
+# Under which name the terminal shows which output of which stage.
+_PLACES = (
+    ("examples", "InteractionExampleGen", "examples"),
+    ("quarantine", "InteractionExampleGen", "quarantine"),
+    ("model", "Trainer", "model"),
+    ("TensorBoard logs", "Trainer", "model_run"),
+    ("evaluation", "SeesawEvaluator", "evaluation"),
+)
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The latest run in a folder. Where a stage failed, what came after it is empty."""
+    """The latest run in a folder. Where a stage failed, what came after it is empty.
+
+    Attributes:
+      stages: the state of each stage, in the order in which they started.
+      ingest: the counts, as `ingest.findings` writes them.
+      trials: the Tuner's from the best, each with its `score`, the mean eval loss, and its settings by name.
+      evaluation, blessed: None where the evaluator was not reached.
+      refused: why ServingValidator refused the model; empty where it didn't.
+      baseline: the URI of the blessed model that this one was compared with.
+      places: where what the run wrote is, by the name under which it is shown.
+    """
 
     pipeline: str
     run_id: str
     stages: dict[str, str]
     ingest: dict[str, Any] = field(default_factory=dict)
-    # The Tuner's trials from the best, each with its `score`, the mean eval loss, and its settings by name.
     trials: list[dict[str, Any]] = field(default_factory=list)
-    # None where the evaluator was not reached; so is `blessed`.
     evaluation: Evaluation | None = None
     blessed: bool | None = None
-    # Why ServingValidator refused the model; empty where it didn't.
     refused: str = ""
     baseline: str | None = None
     places: dict[str, str] = field(default_factory=dict)
 
 
 def load_summary(output: str | Path) -> RunSummary:
-    """Reads the metadata of the latest run below `output`.
+    """Returns the summary of the latest run in a folder that `fulcrum run --output` wrote.
 
     Raises:
       NoRunError: there is no metadata, or no run in it.
     """
-    path = Path(output) / "metadata.sqlite"
-    if not path.is_file():
-        raise NoRunError(
-            f"{output}: no run here: expected a folder that `fulcrum run --output` wrote (metadata.sqlite)"
-        )
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
-    store = mlmd.MetadataStore(config)
-    runs = store.get_contexts_by_type("pipeline_run")
-    if not runs:
-        raise NoRunError(f"{output}: no run was started here yet")
-    run = max(runs, key=lambda context: context.id)
-    executions = _executions(store, run)
-    outputs = {stage: _outputs(store, execution) for stage, execution in executions.items()}
-    stages = {
-        stage: pb.Execution.State.Name(execution.last_known_state).lower() for stage, execution in executions.items()
-    }
-    places = {
-        name: outputs[stage][key].uri
-        for name, stage, key in (
-            ("examples", "InteractionExampleGen", "examples"),
-            ("quarantine", "InteractionExampleGen", "quarantine"),
-            ("model", "Trainer", "model"),
-            ("TensorBoard logs", "Trainer", "model_run"),
-            ("evaluation", "SeesawEvaluator", "evaluation"),
-        )
-        if key in outputs.get(stage, {})
-    }
-    pushed = outputs.get("Pusher", {}).get("pushed_model")
-    if pushed and _custom(pushed, "pushed"):
-        places["pushed model"] = _custom(pushed, "pushed_destination")
-    if written := outputs.get("EvaluationReport", {}).get("report"):
-        places["report"] = f"{written.uri}/{INDEX}"
-    blessing = outputs.get("SeesawEvaluator", {}).get("blessing")
-    infra = outputs.get("ServingValidator", {}).get("blessing")
-    evaluation = places.get("evaluation")
-    quarantine = outputs.get("InteractionExampleGen", {}).get("quarantine")
-    tuned = outputs.get("Tuner", {}).get("tuner_results")
+    return summarize(read_run(output))
+
+
+def summarize(run: Lineage) -> RunSummary:
+    """Returns the summary of a run."""
+    artifacts = artifacts_of(run)
+    material = Material(run.pipeline, run.run_id, artifacts)
+    blessing = run.output("SeesawEvaluator", "blessing")
+    tuned = run.output("Tuner", "tuner_results")
+    baseline = blessing and blessing.properties.get(evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY)
     return RunSummary(
-        pipeline=_pipeline_name(store, run),
-        run_id=run.name,
-        stages=stages,
-        ingest=read_summary(quarantine.uri) if quarantine else {},
+        pipeline=run.pipeline,
+        run_id=run.run_id,
+        stages={execution.stage: execution.state for execution in run.executions},
+        ingest=read_summary(artifacts[QUARANTINE].uri) if QUARANTINE in artifacts else {},
         trials=json.loads((Path(tuned.uri) / "tuner_results.json").read_text()) if tuned else [],
-        evaluation=read(evaluation) if evaluation else None,
-        blessed=bool(_custom(blessing, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY)) if blessing else None,
-        refused=_custom(infra, "reason") or "" if infra and not _custom(infra, "blessed") else "",
-        baseline=_custom(blessing, evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY) if blessing else None,
-        places=places,
+        evaluation=read_evaluation(artifacts[EVALUATION].uri) if EVALUATION in artifacts else None,
+        blessed=bool(blessing.properties.get(evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY)) if blessing else None,
+        refused=material.refused or "",
+        baseline=str(baseline) if baseline else None,
+        places=_places(run, material),
     )
 
 
-def _executions(store: mlmd.MetadataStore, run: pb.Context) -> dict[str, pb.Execution]:
-    """The run's executions by stage, in the order in which they started."""
-    found = {}
-    for execution in sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id):
-        for context in store.get_contexts_by_execution(execution.id):
-            if context.type == "node":
-                # `<pipeline>.<node>`
-                found[context.name.rpartition(".")[2]] = execution
-    return found
+def _places(run: Lineage, material: Material) -> dict[str, str]:
+    outputs = {name: run.output(stage, key) for name, stage, key in _PLACES}
+    places = {name: used.uri for name, used in outputs.items() if used}
+    if material.pushed:
+        places["pushed model"] = str(material.artifacts[PUSHED_MODEL].properties["pushed_destination"])
+    if report := run.output("EvaluationReport", "report"):
+        places["report"] = f"{report.uri}/{INDEX}"
+    return places
 
 
-def _outputs(store: mlmd.MetadataStore, execution: pb.Execution) -> dict[str, pb.Artifact]:
-    events = store.get_events_by_execution_ids([execution.id])
-    keys = {
-        event.artifact_id: event.path.steps[0].key
-        for event in events
-        if event.type in (pb.Event.OUTPUT, pb.Event.INTERNAL_OUTPUT) and event.path.steps
-    }
-    return {keys[artifact.id]: artifact for artifact in store.get_artifacts_by_id(list(keys))}
-
-
-def _pipeline_name(store: mlmd.MetadataStore, run: pb.Context) -> str:
-    """The name of the pipeline that the run is one of: the context that an execution of it also stands in."""
-    for execution in store.get_executions_by_context(run.id):
-        for context in store.get_contexts_by_execution(execution.id):
-            if context.type == "pipeline":
-                return context.name
-    return run.name
-
-
-def _custom(node: Any, key: str) -> Any:
-    values = node.custom_properties
-    return getattr(values[key], values[key].WhichOneof("value")) if key in values else None
+__all__ = ["NoRunError", "RunSummary", "load_summary", "summarize"]

@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.metrics import metric_named
 from evaluation.result import (
     BASELINE,
     CANDIDATE,
-    METRICS,
     Check,
     Estimate,
     Evaluation,
@@ -72,7 +72,7 @@ def _render_verdict(summary: RunSummary, console: Console) -> None:
 
 
 def _task_table(pipeline: str, evaluation: Evaluation) -> Table:
-    """A line a task: its metric with the interval, the changes, the gate's verdict, the worst slice."""
+    """Returns a line a task: its metric with the interval, the changes, the gate's verdict, the worst slice."""
     others = [model.name for model in evaluation.models if model.name != CANDIDATE]
     title = f"{pipeline}: the {evaluation.split} split, each task in its sample space"
     table = Table(title=f"{title}, {evaluation.confidence:.0%} intervals")
@@ -86,7 +86,7 @@ def _task_table(pipeline: str, evaluation: Evaluation) -> Table:
         table.add_row(
             Text(task.name),
             f"{whole.counts.examples:,}",
-            METRICS[task.metric].label,
+            metric_named(task.metric).label,
             _interval(whole.metrics[task.metric].get(CANDIDATE)),
             *(_interval(_change(whole, task, name), "+") for name in others),
             _verdict([check for check in evaluation.checks if check.task == task.name]),
@@ -108,12 +108,12 @@ def _worst(task: Task, evaluation: Evaluation) -> SliceResult | None:
         for result in evaluation.slices(task.name)
         if result.counts.examples >= MIN_SLICE_EXAMPLES and result.metrics[task.metric][CANDIDATE].value is not None
     ]
-    pick = min if METRICS[task.metric].higher_is_better else max
+    pick = min if metric_named(task.metric).higher_is_better else max
     return pick(known, key=lambda result: result.metrics[task.metric][CANDIDATE].value or 0.0, default=None)
 
 
 def _verdict(checks: list[Check]) -> Text:
-    """The worst of a task's verdicts."""
+    """Returns the worst of a task's verdicts."""
     shown = {"fails": "red", "unjudged": "yellow", "not compared": "yellow", "holds": "green"}
     for verdict, style in shown.items():
         if any(check.verdict == verdict for check in checks):

@@ -57,17 +57,17 @@ def label_name(task: Task) -> str:
 
 
 def space_name(task: Task) -> str:
-    """The 0/1 column that says whether an example is in the task's sample space (PLE, eq. 9)."""
+    """Returns the 0/1 column that says whether an example is in the task's sample space (PLE, eq. 9)."""
     return f"space_{task.name}"
 
 
 def sequence_features(spec: RankingSpec) -> tuple[Feature, ...]:
-    """The item features that go into behaviour sequences: all but the multi-valued ones."""
+    """Returns the item features that go into behaviour sequences: all but the multi-valued ones."""
     return tuple(feature for feature in spec.features_of("items") if feature.kind != "multi")
 
 
 def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
-    """Every column of an example, in the order in which it is written.
+    """Returns every column of an example, in the order in which it is written.
 
     Raises:
       ValueError: two parts of the spec would write the same column.
@@ -83,14 +83,14 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
     for task in spec.tasks:
         columns.append(ExampleColumn(label_name(task), "label", "float", "target"))
         columns.append(ExampleColumn(space_name(task), "space", "float", "target"))
-    seen: dict[str, ExampleColumn] = {}
+    column_by_name: dict[str, ExampleColumn] = {}
     for column in columns:
-        if column.name in seen:
+        if column.name in column_by_name:
             raise ValueError(
-                f"the example column {column.name!r} would be written twice, as {_shown(seen[column.name])} "
+                f"the example column {column.name!r} would be written twice, as {_shown(column_by_name[column.name])} "
                 f"and as {_shown(column)}; rename one of them"
             )
-        seen[column.name] = column
+        column_by_name[column.name] = column
     return tuple(columns)
 
 

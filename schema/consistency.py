@@ -14,7 +14,7 @@ _SERVED = {"features": ("exponents",), "tasks": ("score", "order")}
 
 
 def inconsistencies(spec: RankingSpec) -> Iterator[str]:
-    """A line for each thing that doesn't fit: where in the spec, what was given, what was expected."""
+    """Yields a line for each thing that doesn't fit: where in the spec, what was given, what was expected."""
     yield from _name_problems(spec)
     yield from _feature_problems(spec)
     yield from _condition_problems(spec)
@@ -26,19 +26,19 @@ def inconsistencies(spec: RankingSpec) -> Iterator[str]:
 
 
 def _name_problems(spec: RankingSpec) -> Iterator[str]:
-    for part in ("features", "behaviours", "tasks"):
+    for section in ("features", "behaviours", "tasks"):
         first: dict[str, int] = {}
-        for i, named in enumerate(getattr(spec, part)):
+        for i, named in enumerate(getattr(spec, section)):
             if named.name in first:
-                yield f"{part}[{i}].name: got {named.name!r}, which is {part}[{first[named.name]}]'s already"
+                yield f"{section}[{i}].name: got {named.name!r}, which is {section}[{first[named.name]}]'s already"
             first.setdefault(named.name, i)
-            if named.name in _SERVED.get(part, ()):
-                yield f"{part}[{i}].name: got {named.name!r}, which the served model's `rank` uses itself; rename it"
+            if named.name in _SERVED.get(section, ()):
+                yield f"{section}[{i}].name: got {named.name!r}, which the served model's `rank` uses itself; rename it"
     for i, task in enumerate(spec.tasks):
-        for other in spec.tasks:
-            if other.name != task.name and other.name.startswith(task.name):
+        for longer in spec.tasks:
+            if longer.name != task.name and longer.name.startswith(task.name):
                 yield (
-                    f"tasks[{i}].name: got {task.name!r}, a prefix of the task {other.name!r}; "
+                    f"tasks[{i}].name: got {task.name!r}, a prefix of the task {longer.name!r}; "
                     "names of metrics and columns would be ambiguous, rename one"
                 )
 
@@ -68,8 +68,8 @@ def _condition_problems(spec: RankingSpec) -> Iterator[str]:
         if spec.log.layout == "impressions" and condition.event:
             yield f"{where}: got `event`, which needs layout `events`; in `impressions` feedback is a `column`"
         if spec.log.layout == "events" and not condition.event:
-            given = "ratio" if condition.column is None else "column"
-            yield f"{where}: got `{given}`, which needs layout `impressions`; in `events` feedback is an `event`"
+            key = "ratio" if condition.column is None else "column"
+            yield f"{where}: got `{key}`, which needs layout `impressions`; in `events` feedback is an `event`"
     for i, task in enumerate(spec.tasks):
         if task.event and task.event == spec.log.impression:
             yield f"tasks[{i}].event: got {task.event!r}, the impression itself; every label would be 1"
@@ -91,11 +91,11 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
         if name not in tasks:
             yield f"gates.{name}: no such task, expected one of {', '.join(tasks)}"
             continue
-        wrong, right, kind = (
+        wrong, right, task_type = (
             ("auc", "mse", "regression") if tasks[name].is_regression else ("mse", "auc", "binary task")
         )
         if getattr(gate, wrong) is not None:
-            yield f"gates.{name}.{wrong}: {name} is a {kind}, expected `{right}` or `max_drop`"
+            yield f"gates.{name}.{wrong}: {name} is a {task_type}, expected `{right}` or `max_drop`"
         if gate.slices is not None:
             declared = [list(keys) for keys in spec.slices]
             if not declared:
@@ -107,7 +107,10 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _drift_problems(spec: RankingSpec) -> Iterator[str]:
-    expected = [feature.name for feature in spec.features] + [f"label_{task.name}" for task in spec.tasks]
+    # A column is derived from the spec, whose types are checked here.
+    from schema.columns import label_name
+
+    expected = [feature.name for feature in spec.features] + [label_name(task) for task in spec.tasks]
     for name in spec.drift.limits if spec.drift else ():
         if name not in expected:
             yield f"drift.limits: got {name!r}, expected a feature or a task's label: {', '.join(expected)}"
@@ -128,8 +131,9 @@ def _model_problems(spec: RankingSpec) -> Iterator[str]:
     read = spec.model.dtrn.behaviours or ()
     for i, name in enumerate(read):
         if name not in behaviours:
-            known = ", ".join(behaviours) or "none is declared"
-            yield f"model.dtrn.behaviours[{i}]: got {name!r}, which has no sequence, expected of `behaviours`: {known}"
+            declared = ", ".join(behaviours) or "none is declared"
+            where = f"model.dtrn.behaviours[{i}]"
+            yield f"{where}: got {name!r}, which has no sequence, expected of `behaviours`: {declared}"
         if name in read[:i]:
             yield f"model.dtrn.behaviours[{i}]: got {name!r} twice"
     if spec.model.bottom == "dtrn":

@@ -11,7 +11,7 @@ _TYPES = {"string": schema_pb2.BYTES, "float": schema_pb2.FLOAT, "int": schema_p
 
 
 def example_schema(spec: RankingSpec) -> schema_pb2.Schema:
-    """The `schema_pb2.Schema` of the examples that ingest writes for `spec`.
+    """Returns the `schema_pb2.Schema` of the examples that ingest writes for `spec`.
 
     Single-valued columns are required and hold exactly one value; ragged ones may be empty. Strings are open
     vocabularies, numbers may be NaN (missing), ages are not negative, labels and sample spaces lie in [0, 1]. Labels

@@ -17,7 +17,7 @@ class SpecError(ValueError):
 
 
 def load_spec(path: str | Path) -> RankingSpec:
-    """The validated spec in the YAML file `path`.
+    """Reads the YAML file `path` and returns its validated spec.
 
     Raises:
       SpecError: the file is absent, isn't YAML or isn't a ranking spec; each problem has its path in the file.
@@ -46,15 +46,15 @@ class _SpecLoader(yaml.SafeLoader):
     """YAML, but of two equal keys the last doesn't win in silence, and 1e-3 is a number as it is in YAML 1.2."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key_node.start_mark)
             # A merge (`<<: *defaults`) is no key: what it brings may be overridden.
-            if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in seen:
+            if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in keys:
                 message = f"duplicate key {key_node.value!r}"
                 raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
-            seen.add(key_node.value)
+            keys.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -86,36 +86,36 @@ _EXPECTED = {
 
 
 def _message(problem: ErrorDetails) -> str:
-    kind, location, given = problem["type"], problem["loc"], problem["input"]
+    error_type, location, value = problem["type"], problem["loc"], problem["input"]
     message = problem["msg"].removeprefix("Value error, ")
-    if kind == "missing":
+    if error_type == "missing":
         return "is required and missing"
-    if kind == "extra_forbidden":
-        return f"unknown key, got {_shown(given)}; {_expected_keys(location)}"
-    if kind == "value_error" and isinstance(given, dict):
+    if error_type == "extra_forbidden":
+        return f"unknown key, got {_shown(value)}; {_expected_keys(location)}"
+    if error_type == "value_error" and isinstance(value, dict):
         return message
     if location[-2:-1] == ("equals",):
         message = "expected text, a number, true or false"
-    return f"{_EXPECTED.get(kind, message)}, got {_shown(given)}"
+    return f"{_EXPECTED.get(error_type, message)}, got {_shown(value)}"
 
 
 def _expected_keys(location: tuple) -> str:
-    """The keys that the mapping around an unknown key takes."""
+    """Returns the keys that the mapping around an unknown key takes."""
     model: Any = RankingSpec
-    for part in location[:-1]:
-        if isinstance(part, str) and hasattr(model, "model_fields") and part in model.model_fields:
-            model = _inner_model(model.model_fields[part].annotation) or model
+    for key in location[:-1]:
+        if isinstance(key, str) and hasattr(model, "model_fields") and key in model.model_fields:
+            model = _inner_model(model.model_fields[key].annotation) or model
     return "expected one of " + ", ".join(model.model_fields)
 
 
 def _inner_model(annotation: Any) -> Any:
     if hasattr(annotation, "model_fields"):
         return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _inner_model(part))), None)
+    return next((model for argument in getattr(annotation, "__args__", ()) if (model := _inner_model(argument))), None)
 
 
 def _without_tag(location: tuple) -> tuple:
-    """The place in the file: pydantic puts the form that was recognised after `task_experts`."""
+    """Returns the place in the file: pydantic puts the form that was recognised after `task_experts`."""
     if "task_experts" not in location:
         return location
     after = location.index("task_experts") + 1
@@ -124,8 +124,8 @@ def _without_tag(location: tuple) -> tuple:
 
 def _path(location: tuple) -> str:
     path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
     return path
 
 

@@ -124,14 +124,14 @@ class Feature(Frozen):
 
     @model_validator(mode="after")
     def _options_fit_the_kind(self) -> Self:
-        for option, fits, wanted in (
+        for option, fits, owner in (
             ("vocabulary", not self.is_numeric, "a categorical, multi or derived feature"),
             ("separator", self.kind == "multi", "`kind: multi`"),
             ("scale", self.is_numeric, "`kind: numeric`"),
             ("buckets", self.is_numeric and self.scale == "buckets", "`kind: numeric` with `scale: buckets`"),
         ):
             if option in self.model_fields_set and not fits:
-                raise ValueError(f"`{option}` belongs to {wanted}, got {self._shown_kind}")
+                raise ValueError(f"`{option}` belongs to {owner}, got {self._shown_kind}")
         return self
 
     @property
@@ -169,20 +169,20 @@ class Condition(Frozen):
 
     @property
     def comparison(self) -> tuple[str, Any] | None:
-        """The comparison's name and value; None for an event or a plain 0/1 column."""
+        """Returns the comparison's name and value; None for an event or a plain 0/1 column."""
         return next(((key, getattr(self, key)) for key in _COMPARISONS if getattr(self, key) is not None), None)
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
-        given = [key for key in _COMPARISONS if getattr(self, key) is not None]
+        comparisons = [key for key in _COMPARISONS if getattr(self, key) is not None]
         possible = [key for key in ("event", "column", "ratio") if key in type(self).model_fields]
         kinds = [key for key in possible if getattr(self, key) is not None]
         if len(kinds) != 1:
             raise ValueError(f"expected exactly one of {_listed(possible)}, got {' and '.join(kinds) or 'none'}")
-        if given and self.column is None:
-            raise ValueError(f"`{given[0]}` compares a `column`, got `{kinds[0]}`")
-        if len(given) > 1:
-            raise ValueError(f"expected one comparison, got {' and '.join(given)}")
+        if comparisons and self.column is None:
+            raise ValueError(f"`{comparisons[0]}` compares a `column`, got `{kinds[0]}`")
+        if len(comparisons) > 1:
+            raise ValueError(f"expected one comparison, got {' and '.join(comparisons)}")
         return self
 
 
@@ -302,49 +302,47 @@ class RankingSpec(Frozen):
 
     @property
     def task_experts(self) -> tuple[int, ...]:
-        """How many experts of its own each task has in each level, in the order of the tasks."""
-        given = self.model.task_experts
-        if isinstance(given, int):
-            return (given,) * len(self.tasks)
-        return tuple(given[task.name] for task in self.tasks) if isinstance(given, dict) else given
+        """Returns how many experts of its own each task has in each level, in the order of the tasks."""
+        experts = self.model.task_experts
+        if isinstance(experts, int):
+            return (experts,) * len(self.tasks)
+        return tuple(experts[task.name] for task in self.tasks) if isinstance(experts, dict) else experts
 
     @property
     def dtrn_behaviours(self) -> tuple[str, ...]:
-        """The behaviours that the DTRN bottom reads by attention."""
+        """Returns the behaviours that the DTRN bottom reads by attention."""
         return self.model.dtrn.behaviours or tuple(behaviour.name for behaviour in self.behaviours)
 
-    def data_part(self) -> Self:
-        """What defines the examples; the rest is at its defaults, so that a change of it leaves their caches valid."""
-        tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in self.tasks)
-        rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
-        return self.model_copy(update={"tasks": tasks, **rest, "tuning": None})
+    def with_training(self, **settings: Any) -> Self:
+        """Returns the spec with these fields of `model` and `training`; what is None stays.
 
-    def with_training(
-        self,
-        routing: str | None = None,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        reference: bool | None = None,
-        bottom: str | None = None,
-    ) -> Self:
-        """The spec trained another way; what is None stays. A routing that is given is not tuned."""
-        options = {"epochs": epochs, "batch_size": batch_size, "reference": reference}
-        given = {name: value for name, value in options.items() if value is not None}
-        chosen = {name: value for name, value in (("routing", routing), ("bottom", bottom)) if value is not None}
-        model = self.model.model_copy(update=chosen)
-        tuning = self.tuning.without_routing() if self.tuning and routing is not None else self.tuning
-        training = self.training.model_copy(update=given)
-        return self.model_copy(update={"model": model, "training": training, "tuning": tuning})
+        A setting that is given is not tuned.
+
+        Raises:
+          TypeError: neither section has such a field.
+        """
+        changes = {name: value for name, value in settings.items() if value is not None}
+        model = {name: value for name, value in changes.items() if name in Model.model_fields}
+        training = {name: value for name, value in changes.items() if name in Training.model_fields}
+        if unknown := settings.keys() - Model.model_fields.keys() - Training.model_fields.keys():
+            raise TypeError(f"expected fields of `model` and `training`, got {', '.join(sorted(unknown))}")
+        return self.model_copy(
+            update={
+                "model": self.model.model_copy(update=model),
+                "training": self.training.model_copy(update=training),
+                "tuning": self.tuning.without(changes) if self.tuning else None,
+            }
+        )
 
     def tuned(self, hyperparameters: Mapping[str, Any]) -> Self:
-        """The spec with what tuning chose, and nothing left to tune; what the spec doesn't tune stays."""
+        """Returns the spec with what tuning chose, and nothing left to tune; what the spec doesn't tune stays."""
         chosen = self.tuning.chosen(hyperparameters) if self.tuning else {}
         rate = {name: chosen.pop(name) for name in ("learning_rate",) if name in chosen}
         model, training = self.model.model_copy(update=chosen), self.training.model_copy(update=rate)
         return self.model_copy(update={"model": model, "training": training, "tuning": None})
 
     def to_json(self) -> str:
-        """The spec as one JSON line; `from_json` reads it back. It travels as a component's execution property."""
+        """Returns the spec as one JSON line, which `from_json` reads back: a component's execution property."""
         return self.model_dump_json(exclude_defaults=True)
 
     @classmethod

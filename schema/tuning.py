@@ -1,7 +1,7 @@
 """What is tried before the ranker is trained: the spec's optional `tuning` section."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,8 +11,8 @@ from schema.parts import Frozen, Name
 
 
 def _different(values: tuple) -> tuple:
-    for place, value in enumerate(values):
-        if value in values[:place]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
             raise ValueError(f"expected candidates that differ, got {value!r} twice")
     return values
 
@@ -47,35 +47,35 @@ class Tuning(Frozen):
 
     @property
     def candidates(self) -> dict[str, tuple[Any, ...]]:
-        """The values to try of each setting that has some."""
-        found = {name: getattr(self, name) for name in type(self).model_fields if name not in ("trials", "epochs")}
-        return {name: values for name, values in found.items() if values}
+        """Returns the values to try of each setting that has some."""
+        names = [name for name in type(self).model_fields if name not in ("trials", "epochs")]
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     @property
     def combinations(self) -> int:
         return math.prod(len(values) for values in self.candidates.values())
 
-    def combination(self, place: int) -> dict[str, Any]:
-        """The combination of that place, from 0, in the order of nested loops over the candidates."""
-        found = {}
+    def combination(self, index: int) -> dict[str, Any]:
+        """Returns the combination number `index`, from 0, in the order of nested loops over the candidates."""
+        chosen = {}
         for name, values in reversed(self.candidates.items()):
-            place, position = divmod(place, len(values))
-            found[name] = values[position]
-        return {name: found[name] for name in self.candidates}
+            index, position = divmod(index, len(values))
+            chosen[name] = values[position]
+        return {name: chosen[name] for name in self.candidates}
 
     def chosen(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The candidates that hyperparameters (`hyperparameter`) stand for; those of other settings are left out."""
+        """Returns the candidates that hyperparameters (`hyperparameter`) stand for, without other settings."""
         return {
             name: next(value for value in values if hyperparameter(value) == hyperparameters[name])
             for name, values in self.candidates.items()
         }
 
-    def without_routing(self) -> Self | None:
-        """The same for a routing that is given; None where nothing is left to try."""
-        rest = self.model_copy(update={"routing": ()})
+    def without(self, settings: Iterable[str]) -> Self | None:
+        """Returns the same with no candidates for these settings; None where nothing is left to try."""
+        rest = self.model_copy(update={name: () for name in settings if name in self.candidates})
         return rest if rest.candidates else None
 
 
 def hyperparameter(value: Any) -> int | float | str:
-    """A candidate as KerasTuner takes it: layer widths as text, `64x32`."""
+    """Returns a candidate as KerasTuner takes it: layer widths as text, `64x32`."""
     return "x".join(map(str, value)) if isinstance(value, tuple) else value

@@ -99,9 +99,9 @@ def simulate(
     with _replacing(folder / "truth.parquet") as stream, pq.ParquetWriter(stream, _TRUTH) as writer:
         for day, (log, truth) in enumerate(simulate_days(np.random.default_rng([seed, 1]), world, impressions, days)):
             date = (START + timedelta(days=day)).date().isoformat()
-            place = folder / date if daily else folder
-            place.mkdir(exist_ok=True)
-            with _replacing(place / f"impressions-{date}.csv.gz") as file, _gzip(file) as compressed:
+            day_folder = folder / date if daily else folder
+            day_folder.mkdir(exist_ok=True)
+            with _replacing(day_folder / f"impressions-{date}.csv.gz") as file, _gzip(file) as compressed:
                 _write_csv(_logged(log), compressed)
             writer.write_table(pa.table(_keys(log) | truth, _TRUTH))
             totals.update(_feedback(log))
@@ -185,7 +185,7 @@ def _write_csv(table: pa.Table, file: IO[bytes]) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when it is whole."""
+    """Yields a file that appears under its name only when it is whole."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -196,5 +196,5 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _gzip(file: IO[bytes]) -> IO[bytes]:
-    """Compressed without a name and a time, which would make equal logs differ."""
+    """Compresses without a name and a time, which would make equal logs differ."""
     return cast(IO[bytes], gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=4, mtime=0))

@@ -98,8 +98,8 @@ def make_world(rng: np.random.Generator, users: int, items: int, days: int) -> W
     author = rng.integers(authors, size=items)
     # An item is like its category and its author, and half of it is its own.
     by_category, by_author = rng.standard_normal((categories, 4)), rng.standard_normal((authors, 4))
-    own = rng.standard_normal((items, 4))
-    factors = np.sqrt(0.25) * by_category[category] + np.sqrt(0.25) * by_author[author] + np.sqrt(0.5) * own
+    individual = rng.standard_normal((items, 4))
+    factors = np.sqrt(0.25) * by_category[category] + np.sqrt(0.25) * by_author[author] + np.sqrt(0.5) * individual
     upload_hour = np.maximum(0, rng.integers(-24 * days, 24 * days, size=items))
     # There is always something to show.
     upload_hour[0] = 0
@@ -127,7 +127,7 @@ def make_world(rng: np.random.Generator, users: int, items: int, days: int) -> W
 
 
 def _tags(rng: np.random.Generator, category: Ints, factors: Floats) -> list[str]:
-    """What the author says of an item, `a|b|c`: its category often, its factors where they show; sometimes nothing."""
+    """Draws an author's tags, `a|b|c`: the category often, factors where they show; sometimes nothing."""
     named = rng.random(len(category)) < 0.7
     shown = factors + 0.5 * rng.standard_normal(factors.shape) > 0.6
     names = tuple(FACTOR_TAGS.values())
@@ -140,7 +140,7 @@ def _tags(rng: np.random.Generator, category: Ints, factors: Floats) -> list[str
 def simulate_days(
     rng: np.random.Generator, world: World, impressions: int, days: int
 ) -> Iterator[tuple[Columns, Columns]]:
-    """What is logged on each day, and the truth about it, row by row in time order.
+    """Yields what is logged on each day, and the truth about it, row by row in time order.
 
     An hour's feedback acts on its user from the next hour on.
     """
@@ -153,10 +153,10 @@ def simulate_days(
         log, truth = _hour(rng, world, mood, fatigue, hour, rows)
         mood *= np.exp(-1 / MOOD_HOURS)
         fatigue *= np.exp(-1 / FATIGUE_HOURS)
-        place = (log["user"], world.category[log["item"]])
+        user_category = (log["user"], world.category[log["item"]])
         enjoyed = 0.7 * log["like"] + 0.7 * log["share"] + 0.3 * (log["play_ms"] > 0.7 * log["duration_ms"])
-        np.add.at(mood, place, enjoyed)
-        np.add.at(fatigue, place, log["clicked"].astype(float))
+        np.add.at(mood, user_category, enjoyed)
+        np.add.at(fatigue, user_category, log["clicked"].astype(float))
         logs.append(log)
         truths.append(truth)
         if hour % 24 == 23:
@@ -202,8 +202,8 @@ def _hour(
     # Some of those who finish let it play again: the play is longer than the video.
     replay = np.where(rng.random(rows) < 0.3, rng.exponential(0.5, size=rows), 0.0)
     watched = np.where(finished, 1.0 + replay, watched) * clicked
-    given = {"like": like, "share": share, "comment": comment}
-    feedback = {name: clicked & (rng.random(rows) < probability) for name, probability in given.items()}
+    probabilities = {"like": like, "share": share, "comment": comment}
+    feedback = {name: clicked & (rng.random(rows) < probability) for name, probability in probabilities.items()}
     log = {
         "timestamp": int(START.timestamp() * 1000) + hour * HOUR_MS + offset_ms,
         "user": user,
@@ -221,13 +221,13 @@ def _hour(
         "view_through": click * (1 - betainc(a, b, 3_000 / duration_ms)),
         # E[min(played, 1) | click] = E[Beta; Beta < FINISHED] + P(Beta >= FINISHED)
         "completion": completion * betainc(a + 1, b, FINISHED) + 1 - betainc(a, b, FINISHED),
-        **given,
+        **probabilities,
     }
     return log, truth
 
 
 def _visits(rng: np.random.Generator, activity: Floats, rows: int) -> tuple[Ints, Ints]:
-    """Who looks at something in an hour, and how many ms into it, in time order. Users come in sessions."""
+    """Draws who looks at something in an hour, and how many ms into it, in time order. Users come in sessions."""
     sessions = np.repeat(np.arange(rows), rng.geometric(1 / SESSION_LENGTH, size=rows))[:rows]
     cumulative = np.cumsum(activity)
     visitor = np.searchsorted(cumulative, rng.random(rows) * cumulative[-1], side="right")
@@ -238,7 +238,7 @@ def _visits(rng: np.random.Generator, activity: Floats, rows: int) -> tuple[Ints
 
 
 def _shown_items(rng: np.random.Generator, world: World, user: Ints, hour: int) -> Ints:
-    """The service that made the logs: of two items drawn by popularity, mostly the one more to the user's taste."""
+    """Picks what the service shows: of two items drawn by popularity, mostly the one more to the user's taste."""
     cumulative = np.cumsum(world.popularity * (world.upload_hour <= hour))
     pair = np.searchsorted(cumulative, rng.random((2, len(user))) * cumulative[-1], side="right")
     fit = world.taste[user, world.category[pair]] + rng.standard_normal(pair.shape)

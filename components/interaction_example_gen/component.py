@@ -12,6 +12,7 @@ from components.interaction_example_gen.executor import Executor
 from ingest.sources import fingerprint as fingerprint_of
 from ingest.windows.window import window_fingerprint
 from schema.spec import RankingSpec
+from schema.stages import ingest_part
 
 
 class InteractionExampleGenSpec(ComponentSpec):
@@ -73,8 +74,8 @@ class InteractionExampleGen(BaseBeamComponent):
         if (window is None) != (state is None):
             raise ValueError(f"`window` and `state` go together, got window={window!r} and state={state!r}")
         if fingerprint is None:
-            for name, given in (("logs", logs), ("window", window)):
-                if isinstance(given, RuntimeParameter):
+            for name, argument in (("logs", logs), ("window", window)):
+                if isinstance(argument, RuntimeParameter):
                     raise ValueError(f"`{name}` given as a RuntimeParameter needs `fingerprint`, a text, got None")
             fingerprint = window_fingerprint(spec, logs, window) if window else fingerprint_of(spec, logs)
         super().__init__(
@@ -89,10 +90,3 @@ class InteractionExampleGen(BaseBeamComponent):
                 quarantine=types.Channel(type=Quarantine),
             )
         )
-
-
-def ingest_part(spec: RankingSpec) -> RankingSpec:
-    """The spec without what examples don't depend on, so that a change of it leaves TFX's cache of them valid."""
-    plain = {"scale": "standardize", "buckets": 10, "vocabulary": None}
-    features = tuple(feature.model_copy(update=plain) for feature in spec.features)
-    return spec.data_part().model_copy(update={"features": features})

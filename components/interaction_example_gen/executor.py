@@ -58,11 +58,11 @@ class Executor(BaseBeamExecutor):
             ) from None
         if not FileSystems.exists(FileSystems.join(quarantine.uri, SUMMARY)):
             raise IngestError(f"{quarantine.uri}/{SUMMARY}: can't be written; is the disk full?")
-        told = read_summary(quarantine.uri)
-        if told["problems"]:
-            kept = _kept_after_failure(quarantine.uri)
-            where = f"\nthe rows left out and the counts are in {kept}" if kept else ""
-            raise IngestError("\n".join(told["problems"]) + where)
+        counted = read_summary(quarantine.uri)
+        if counted["problems"]:
+            rescued = _kept_after_failure(quarantine.uri)
+            where = f"\nthe rows left out and the counts are in {rescued}" if rescued else ""
+            raise IngestError("\n".join(counted["problems"]) + where)
         for artifact in (examples, quarantine):
             _remove(FileSystems.join(artifact.uri, SCRATCH))
         if rolling:
@@ -78,9 +78,9 @@ class Executor(BaseBeamExecutor):
         examples_utils.set_file_format(examples, "tfrecords_gzip")
         if exec_properties.get("fingerprint"):
             examples.set_string_custom_property("input_fingerprint", exec_properties["fingerprint"])
-        quarantine.set_int_custom_property("rows_read", told["sources"]["log"]["rows"])
-        quarantine.set_int_custom_property("rows_quarantined", sum(told["sources"]["log"]["quarantined"].values()))
-        for split, counts in told["splits"].items():
+        quarantine.set_int_custom_property("rows_read", counted["sources"]["log"]["rows"])
+        quarantine.set_int_custom_property("rows_quarantined", sum(counted["sources"]["log"]["quarantined"].values()))
+        for split, counts in counted["splits"].items():
             quarantine.set_int_custom_property(f"{split}_examples", counts["examples"])
 
 
@@ -93,7 +93,7 @@ def _shards(files: tuple[SourceFile, ...], rolling: Rolling | None) -> int:
 
 
 def _empty(uri: str) -> None:
-    """An empty folder: what an earlier attempt left half-written is no part of this one."""
+    """Makes an empty folder: what an earlier attempt left half-written is no part of this one."""
     _remove(uri)
     FileSystems.mkdirs(uri)
 
@@ -107,12 +107,12 @@ def _remove(uri: str) -> None:
 def _kept_after_failure(uri: str) -> str | None:
     """Copies the quarantine to where TFX doesn't remove it: beside the outputs, under `rejected`."""
     parent, name = FileSystems.split(uri.rstrip("/"))
-    kept = FileSystems.join(FileSystems.split(parent)[0], "rejected", name)
+    rescued = FileSystems.join(FileSystems.split(parent)[0], "rejected", name)
     try:
-        _empty(kept)
-        found = FileSystems.match([FileSystems.join(uri, "*")])[0].metadata_list
-        sources = [one.path for one in found]
-        FileSystems.copy(sources, [FileSystems.join(kept, FileSystems.split(path)[1]) for path in sources])
+        _empty(rescued)
+        files = FileSystems.match([FileSystems.join(uri, "*")])[0].metadata_list
+        sources = [file.path for file in files]
+        FileSystems.copy(sources, [FileSystems.join(rescued, FileSystems.split(path)[1]) for path in sources])
     except OSError:
         return None
-    return kept
+    return rescued

@@ -1,17 +1,15 @@
-"""The executor of Preflight: every parameter looked at, all that is wrong said at once."""
+"""The executor of Preflight: checks every parameter, and says all that is wrong at once."""
 
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
-from apache_beam.options.pipeline_options import PipelineOptions
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.preflight.given_models import fetch
-from components.preflight.uris import check_readable_by_beam, check_usable_by_tensorflow
+from components.preflight.fetched_models import fetch
+from components.run_parameters import Parameter, compiled_parameters
 from ingest.errors import IngestError
 from ingest.sources import match_files
 from ingest.windows.window import Window, check_days, daily_logs
@@ -37,36 +35,46 @@ class Executor(base_executor.BaseExecutor):
           ParameterError: with a line for each parameter that is wrong.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        spec = RankingSpec.from_json(exec_properties["spec"])
-        baseline, base = (artifact_utils.get_single_instance(output_dict[k]) for k in ("baseline_model", "base_model"))
-        given = exec_properties
-        checks: list[Callable[[], Any]] = [
-            lambda: _check_logs(spec, given["logs"], given["window"], given["state"]),
-            lambda: _check_training(given),
-            lambda: check_usable_by_tensorflow("push_destination", given["push_destination"]),
-            lambda: _check_beam(given["beam_args"]),
-            lambda: fetch("compare_with", given["compare_with"], baseline),
-            lambda: fetch("start_from", given["start_from"], base),
-        ]
-        problems = [problem for check in checks if (problem := _problem(check))]
-        if problems:
+        models = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in output_dict.items()}
+        if problems := list(_problems(exec_properties, models)):
             raise ParameterError("\n  ".join(["the run can't be done as it was asked for:", *problems]))
         logging.info("Every parameter can be used.")
 
 
-def _problem(check: Callable[[], Any]) -> str | None:
+def _problems(properties: Mapping[str, Any], models: Mapping[str, types.Artifact]) -> Iterator[str]:
+    """Checks each parameter by its declaration, and the logs and the routing by what a run alone knows of them."""
+    declared = {parameter.name: parameter for parameter in compiled_parameters()}
+    problems = {name: _problem(_check, parameter, properties, models) for name, parameter in declared.items()}
+    # Logs can be looked at only where they can be read, and a window only where it is one.
+    if not any(problems[name] for name in ("logs", "window", "state")):
+        spec = RankingSpec.from_json(properties["spec"])
+        problems["logs"] = _problem(_check_logs, spec, properties["logs"], properties["window"])
+    problems["routing"] = _problem(_check_routing, properties["routing"], properties["routings"].split(","))
+    return (problem for problem in problems.values() if problem)
+
+
+def _problem(check: Callable[..., Any], *arguments: Any) -> str | None:
     try:
-        check()
+        check(*arguments)
     except (ValueError, OSError) as error:
         return str(error)
     return None
 
 
-def _check_logs(spec: RankingSpec, logs: str, window: str, state: str) -> None:
-    check_readable_by_beam("logs", logs)
+def _check(parameter: Parameter, properties: Mapping[str, Any], models: Mapping[str, types.Artifact]) -> None:
+    # A pipeline that an earlier version compiled has no parameters of later ones.
+    if parameter.name not in properties or (parameter.only_with and not properties[parameter.only_with]):
+        return
+    value = properties[parameter.name]
+    if parameter.model:
+        fetch(parameter.name, value, models[parameter.model])
+    else:
+        parameter.check_value(value, parameter.name)
+
+
+def _check_logs(spec: RankingSpec, logs: str, window: str) -> None:
     if window:
         days = Window.parse(window)
-        check_readable_by_beam("state", state)
         check_days(logs, daily_logs(spec, logs), days.first, days.last)
         return
     try:
@@ -75,21 +83,6 @@ def _check_logs(spec: RankingSpec, logs: str, window: str, state: str) -> None:
         raise ValueError(f"logs: {error}") from None
 
 
-def _check_training(given: Mapping[str, Any]) -> None:
-    if given["epochs"] < 1:
-        raise ValueError(f"epochs: expected at least 1, got {given['epochs']}")
-    routings = given["routings"].split(",")
-    if given["routing"] not in routings:
-        raise ValueError(f"routing: expected one of {', '.join(routings)}, got {given['routing']!r}")
-
-
-def _check_beam(text: str) -> None:
-    try:
-        arguments = shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"beam_args: {error}: {text!r}") from None
-    try:
-        PipelineOptions(arguments).get_all_options()
-    except SystemExit:
-        # argparse has said on stderr what is wrong.
-        raise ValueError(f"beam_args: Beam does not take {text!r}") from None
+def _check_routing(routing: str, routings: Sequence[str]) -> None:
+    if routing not in routings:
+        raise ValueError(f"routing: expected one of {', '.join(routings)}, got {routing!r}")

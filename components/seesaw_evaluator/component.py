@@ -8,6 +8,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.seesaw_evaluator.executor import Executor
 from schema.spec import RankingSpec
+from schema.stages import evaluation_part
 
 
 class SeesawEvaluatorSpec(ComponentSpec):
@@ -76,8 +77,3 @@ class SeesawEvaluator(BaseBeamComponent):
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             )
         )
-
-
-def evaluation_part(spec: RankingSpec) -> RankingSpec:
-    """The spec without what evaluation doesn't depend on; the models are inputs of their own."""
-    return spec.data_part().model_copy(update={"slices": spec.slices, "gates": spec.gates})

@@ -28,7 +28,7 @@ class Executor(BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Evaluates.
+        """Evaluates the models, writes the evaluation and marks the blessing.
 
         Raises:
           EvaluationError: the split is empty.

@@ -6,7 +6,8 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.serving_validator.executor import Executor
-from schema.spec import RankingSpec, Weight
+from schema.spec import RankingSpec
+from schema.stages import serving_part
 
 
 class ServingValidatorSpec(ComponentSpec):
@@ -91,10 +92,3 @@ class ServingValidator(base_component.BaseComponent):
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )
         )
-
-
-def serving_part(spec: RankingSpec) -> RankingSpec:
-    """The spec without what requests and answers don't depend on; the model is an input of its own."""
-    # The exponents stay: the scores of the answers are checked by them.
-    tasks = tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks)
-    return spec.data_part().model_copy(update={"tasks": tasks})

@@ -46,7 +46,7 @@ class Executor(transform.Executor):
             labels.PREPROCESSING_FN: exec_properties[standard_component_specs.PREPROCESSING_FN_KEY],
             labels.CUSTOM_CONFIG: exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY),
         }
-        kept = f"{state.rstrip('/')}/analysis/{_digest(repr(sorted(functions.items())).encode())}"
+        analyses = f"{state.rstrip('/')}/analysis/{_digest(repr(sorted(functions.items())).encode())}"
         payload_format, data_view = tfxio_utils.resolve_payload_format_and_data_view_uri([examples])
         file_format = examples_utils.get_file_format(examples)
         patterns = [
@@ -66,7 +66,7 @@ class Executor(transform.Executor):
             labels.PREPROCESSING_FN: self._GetPreprocessingFn(functions, {}),
             labels.MAKE_BEAM_PIPELINE_FN: self._make_beam_pipeline,
             labels.FORCE_TF_COMPAT_V1_LABEL: False,
-            **({labels.CACHE_INPUT_PATH_LABEL: kept} if fileio.exists(kept) else {}),
+            **({labels.CACHE_INPUT_PATH_LABEL: analyses} if fileio.exists(analyses) else {}),
         }
         temporary = f"{graph}/.temp_path"
         outputs = {
@@ -78,11 +78,11 @@ class Executor(transform.Executor):
         _DailyProcessor(days).Transform(inputs, outputs)
         io_utils.delete_dir(temporary)
         for name in days.values():
-            _keep(f"{cache}/{name}", f"{kept}/{name}")
+            _keep(f"{cache}/{name}", f"{analyses}/{name}")
 
 
 def daily_datasets(examples: types.Artifact, splits: list[str]) -> dict[str, str]:
-    """The file pattern of each day's examples in the splits, and a name that says the day and what the files hold."""
+    """Returns the file pattern of each day's examples, and a name that says the day and what its files hold."""
     datasets = {}
     for split in splits:
         folder = artifact_utils.get_split_uri([examples], split)
@@ -119,13 +119,13 @@ class _DailyProcessor(transform.TransformProcessor):
         return [dataset for dataset in datasets if to_analyse[dataset.dataset_key] is not None], to_analyse
 
 
-def _keep(made: str, kept: str) -> None:
+def _keep(analysis: str, destination: str) -> None:
     """Copies a day's analysis to where the next run looks for it, unless it is there; what lists it goes last."""
-    if fileio.exists(f"{kept}/{_MANIFEST}"):
+    if fileio.exists(f"{destination}/{_MANIFEST}"):
         return
-    fileio.makedirs(kept)
-    for name in sorted(fileio.listdir(made), key=lambda name: (name == _MANIFEST, name)):
-        fileio.copy(f"{made}/{name}", f"{kept}/{name}", overwrite=True)
+    fileio.makedirs(destination)
+    for name in sorted(fileio.listdir(analysis), key=lambda name: (name == _MANIFEST, name)):
+        fileio.copy(f"{analysis}/{name}", f"{destination}/{name}", overwrite=True)
 
 
 def _digest(text: bytes) -> str:

@@ -1,11 +1,17 @@
-"""The bins of the expected calibration error."""
+"""Whether as much is predicted as happens."""
 
-import numpy as np
-
-# Of equal width. Feedback is rare: ten bins would put nearly everything into the first.
-ECE_BINS = 100
+from evaluation.metrics.metric import PerUser, RatioMetric, TfmaMetric
+from evaluation.metrics.task_rows import TaskRows
 
 
-def calibration_bins(scores: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
-    """The bin of each score in [0, 1], int64 of the same shape; 1 falls into the last one."""
-    return np.minimum((np.asarray(scores, np.float64) * bins).astype(np.int64), bins - 1)
+class Calibration(RatioMetric):
+    """The sum of the predictions by the sum of the labels, best at 1; undefined without a positive."""
+
+    name = "calibration"
+    label = "calibration"
+    higher_is_better = None
+    task_kind = "binary"
+    tfma = TfmaMetric("Calibration")
+
+    def per_user(self, rows: TaskRows) -> PerUser:
+        return PerUser(rows.sum_by_group(rows.probabilities), rows.ranking.positives, rows.examples > 0)

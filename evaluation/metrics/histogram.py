@@ -38,7 +38,7 @@ class ScoreHistogram:
 
     @property
     def scores(self) -> np.ndarray:
-        """The middle of each bin."""
+        """The middle of each bin, `(bins,)`."""
         half = np.uint32((1 << self.level) >> 1)
         return (self.bits + half).view(np.float32).astype(np.float64)
 
@@ -55,16 +55,17 @@ class ScoreHistogram:
 
     @property
     def positives_above(self) -> np.ndarray:
+        """The positives with a higher score, and half of those with the same, `(bins,)`."""
         return self.total_positives - np.cumsum(self.positives) + self.positives / 2
 
 
 def histogram(bits: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> ScoreHistogram:
-    """Of different scores in rising order (`ranking.tie_runs` of one group), all `(scores,)`."""
+    """Returns the histogram of different scores in rising order (`ranking.tie_runs` of one group), all `(scores,)`."""
     return _coarsened(0, bits, positives, negatives)
 
 
 def merged(parts: Sequence[ScoreHistogram]) -> ScoreHistogram:
-    """The histogram of all their rows.
+    """Returns the histogram of the rows of all parts.
 
     Raises:
       ValueError: there are none.
@@ -83,7 +84,7 @@ def merged(parts: Sequence[ScoreHistogram]) -> ScoreHistogram:
 
 
 def _coarsened(level: int, bits: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> ScoreHistogram:
-    """Equal scores put together, at the lowest level that leaves no more than MAX_BINS."""
+    """Puts equal scores together, at the lowest level that leaves no more than MAX_BINS."""
     starts = _starts(bits >> level)
     while len(starts) > MAX_BINS:
         level += 1

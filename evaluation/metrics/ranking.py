@@ -31,7 +31,7 @@ class Runs:
 
 
 def score_bits(scores: np.ndarray) -> np.ndarray:
-    """Scores, which are not negative, as integers of the same order: uint32 `(rows,)`, below 2^31.
+    """Returns scores, which are not negative, as integers of the same order: uint32 `(rows,)`, below 2^31.
 
     Raises:
       ValueError: a score is negative or NaN.
@@ -44,7 +44,7 @@ def score_bits(scores: np.ndarray) -> np.ndarray:
 
 
 def tie_runs(group: np.ndarray, bits: np.ndarray, labels: np.ndarray) -> Runs:
-    """The runs of equal scores.
+    """Returns the runs of equal scores of each group.
 
     Args:
       group: of each row, integers from 0 and below 2^32, `(rows,)`.
@@ -54,12 +54,16 @@ def tie_runs(group: np.ndarray, bits: np.ndarray, labels: np.ndarray) -> Runs:
     packed = group.astype(np.uint64) << np.uint64(32) | bits.astype(np.uint64) << np.uint64(1)
     packed |= np.asarray(labels, bool)
     packed.sort()
-    places = packed >> np.uint64(1)
-    starts = np.flatnonzero(np.concatenate(([True], places[1:] != places[:-1]))) if len(places) else np.zeros(0, int)
-    sizes = np.diff(np.append(starts, len(places)))
+    group_and_score = packed >> np.uint64(1)
+    starts = (
+        np.flatnonzero(np.concatenate(([True], group_and_score[1:] != group_and_score[:-1])))
+        if len(packed)
+        else np.zeros(0, int)
+    )
+    sizes = np.diff(np.append(starts, len(packed)))
     ones = np.concatenate(([0], np.cumsum(packed & np.uint64(1), dtype=np.int64)))
     positives = ones[starts + sizes] - ones[starts]
-    first = places[starts]
+    first = group_and_score[starts]
     bits_of_run = (first & np.uint64(0x7FFFFFFF)).astype(np.uint32)
     return Runs((first >> np.uint64(31)).astype(np.int64), bits_of_run, positives, sizes - positives)
 
@@ -80,7 +84,7 @@ class GroupRanking:
 
 
 def rank_groups(runs: Runs, groups: int, at: int = NDCG_AT) -> GroupRanking:
-    """AUC, NDCG and reciprocal rank of every group.
+    """Returns AUC, NDCG and reciprocal rank of every group.
 
     Ties count as the mean over their orders (McSherry and Najork 2008); a best positive among ties has the mean rank.
 
@@ -113,6 +117,6 @@ def rank_groups(runs: Runs, groups: int, at: int = NDCG_AT) -> GroupRanking:
 
 
 def _before(counts: np.ndarray, first_of_group: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The sum of the counts of the earlier runs of the same group, `(runs,)`."""
+    """Returns the sum of the counts of the earlier runs of the same group, `(runs,)`."""
     total = np.concatenate(([0], np.cumsum(counts)))
     return total[:-1] - total[first_of_group[group]]

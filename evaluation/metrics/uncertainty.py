@@ -36,20 +36,20 @@ class Moments:
 
 
 def moments(influence: np.ndarray, users: np.ndarray | int | None = None) -> Moments:
-    """Of influences `(…, users)`; `users` where only some of them count."""
+    """Returns the moments of influences `(…, users)`; `users` says how many, where only some of them count."""
     square = influence**2
     count = np.full(influence.shape[:-1], influence.shape[-1]) if users is None else np.asarray(users)
     return Moments(count, square.sum(axis=-1), (square**2).sum(axis=-1))
 
 
 def standard_error(sums: Moments) -> np.ndarray:
-    """NaN where there are fewer than two users."""
+    """Returns the jackknife's standard error; NaN where there are fewer than two users."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(sums.users > 1, np.sqrt(sums.second * sums.users / (sums.users - 1.0)), np.nan)
 
 
 def degrees_of_freedom(sums: Moments) -> np.ndarray:
-    """Satterthwaite's: 2 / CV^2 of the variance estimate, a whole number of at least 1 and at most users - 1."""
+    """Returns Satterthwaite's: 2 / CV^2 of the variance estimate, a whole number from 1 to users - 1."""
     most = np.maximum(sums.users - 1.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         variation = sums.fourth / sums.second**2 - 1.0 / sums.users
@@ -66,26 +66,8 @@ class Interval:
     degrees_of_freedom: float
 
     def half_width(self, confidence: float = CONFIDENCE) -> float:
+        """Returns by how much the ends of the interval of this confidence lie beside the value."""
         return float(special.stdtrit(self.degrees_of_freedom, (1 + confidence) / 2)) * self.standard_error
 
     def __neg__(self) -> "Interval":
         return Interval(-self.value, self.standard_error, self.degrees_of_freedom)
-
-
-def auc_row_influence(
-    labels: np.ndarray,
-    negatives_below: np.ndarray,
-    positives_above: np.ndarray,
-    positives: np.ndarray | float,
-    negatives: np.ndarray | float,
-    auc: np.ndarray | float,
-) -> np.ndarray:
-    """Each row's influence on the AUC `(rows,)`; a user's is the sum of its rows'.
-
-    Args:
-      labels: true where positive, `(rows,)`.
-      negatives_below, positives_above: of each row, how many of the other class are on the right side of it, ties half.
-      positives, negatives, auc: of all rows; by row where these belong to several slices.
-    """
-    right = np.where(labels, negatives_below / negatives, positives_above / positives)
-    return (right - auc) / np.where(labels, positives, negatives)

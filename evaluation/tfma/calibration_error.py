@@ -7,7 +7,7 @@ import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
-from evaluation.metrics.calibration import ECE_BINS, calibration_bins
+from evaluation.metrics.expected_calibration_error import ECE_BINS, calibration_bins
 
 
 class _Combiner(beam.CombineFn):

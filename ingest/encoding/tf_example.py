@@ -18,7 +18,7 @@ _EMPTY = pa.scalar(b"", pa.large_binary())
 
 
 def text_elements(texts: pa.Array) -> pa.Array:
-    """Each text as an element of a BytesList: the tag, the length, the bytes."""
+    """Returns each text as an element of a BytesList: the tag, the length, the bytes."""
     texts = texts.cast(pa.binary())
     lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype(np.int64)
     prefixes = _by_length(lengths, lambda length: b"\x0a" + varint(length))
@@ -26,7 +26,7 @@ def text_elements(texts: pa.Array) -> pa.Array:
 
 
 def serialized(columns: Mapping[str, pa.Array]) -> pa.Array:
-    """The examples, one a row, as large_binary.
+    """Returns the examples, one a row, as large_binary.
 
     Args:
       columns: arrays or lists of float32, int64 or `text_elements`, all of the same length.
@@ -49,33 +49,33 @@ def varint(number: int) -> bytes:
 
 
 def _entry(name: bytes, array: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """A feature's entry in each example: what stands before its values, by their length alone, and the values."""
+    """Returns a feature's entry in each example: what stands before its values, by their length, and the values."""
     if pa.types.is_list(array.type):
         edges = array.offsets.to_numpy().astype(np.int64)
         edges, values = edges - edges[0], array.flatten()
     else:
         edges, values = np.arange(len(array) + 1), array
     if pa.types.is_binary(values.type):
-        kind, packed, data, offsets = b"\x0a", False, values.buffers()[2], _offsets(values, np.int32)
+        tag, packed, data, offsets = b"\x0a", False, values.buffers()[2], _offsets(values, np.int32)
     elif pa.types.is_floating(values.type):
-        kind, packed, data = b"\x12", True, pa.py_buffer(values.to_numpy())
+        tag, packed, data = b"\x12", True, pa.py_buffer(values.to_numpy())
         offsets = np.arange(len(values) + 1) * values.type.byte_width
     else:
         data, offsets = _varints(values.to_numpy())
-        kind, packed = b"\x1a", True
+        tag, packed = b"\x1a", True
 
     edges = offsets[edges].astype(np.int64)
     payload = pa.Array.from_buffers(
         pa.large_binary(), len(edges) - 1, [None, pa.py_buffer(edges), data or pa.py_buffer(b"")]
     )
-    return _by_length(np.diff(edges), lambda length: _entry_head(name, kind, packed, length)), payload
+    return _by_length(np.diff(edges), lambda length: _entry_head(name, tag, packed, length)), payload
 
 
 @lru_cache(maxsize=1 << 17)
-def _entry_head(name: bytes, kind: bytes, packed: bool, length: int) -> bytes:
-    """What stands before values of `length` bytes."""
+def _entry_head(name: bytes, tag: bytes, packed: bool, length: int) -> bytes:
+    """Returns what stands before values of `length` bytes."""
     inner = b"\x0a" + varint(length) if packed and length else b""
-    feature = kind + varint(len(inner) + length) + inner
+    feature = tag + varint(len(inner) + length) + inner
     key = b"\x0a" + varint(len(name)) + name + b"\x12" + varint(len(feature) + length) + feature
     return b"\x0a" + varint(len(key) + length) + key
 
@@ -85,19 +85,21 @@ def _offsets(array: pa.Array, dtype: type) -> np.ndarray:
 
 
 def _by_length(lengths: np.ndarray, make: Callable[[int], bytes]) -> pa.Array:
-    """`make(length)` of each length, made once for each different one."""
+    """Returns `make(length)` of each length, made once for each different one."""
     counts = np.bincount(lengths) if len(lengths) else np.zeros(0, np.int64)
     different = np.flatnonzero(counts)
-    place = np.zeros(len(counts), np.int32)
-    place[different] = np.arange(len(different))
-    made = pa.array([make(length) for length in different.tolist()], pa.large_binary())
-    return made.take(pa.array(place[lengths]))
+    index = np.zeros(len(counts), np.int32)
+    index[different] = np.arange(len(different))
+    encoded = pa.array([make(length) for length in different.tolist()], pa.large_binary())
+    return encoded.take(pa.array(index[lengths]))
 
 
 def _varints(numbers: np.ndarray) -> tuple[pa.Buffer, np.ndarray]:
-    """int64 values as varints one after the other, and where each begins; a negative one is its two's complement."""
+    """Returns int64 values as varints in a row, and where each begins; a negative one is its two's complement."""
     parts = numbers.astype(np.int64).view(np.uint64)[:, None] >> (7 * np.arange(10, dtype=np.uint64))
     sizes = np.maximum((parts != 0).sum(axis=1), 1)
-    place = np.arange(10)
-    data = (parts & np.uint64(0x7F)).astype(np.uint8) | np.where(place < sizes[:, None] - 1, 0x80, 0).astype(np.uint8)
-    return pa.py_buffer(data[place < sizes[:, None]]), np.concatenate(([0], np.cumsum(sizes)))
+    position = np.arange(10)
+    data = (parts & np.uint64(0x7F)).astype(np.uint8) | np.where(position < sizes[:, None] - 1, 0x80, 0).astype(
+        np.uint8
+    )
+    return pa.py_buffer(data[position < sizes[:, None]]), np.concatenate(([0], np.cumsum(sizes)))

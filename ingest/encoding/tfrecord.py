@@ -20,7 +20,7 @@ _GZIP = 31
 
 
 def framed(records: pa.Array) -> pa.Buffer:
-    """The records (large_binary) one after the other, framed as TFRecords: length, checksum, data, checksum."""
+    """Returns the records (large_binary) in a row, framed as TFRecords: length, checksum, data, checksum."""
     offsets = np.frombuffer(records.buffers()[1], np.int64)[records.offset : records.offset + len(records) + 1]
     data = records.buffers()[2].to_pybytes()
     checksums = [google_crc32c.value(data[start:stop]) for start, stop in pairwise(offsets.tolist())]
@@ -30,8 +30,8 @@ def framed(records: pa.Array) -> pa.Buffer:
     tails = pa.Array.from_buffers(
         pa.large_binary(), size, [None, pa.py_buffer(np.arange(size + 1) * 4), pa.py_buffer(tails)]
     )
-    whole = pc.binary_join_element_wise(heads, records, tails, pa.scalar(b"", pa.large_binary()))
-    return whole.buffers()[2]
+    joined = pc.binary_join_element_wise(heads, records, tails, pa.scalar(b"", pa.large_binary()))
+    return joined.buffers()[2]
 
 
 def _masked(checksum: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def make_folder(path: str) -> None:
 
 
 def gzipped(batches: Iterable[pa.Array]) -> Iterator[bytes]:
-    """The batches of records as one gzip stream of TFRecords."""
+    """Yields the batches of records as one gzip stream of TFRecords."""
     packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
     # Compression works without the interpreter's lock: a batch is compressed while the next one is made.
     with ThreadPoolExecutor(1) as thread:

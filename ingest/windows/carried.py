@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.rows import events_of
-from ingest.timeline import codes
+from ingest.timeline import rank_encode
 from schema.spec import RankingSpec
 
 
 def carried(spec: RankingSpec, rows: pa.Table, horizon: int) -> pa.Table:
-    """The rows that matter to rows which are still to come, none of which lies before `horizon` (ticks).
+    """Returns the rows that matter to rows still to come, none of which lies before `horizon` (ticks).
 
     These are all rows from `horizon` on (late rows may come before them), and of each user and behaviour those that
     are not known yet (`time + delay >= horizon`) and the last `max_length` of the known ones.
@@ -24,22 +24,22 @@ def carried(spec: RankingSpec, rows: pa.Table, horizon: int) -> pa.Table:
       Their `user`, `item`, `time`, and `event` or the `in:B` of each behaviour, in the order of `rows`.
     """
     rows = rows.combine_chunks()
-    user, item, time = codes(rows["user"])[1], codes(rows["item"])[1], rows["time"].to_numpy()
+    user, item, time = rank_encode(rows["user"])[1], rank_encode(rows["item"])[1], rows["time"].to_numpy()
     # In the order of `timeline.join`, so that of simultaneous rows the same ones are the last.
     order = np.lexsort((item, time, user))
     members = _members(spec, rows)
     keep = time >= horizon
     for behaviour in spec.behaviours:
         member = members[behaviour.name]
-        known = member & (time + behaviour.delay * spec.log.timestamp.ticks_per_second < horizon)
-        keep |= member & ~known
-        keep[_last(user, order[known[order]], behaviour.max_length)] = True
+        is_known = member & (time + behaviour.delay * spec.log.timestamp.ticks_per_second < horizon)
+        keep |= member & ~is_known
+        keep[_last(user, order[is_known[order]], behaviour.max_length)] = True
     names = ["user", "item", "time", *(name for name in rows.column_names if name == "event" or name[:3] == "in:")]
     return rows.select(names).filter(pa.array(keep))
 
 
 def _last(user: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """Of the `rows`, sorted by user, the last `count` of each user."""
+    """Returns the last `count` of each user of `rows`, which are sorted by user."""
     whose = user[rows]
     end = np.searchsorted(whose, whose, side="right")
     return rows[end - np.arange(len(rows)) <= count]
@@ -48,12 +48,12 @@ def _last(user: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
 def _members(spec: RankingSpec, rows: pa.Table) -> dict[str, np.ndarray]:
     if spec.log.layout == "events":
         event, names = rows["event"].to_numpy(), events_of(spec)
-        return {one.name: event == names.index(str(one.event)) for one in spec.behaviours}
-    return {one.name: rows[f"in:{one.name}"].to_numpy() for one in spec.behaviours}
+        return {behaviour.name: event == names.index(str(behaviour.event)) for behaviour in spec.behaviours}
+    return {behaviour.name: rows[f"in:{behaviour.name}"].to_numpy() for behaviour in spec.behaviours}
 
 
-def before(rows: pa.Table | None, carried_rows: pa.Table | None) -> pa.Table | None:
-    """The carried rows and after them the `rows`; what a carried row has no column for (it is no example) is empty."""
+def prepend_carried(rows: pa.Table | None, carried_rows: pa.Table | None) -> pa.Table | None:
+    """Returns the carried rows and after them the `rows`; what carried rows lack (they are no examples) is empty."""
     if rows is None or carried_rows is None:
         return rows if carried_rows is None else carried_rows
     columns = {}

@@ -33,25 +33,25 @@ class Rolling:
     snapshot: Snapshot
 
     def has(self, day: date | None) -> bool:
-        """Whether impressions of the day's folder become examples."""
+        """Returns whether impressions of the day's folder become examples."""
         return day is not None and self.window.first <= day <= self.window.last
 
     def examples(self, days: np.ndarray) -> np.ndarray:
         return days >= day_number(self.window.first)
 
     def part(self, spec: RankingSpec, rows: pa.Table) -> bytes | None:
-        """The snapshot's share of some users, as a Parquet file; None where there is nothing of them to carry on."""
+        """Returns the snapshot's share of some users, as a Parquet file; None where nothing is to be carried on."""
         upto = rows[DAY].to_numpy() < day_number(self.snapshot.day)
-        kept = carried(spec, rows.filter(pa.array(upto)), earliest(spec, self.snapshot.day))
-        if kept.num_rows == 0:
+        carried_rows = carried(spec, rows.filter(pa.array(upto)), earliest(spec, self.snapshot.day))
+        if carried_rows.num_rows == 0:
             return None
         sink = pa.BufferOutputStream()
-        pq.write_table(kept, sink, compression="zstd")
+        pq.write_table(carried_rows, sink, compression="zstd")
         return sink.getvalue().to_pybytes()
 
 
 def plan(spec: RankingSpec, logs: str, state: str, window: Window) -> tuple[Rolling, tuple[SourceFile, ...]]:
-    """What a run of the window reads: what earlier days carried on, days since then, the window, and the tables.
+    """Lists what a run of the window reads: what earlier days carried on, days since, the window, and the tables.
 
     Where nothing was carried on, or the logs of those days have changed, it is all days from the first one on.
 
@@ -76,7 +76,7 @@ def _read_from(earlier: Snapshot | None, window: Window, daily: DailyLogs) -> da
 
 
 def read_part(path: str) -> pa.Table:
-    """A part of a snapshot.
+    """Reads a part of a snapshot.
 
     Raises:
       IngestError: it can't be read.
@@ -89,7 +89,7 @@ def read_part(path: str) -> pa.Table:
 
 
 def with_day(table: pa.Table, file: SourceFile) -> pa.Table:
-    """The rows of a daily file, or of a snapshot, with their day as a column."""
+    """Returns the rows of a daily file, or of a snapshot, with their day as a column."""
     if file.day is None and file.source != "history":
         return table
     day = day_number(file.day) if file.day else _EARLIER
@@ -97,11 +97,11 @@ def with_day(table: pa.Table, file: SourceFile) -> pa.Table:
 
 
 def lookup_by_day(spec: RankingSpec, source: str, table: pa.Table | None) -> Callable[[int], Lookup]:
-    """The lookup of each day: that of the day's own table, or of the one table that holds for all days."""
+    """Returns the lookup of each day: that of the day's own table, or of the one table that holds for all days."""
     if table is None or DAY not in table.column_names:
         always = Lookup.of(spec, source, table)
         return lambda day: always
     days = table[DAY].to_numpy()
-    each = {int(day): Lookup.of(spec, source, table.filter(pa.array(days == day))) for day in np.unique(days)}
+    lookups = {int(day): Lookup.of(spec, source, table.filter(pa.array(days == day))) for day in np.unique(days)}
     empty = Lookup.of(spec, source, None)
-    return lambda day: each.get(day, empty)
+    return lambda day: lookups.get(day, empty)

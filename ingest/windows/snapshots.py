@@ -17,7 +17,8 @@ from apache_beam.io.filesystems import FileSystems
 from ingest.encoding.tfrecord import write_whole
 from ingest.sources import SourceFile, digest_of
 from ingest.windows.window import DailyLogs, stamp
-from schema.spec import RankingSpec, Split
+from schema.spec import RankingSpec
+from schema.stages import snapshot_part
 
 MANIFEST = "manifest.json"
 
@@ -48,7 +49,7 @@ class Snapshot:
 
 
 def latest_valid(spec: RankingSpec, state: str, first: date, daily: DailyLogs) -> Snapshot | None:
-    """The latest snapshot, not after `first`, of the logs as they are now; None where there is none.
+    """Finds the latest snapshot, not after `first`, of the logs as they are now; None where there is none.
 
     Of the days before it the logs may have lost the oldest, and no other; one that has changed makes the snapshots that
     it is in invalid. Only the listing is looked at, and where that differs, that day's files.
@@ -62,13 +63,14 @@ def latest_valid(spec: RankingSpec, state: str, first: date, daily: DailyLogs) -
 def planned(
     spec: RankingSpec, state: str, day: date, earlier: Snapshot | None, daily: DailyLogs, files: tuple[SourceFile, ...]
 ) -> Snapshot:
-    """Where the snapshot of `day` goes, made of an earlier one and of the days since, whose `files` were matched."""
+    """Returns where the snapshot of `day` goes, made of an earlier one and of the days since (`files`)."""
     days = dict(earlier.days) if earlier else {}
     since = {file.day for file in files if file.source == "log" and file.day and file.day < day}
-    for one in sorted(since):
-        content = digest_of(file for file in files if file.source == "log" and file.day == one)
-        days[one] = Day(stamp(daily[one]), content)
-    lineage = hashlib.sha256("".join(f"{one} {days[one].content}\n" for one in sorted(days)).encode()).hexdigest()
+    for past_day in sorted(since):
+        content = digest_of(file for file in files if file.source == "log" and file.day == past_day)
+        days[past_day] = Day(stamp(daily[past_day]), content)
+    contents = "".join(f"{past_day} {days[past_day].content}\n" for past_day in sorted(days))
+    lineage = hashlib.sha256(contents.encode()).hexdigest()
     return Snapshot(day, FileSystems.join(_home(spec, state), str(day), lineage[:16]), days)
 
 
@@ -80,11 +82,11 @@ def publish(snapshot: Snapshot, buckets: int) -> None:
     """
     pattern = FileSystems.join(snapshot.folder, part_name("*", buckets))
     parts = FileSystems.match([pattern])[0].metadata_list
-    told = {
-        "parts": sorted([FileSystems.split(one.path)[1], one.size_in_bytes] for one in parts),
-        "days": {str(day): [one.stamp, one.content] for day, one in snapshot.days.items()},
+    manifest = {
+        "parts": sorted([FileSystems.split(file.path)[1], file.size_in_bytes] for file in parts),
+        "days": {str(day): [past_day.stamp, past_day.content] for day, past_day in snapshot.days.items()},
     }
-    write_whole(FileSystems.join(snapshot.folder, MANIFEST), [orjson.dumps(told)], scratch_of(snapshot.folder))
+    write_whole(FileSystems.join(snapshot.folder, MANIFEST), [orjson.dumps(manifest)], scratch_of(snapshot.folder))
 
 
 def part_name(bucket: int | str, buckets: int) -> str:
@@ -97,29 +99,25 @@ def scratch_of(folder: str) -> str:
 
 
 def _home(spec: RankingSpec, state: str) -> str:
-    """The folder of the snapshots of a spec: all that says which rows count, and as what, is in its name."""
-    features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
-    log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
-    rows = spec.data_part().model_copy(
-        update={"log": log, "features": features, "users": None, "items": None, "split": Split()}
-    )
-    return FileSystems.join(state, f"{spec.name}-{hashlib.sha256(rows.to_json().encode()).hexdigest()[:12]}")
+    """Returns the folder of the snapshots of a spec; all that says which rows count, and as what, is in its name."""
+    digest = hashlib.sha256(snapshot_part(spec).to_json().encode()).hexdigest()
+    return FileSystems.join(state, f"{spec.name}-{digest[:12]}")
 
 
 def _snapshots(spec: RankingSpec, state: str, first: date) -> Iterator[Snapshot]:
-    """The whole snapshots of days up to `first`, the latest first, each read when it is asked for."""
+    """Yields the whole snapshots of days up to `first`, the latest first, each read when it is asked for."""
     try:
-        found = FileSystems.match([FileSystems.join(_home(spec, state), "*", "*", MANIFEST)])[0].metadata_list
+        manifests = FileSystems.match([FileSystems.join(_home(spec, state), "*", "*", MANIFEST)])[0].metadata_list
     except BeamIOError:
         return
-    for path in sorted((one.path for one in found), reverse=True):
+    for path in sorted((file.path for file in manifests), reverse=True):
         folder = FileSystems.split(path)[0]
         day = date.fromisoformat(FileSystems.split(FileSystems.split(folder)[0])[1])
         if day <= first:
             with FileSystems.open(path) as stream:
-                told = orjson.loads(stream.read())
-            days = {date.fromisoformat(name): Day(*one) for name, one in told["days"].items()}
-            yield Snapshot(day, folder, days, tuple((name, size) for name, size in told["parts"]))
+                manifest = orjson.loads(stream.read())
+            days = {date.fromisoformat(name): Day(*fields) for name, fields in manifest["days"].items()}
+            yield Snapshot(day, folder, days, tuple((name, size) for name, size in manifest["parts"]))
 
 
 def _still_holds(snapshot: Snapshot, daily: DailyLogs) -> bool:
@@ -134,5 +132,5 @@ def _still_holds(snapshot: Snapshot, daily: DailyLogs) -> bool:
 def _unchanged(then: Day, day: date, daily: DailyLogs) -> bool:
     if stamp(daily[day]) == then.stamp:
         return True
-    files = [SourceFile.of("log", index, one, day) for index, one in enumerate(daily[day])]
+    files = [SourceFile.of("log", index, metadata, day) for index, metadata in enumerate(daily[day])]
     return digest_of(files) == then.content

@@ -34,7 +34,7 @@ _DAY_S = 86_400
 
 
 def day_number(day: date) -> int:
-    """Days since 1970-01-01."""
+    """Returns the days since 1970-01-01."""
     return (day - _EPOCH).days
 
 
@@ -51,7 +51,7 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> "Window":
-        """`7d:2026-11-25` is the seven days up to and including the 25th.
+        """Parses a window: `7d:2026-11-25` is the seven days up to and including the 25th.
 
         Raises:
           IngestError: the text is no window.
@@ -78,17 +78,17 @@ def days_between(first: date, last: date) -> tuple[date, ...]:
 
 
 def shown_days(days: Sequence[date]) -> str:
-    """The first few, and how many more there are."""
+    """Returns the first few, and how many more there are, as text."""
     return ", ".join(map(str, days[:5])) + (f" and {len(days) - 5:,} more" if len(days) > 5 else "")
 
 
 def earliest(spec: RankingSpec, day: date) -> int:
-    """The time, in ticks, before which no row of the day's folder or of a later one lies."""
+    """Returns the time, in ticks, before which no row of the day's folder or of a later one lies."""
     return (day_number(day) * _DAY_S - spec.log.allowed_lateness) * spec.log.timestamp.ticks_per_second
 
 
 def times_of(spec: RankingSpec, file: SourceFile) -> tuple[int, int] | None:
-    """The times `[low, high)`, in ticks, that the rows of a file in a day's folder may have; None where any will do."""
+    """Returns the times `[low, high)`, in ticks, that a daily file's rows may have; None where any will do."""
     if file.source != "log" or file.day is None:
         return None
     after = (day_number(file.day) + 1) * _DAY_S + spec.log.allowed_lateness
@@ -100,34 +100,34 @@ DailyLogs = Mapping[date, tuple[FileMetadata, ...]]
 
 
 def daily_logs(spec: RankingSpec, logs: str) -> DailyLogs:
-    """Every file of the log by its day: one listing, nothing is read.
+    """Lists every file of the log by its day; nothing is read.
 
     Raises:
       IngestError: there is no daily folder with such files, or a folder is named by almost a day.
     """
-    found = _by_day(logs, spec.log.files)
-    if not found:
+    files_by_day = _by_day(logs, spec.log.files)
+    if not files_by_day:
         raise IngestError(
             f"log.files: no folder of a day (YYYY-MM-DD) in {logs} holds a file that matches {_listed(spec.log.files)}"
             + ("" if exists(logs) else ", and that folder does not exist")
         )
-    return found
+    return files_by_day
 
 
 def _by_day(logs: str, patterns: Iterable[str]) -> dict[date, tuple[FileMetadata, ...]]:
     base = logs.rstrip("/")
-    found: dict[date, dict[str, FileMetadata]] = {}
+    files_by_day: dict[date, dict[str, FileMetadata]] = {}
     for pattern in patterns:
-        for one in matched(logs, f"*/{pattern}"):
-            folder = one.path[len(base) :].lstrip("/").split("/")[0]
+        for file in matched(logs, f"*/{pattern}"):
+            folder = file.path[len(base) :].lstrip("/").split("/")[0]
             day = _day_of(base, folder)
             if day:
-                found.setdefault(day, {})[one.path] = one
-    return {day: tuple(files[path] for path in sorted(files)) for day, files in sorted(found.items())}
+                files_by_day.setdefault(day, {})[file.path] = file
+    return {day: tuple(files[path] for path in sorted(files)) for day, files in sorted(files_by_day.items())}
 
 
 def _day_of(base: str, folder: str) -> date | None:
-    """None where the name doesn't begin as a day does: some other folder beside the days."""
+    """Returns the day of a folder; None where its name doesn't begin as a day does: a folder beside the days."""
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", folder):
             return date.fromisoformat(folder)
@@ -156,7 +156,7 @@ def check_days(logs: str, daily: DailyLogs, first: date, last: date) -> None:
 def window_files(
     spec: RankingSpec, logs: str, window: Window, daily: DailyLogs, since: date | None = None
 ) -> tuple[SourceFile, ...]:
-    """The files to read: the log's from the day `since` (or the window's first) to the window's last, and the tables.
+    """Lists the files to read: the log's from `since` (or the window's first day) to its last day, and the tables.
 
     A table that lies in the daily folders is that day's: it must be there whole on every day of the window. One that
     doesn't lies in the folder `logs` and holds for all days.
@@ -173,7 +173,7 @@ def window_files(
 def files_to_read(
     spec: RankingSpec, logs: str, window: str | None = None, at: int | None = None
 ) -> tuple[SourceFile, ...]:
-    """The files of the logs for those who look at them without a run, in daily folders or not.
+    """Lists the files of the logs for those who look at them without a run, in daily folders or not.
 
     Args:
       window: the days to read, such as `7d:2026-11-25`; None is all files, and of daily folders all that there are.
@@ -185,29 +185,31 @@ def files_to_read(
     if window:
         days, daily = Window.parse(window), daily_logs(spec, logs)
         check_days(logs, daily, days.first, days.last)
-        wanted = days.days
+        days_to_read = days.days
     else:
         daily = _by_day(logs, spec.log.files)
         if not daily or any(matched(logs, pattern) for pattern in spec.log.files):
             return match_files(spec, logs)
-        wanted = tuple(daily)
+        days_to_read = tuple(daily)
     if at is None:
-        return _files(spec, logs, daily, wanted, wanted)
+        return _files(spec, logs, daily, days_to_read, days_to_read)
     second = at // spec.log.timestamp.ticks_per_second
-    begun = [day for day in wanted if day_number(day) * _DAY_S <= second]
+    begun = [day for day in days_to_read if day_number(day) * _DAY_S <= second]
     if not begun:
-        asked = day_of_number(second // _DAY_S)
-        raise IngestError(f"{logs}: no day up to {asked} is among those to read, {wanted[0]} to {wanted[-1]}")
+        last_day = day_of_number(second // _DAY_S)
+        raise IngestError(
+            f"{logs}: no day up to {last_day} is among those to read, {days_to_read[0]} to {days_to_read[-1]}"
+        )
     # The first rows of a folder may be of the day before.
-    return _files(spec, logs, daily, [day for day in wanted if earliest(spec, day) <= at], begun)
+    return _files(spec, logs, daily, [day for day in days_to_read if earliest(spec, day) <= at], begun)
 
 
 def _files(
     spec: RankingSpec, logs: str, daily: DailyLogs, days: Sequence[date], table_days: Sequence[date]
 ) -> tuple[SourceFile, ...]:
-    """The log's files of `days`, and the tables: those of `table_days`, or those that hold for all days."""
-    found = [file for day in days for file in _numbered("log", day, daily[day])]
-    _refuse_copies(spec, found)
+    """Lists the log's files of `days`, and the tables: those of `table_days`, or those that hold for all days."""
+    files = [file for day in days for file in _numbered("log", day, daily[day])]
+    _refuse_copies(spec, files)
     for source in ("users", "items"):
         table = getattr(spec, source)
         if table is None:
@@ -217,32 +219,32 @@ def _files(
             missing = [str(day) for day in table_days if day not in by_day]
             if missing:
                 raise IngestError(f"{source}.files: {logs} has daily tables, and none of {', '.join(missing)}")
-            found += [file for day in table_days for file in _numbered(source, day, by_day[day])]
+            files += [file for day in table_days for file in _numbered(source, day, by_day[day])]
         else:
-            found += source_files(source, logs, table.files)
+            files += source_files(source, logs, table.files)
     return tuple(
         SourceFile(file.source, index, file.path, file.size, file.day)
         for source in ("log", "users", "items")
-        for index, file in enumerate(one for one in found if one.source == source)
+        for index, file in enumerate(file for file in files if file.source == source)
     )
 
 
 def _numbered(source: str, day: date, files: Iterable[FileMetadata]) -> list[SourceFile]:
-    return [SourceFile.of(source, index, one, day) for index, one in enumerate(files)]
+    return [SourceFile.of(source, index, file, day) for index, file in enumerate(files)]
 
 
 def _refuse_copies(spec: RankingSpec, files: list[SourceFile]) -> None:
-    """A file that stands twice would count twice. Two files without rows may be alike."""
+    """Refuses a file that stands twice, which would count twice. Two files without rows may be alike."""
     by_size: dict[int, list[SourceFile]] = {}
     for file in files:
         by_size.setdefault(file.size, []).append(file)
     for alike in by_size.values():
         first: dict[str, SourceFile] = {}
         for file in alike if len(alike) > 1 else ():
-            other = first.setdefault(content_digest(file.path), file)
-            if other is not file and _has_rows(spec, file):
+            original = first.setdefault(content_digest(file.path), file)
+            if original is not file and _has_rows(spec, file):
                 raise IngestError(
-                    f"{file.path}: holds the same as {other.path}; a day or a file that stands twice counts twice"
+                    f"{file.path}: holds the same as {original.path}; a day or a file that stands twice counts twice"
                 )
 
 
@@ -256,19 +258,19 @@ def _listed(patterns: Iterable[str]) -> str:
 
 
 def stamp(files: Iterable[FileMetadata]) -> str:
-    """What a listing tells of a day's files: names, sizes and times."""
+    """Returns what a listing tells of a day's files: names, sizes and times."""
     return ";".join(
-        f"{posixpath.basename(one.path)}:{one.size_in_bytes}:{one.last_updated_in_seconds}" for one in files
+        f"{posixpath.basename(file.path)}:{file.size_in_bytes}:{file.last_updated_in_seconds}" for file in files
     )
 
 
 def window_fingerprint(spec: RankingSpec, logs: str, window: str) -> str:
-    """A digest of all that the examples of a window depend on: what its files hold, and the listing of earlier days.
+    """Returns a digest of all that a window's examples depend on: its files' content, earlier days' listing.
 
     Raises:
       IngestError: as `Window.parse` and `window_files`.
     """
     days, daily = Window.parse(window), daily_logs(spec, logs)
     files = window_files(spec, logs, days, daily)
-    earlier = [f"{day}:{stamp(found)}" for day, found in daily.items() if day < days.first]
+    earlier = [f"{day}:{stamp(day_files)}" for day, day_files in daily.items() if day < days.first]
     return hashlib.sha256("\n".join([digest_of(files), *earlier]).encode()).hexdigest()

@@ -5,17 +5,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.bottoms.plain import FeatureEncoder, history
+from models.bottoms.plain import PlainBottom, history
 from models.features import Features
-from models.layers import RepresentationRefinement, SharedRows, TaskInterest
-from models.layers.arguments import PACKAGE
-from models.precision import computing_in
+from models.layers import RepresentationRefinement, TaskInterest, UserItemRows
+from models.layers.arguments import named_in_files
+from models.precision import precision_scope
 from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import RankingSpec
 
 
-@tf.keras.utils.register_keras_serializable(PACKAGE)
-class TaskEncoder(FeatureEncoder):
+@named_in_files("TaskEncoder")
+class DtrnBottom(PlainBottom):
     """`r_i = TRM_i([user, candidate, interest_i])`: task i weighs its own input, with what it sees in the behaviours.
 
     The behaviours that `model.dtrn.behaviours` names (all, if it names none) are read by the task interest module: the
@@ -38,7 +38,7 @@ class TaskEncoder(FeatureEncoder):
         self.read = spec.dtrn_behaviours
         super().__init__(spec, table_sizes, **kwargs)
         dtrn = spec.model.dtrn
-        with computing_in(spec.training.precision):
+        with precision_scope(spec.training.precision):
             self.interest = TaskInterest(
                 tasks,
                 len(self.read),
@@ -62,41 +62,51 @@ class TaskEncoder(FeatureEncoder):
         return [name for name in self.sequences if name not in self.read]
 
     def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-        raw = self._raw(features, values)
-        return self.refinement(raw) if self.refinement else [tf.concat([raw[0], own], axis=-1) for own in raw[1:]]
+        return self._refined(self._raw(features, values))
 
-    def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | SharedRows]:
+    def combine_with_weights(
+        self, features: Features, values: Mapping[str, tf.Tensor]
+    ) -> tuple[list[tf.Tensor], list[dict[str, tf.Tensor]]]:
+        """Returns `combine`, and what each task multiplied each field by, `(batch,)`, the mean of its elements."""
+        raw = self._raw(features, values)
+        return self._refined(raw), self._weights_by_field(raw)
+
+    def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | UserItemRows]:
         common = self.candidate_rows(features, values)
         # One sequence a behaviour, read for all candidates: (1, candidates, behaviours * units)
         query = self._candidate(values)[tf.newaxis]
         interests = self._interests(features, values, query, axis=0)
         if self.refinement:
             return self.refinement([common, *interests])
-        return [SharedRows(common.shared, tf.concat([common.own, own], axis=-1)) for own in interests]
+        return [UserItemRows(common.user, tf.concat([common.items, interest], axis=-1)) for interest in interests]
 
-    def refinement_weights(self, features: Features) -> list[dict[str, tf.Tensor]]:
-        """What each task multiplies each field by, `(batch,)`, the mean of its elements; empty without refinement."""
+    def _refined(self, raw: list[tf.Tensor]) -> list[tf.Tensor]:
+        if self.refinement:
+            return self.refinement(raw)
+        return [tf.concat([raw[0], interest], axis=-1) for interest in raw[1:]]
+
+    def _weights_by_field(self, raw: list[tf.Tensor]) -> list[dict[str, tf.Tensor]]:
+        """Returns what each task multiplies each field by, `(batch,)`, the mean of its elements; empty if unrefined."""
         if not self.refinement:
             return []
         sizes = self._field_sizes()
-        weights = self.refinement.refinement_weights(self._raw(features, self.embeddings(features)))
         return [
             {
-                name: tf.reduce_mean(part, axis=-1)
-                for name, part in zip(sizes, tf.split(weight, [*sizes.values()], -1), strict=True)
+                name: tf.reduce_mean(weights_of_field, axis=-1)
+                for name, weights_of_field in zip(sizes, tf.split(weight, [*sizes.values()], -1), strict=True)
             }
-            for weight in weights
+            for weight in self.refinement.refinement_weights(raw)
         ]
 
     def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-        """What all tasks read, then each task's interest."""
+        """Returns what all tasks read, then each task's interest."""
         common = super().combine(features, values)
         return [common, *self._interests(features, values, self._candidate(values)[:, tf.newaxis], axis=1)]
 
     def _interests(
         self, features: Features, values: Mapping[str, tf.Tensor], queries: tf.Tensor, axis: int
     ) -> list[tf.Tensor]:
-        """What each task reads, without the `axis` of size 1, in float32 as all else that the encoder gives."""
+        """Returns each task's interest, without the `axis` of size 1, in float32 as the rest of the output."""
         reads = self.interest(*self._sequences(features, values), queries)
         return [tf.cast(tf.squeeze(read, axis=axis), tf.float32) for read in reads]
 
@@ -109,7 +119,7 @@ class TaskEncoder(FeatureEncoder):
         return with_age, [age >= 0 for age in ages]
 
     def _candidate(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """The candidate as a position of a sequence: the same columns, and no age: `(batch, contents + 1)`."""
+        """Returns the candidate as a position of a sequence: the same columns, and no age: `(batch, contents + 1)`."""
         described = [values[self._of_candidate(column)] for column in self.contents(self.read[0])]
         return tf.concat([*described, tf.zeros_like(described[0][:, :1])], axis=-1)
 
@@ -118,7 +128,7 @@ class TaskEncoder(FeatureEncoder):
         return column.feature.name if column.feature else ITEM_ID
 
     def _field_sizes(self) -> dict[str, int]:
-        """The size of each field of a task's input, in their order there."""
+        """Returns the size of each field of a task's input, in their order there."""
         size = self.embeddings.size
         sizes: dict[str, int] = {}
         for side in ("user", "item"):

@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from models.embeddings import Embeddings
 from models.features import Features
-from models.layers import MaskedPooling, SharedRows
-from models.layers.arguments import PACKAGE, TaskInputs
+from models.layers import MaskedPooling, UserItemRows
+from models.layers.arguments import TaskInputs, named_in_files
 from schema.columns import ExampleColumn, model_columns
 from schema.spec import RankingSpec
 
 
-@tf.keras.utils.register_keras_serializable(PACKAGE)
-class FeatureEncoder(tf.keras.layers.Layer):
+@named_in_files("FeatureEncoder")
+class PlainBottom(tf.keras.layers.Layer):
     """`x = [user, candidate]`, each of embeddings, numbers and pooled multi-valued features: the plain bottom.
 
     The user's also has the pooled behaviour sequences.
@@ -52,28 +52,37 @@ class FeatureEncoder(tf.keras.layers.Layer):
         return self.combine(features, self.embeddings(features))
 
     def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> TaskInputs:
-        """The output, from what `embeddings` give: all of the encoder but its tables."""
+        """Returns the output from what `embeddings` returned: all of the bottom but its tables."""
         parts = self.parts("user", features, values) | self.parts("item", features, values)
         return tf.concat(list(parts.values()), axis=-1)
 
+    def combine_with_weights(
+        self, features: Features, values: Mapping[str, tf.Tensor]
+    ) -> tuple[TaskInputs, list[dict[str, tf.Tensor]]]:
+        """Returns `combine`, and what each task multiplied each field by, `(batch,)`; nothing, where none does."""
+        return self.combine(features, values), []
+
     def encode_candidates(self, features: Features) -> TaskInputs:
-        """One user's candidates: the user's columns have one row, the candidates' one each. Needs the built layer."""
+        """Returns the output for one user's candidates: the user's columns have one row, the candidates' one each.
+
+        The layer must have been built.
+        """
         return self.combine_candidates(features, self.embeddings(features))
 
     def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> TaskInputs:
         return self.candidate_rows(features, values)
 
-    def candidate_rows(self, features: Features, values: Mapping[str, tf.Tensor]) -> SharedRows:
-        """What all tasks read of the candidates."""
+    def candidate_rows(self, features: Features, values: Mapping[str, tf.Tensor]) -> UserItemRows:
+        """Returns what all tasks read of one user's candidates."""
         user, items = (list(self.parts(side, features, values).values()) for side in ("user", "item"))
-        return SharedRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
+        return UserItemRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
 
     def contents(self, behaviour: str) -> list[ExampleColumn]:
-        """What stands at each position of a behaviour's sequence, beside its age."""
+        """Returns the columns at each position of a behaviour's sequence, beside its age."""
         return [column for column in self.sequences[behaviour] if column.vocabulary or column.feature]
 
     def parts(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The parts of the output that are the user's, or the candidate's, by the name of the field."""
+        """Returns the fields of the output that are the user's, or the candidate's, by name."""
         parts = {column.name: values[column.name] for column in self.single if column.side == side}
         for column in self.multi:
             if column.side == side:
@@ -85,7 +94,7 @@ class FeatureEncoder(tf.keras.layers.Layer):
         return parts
 
     def positions(self, behaviour: str, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """`(batch, length, contents)`."""
+        """Returns the contents of a sequence, `(batch, length, contents)`."""
         return tf.concat([values[column.name] for column in self.contents(behaviour)], axis=-1)
 
     def _behaviour(self, behaviour: str, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -107,7 +116,10 @@ class FeatureEncoder(tf.keras.layers.Layer):
 
 
 def history(behaviour: str) -> str:
-    """The name of the field that says how many, how recent and, pooled, what: a feature may have the behaviour's."""
+    """Returns the name of the field that says how many, how recent and, pooled, what.
+
+    It is not the behaviour's, which a feature may have.
+    """
     return f"{behaviour} (history)"
 
 

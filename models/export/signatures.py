@@ -1,4 +1,4 @@
-"""The served functions. Their graphs hold stock TensorFlow operations only: Transform's, then the ranker's."""
+"""The served functions, whose graphs hold stock TensorFlow operations only: Transform's, then the ranker's."""
 
 from collections.abc import Mapping
 
@@ -34,13 +34,13 @@ class Servable(tf.Module):
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            """Each task's output `(batch, 1)` for serialised tf.Examples; columns that aren't read may be absent."""
+            """Scores serialised tf.Examples, `(batch, 1)` by task; columns that aren't read may be absent."""
             raw = tf.io.parse_example(examples, feature_spec)
             return ranker(dense(self.transform(raw), spec))
 
         @tf.function(autograph=False, input_signature=[requests.predict_inputs(spec)])
         def predict(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            """Each task's output `(batch, 1)` for columns by name (`models.export.requests.predict_inputs`)."""
+            """Scores columns by name (`models.export.requests.predict_inputs`), `(batch, 1)` by task."""
             return ranker(dense(self.transform(requests.examples(inputs, spec)), spec))
 
         exponents_spec = tf.TensorSpec([len(spec.tasks)], tf.float32, name=requests.EXPONENTS)
@@ -48,7 +48,7 @@ class Servable(tf.Module):
 
         @tf.function(autograph=False, input_signature=[requests.rank_inputs(spec), exponents_spec])
         def rank(inputs: Mapping[str, tf.Tensor], exponents: tf.Tensor = default_exponents) -> dict[str, tf.Tensor]:
-            """Each task's output, the `score` and the `order`, all `(N,)`, of one user's N candidates.
+            """Scores and orders one user's N candidates: each task's output, `score` and `order`, all `(N,)`.
 
             `inputs` are columns by name (`models.export.requests.rank_inputs`), `exponents` the tasks'.
             """
@@ -66,7 +66,7 @@ class Servable(tf.Module):
 
 
 def fused_ranking(probabilities: list[tf.Tensor], exponents: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The `score` `(N,)`, `prod_k p_k^w_k` (PLE, eq. 1), and the `order` `(N,)`: indices, the best score's first.
+    """Returns the `score` `(N,)`, `prod_k p_k^w_k` (PLE, eq. 1), and the `order` `(N,)`: indices, the best first.
 
     Equal scores keep the order of the candidates. The order is that of the logarithms, which also tells scores apart
     that are too small for a float.

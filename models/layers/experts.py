@@ -2,12 +2,12 @@
 
 import itertools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from models.layers.arguments import PACKAGE, at_least, input_dim, layer_sizes
-from models.layers.shared_rows import SharedRows, product
+from models.layers.user_item_rows import UserItemRows, matmul
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -63,7 +63,7 @@ class Experts(tf.keras.layers.Layer):
                 self.add_weight(
                     name=f"kernel_{layer}",
                     shape=(self.count, rows, columns),
-                    initializer=_each_differently(self.kernel_initializer, layer),
+                    initializer=_drawn_by_expert(self.kernel_initializer, layer),
                 )
             )
             self.biases.append(
@@ -71,25 +71,25 @@ class Experts(tf.keras.layers.Layer):
             )
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor | SharedRows) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor | UserItemRows) -> tf.Tensor:
         # (batch, rows) or (count, batch, rows) x (count, rows, columns)
-        return self._after(self._activation(0)(product(inputs, self.kernels[0]) + self.biases[0]))
+        return self._upper_layers(self._activation(0)(matmul(inputs, self.kernels[0]) + self.biases[0]))
 
-    def first_kernels(self) -> list[tf.Tensor]:
-        """Each expert's first layer: `(inputs, units[0])`."""
+    def _first_kernels(self) -> list[tf.Tensor]:
+        """Returns each expert's first layer, `(inputs, units[0])`: what `ExpertBank` multiplies with others."""
         return tf.unstack(self.kernels[0])
 
-    def from_product(self, first: tf.Tensor) -> list[tf.Tensor]:
-        """Each expert's output: `(batch, units[-1])`.
+    def _from_first_matmul(self, product: tf.Tensor) -> list[tf.Tensor]:
+        """Returns each expert's output, `(batch, units[-1])`, from what `ExpertBank` has multiplied.
 
         Args:
-          first: the inputs times `first_kernels()` side by side, `(batch, count * units[0])`.
+          product: the inputs times `_first_kernels()` side by side, `(batch, count * units[0])`.
         """
-        hidden = tf.split(self._activation(0)(first + tf.reshape(self.biases[0], [-1])), self.count, axis=1)
-        return hidden if len(self.units) == 1 else tf.unstack(self._after(tf.stack(hidden)))
+        hidden = tf.split(self._activation(0)(product + tf.reshape(self.biases[0], [-1])), self.count, axis=1)
+        return hidden if len(self.units) == 1 else tf.unstack(self._upper_layers(tf.stack(hidden)))
 
-    def _after(self, hidden: tf.Tensor) -> tf.Tensor:
-        """The layers after the first one, of and to `(count, batch, units)`."""
+    def _upper_layers(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Returns what the layers above the first make of its output; both are `(count, batch, units)`."""
         for layer in range(1, len(self.units)):
             hidden = self._activation(layer)(tf.matmul(hidden, self.kernels[layer]) + self.biases[layer])
         return hidden
@@ -108,31 +108,8 @@ class Experts(tf.keras.layers.Layer):
         }
 
 
-def level_pools(
-    levels: int,
-    counts: Mapping[str, int],
-    units: Sequence[int],
-    activation: Callable,
-    kernel_initializer: tf.keras.initializers.Initializer,
-    dtype: tf.keras.mixed_precision.Policy,
-) -> list[Experts]:
-    """A pool for each level and stream, `counts` by the stream's name: those of the first level, then of the next."""
-    return [
-        Experts(
-            count,
-            units,
-            activation,
-            kernel_initializer=reseeded(kernel_initializer, level, name),
-            name=f"level_{level}_{name}_experts",
-            dtype=dtype,
-        )
-        for level in range(1, levels + 1)
-        for name, count in counts.items()
-    ]
-
-
-def _each_differently(initializer: Callable, layer: int) -> Callable:
-    """Initialises the matrices of `(count, rows, columns)` one by one: each with its own draw and its own fan-in."""
+def _drawn_by_expert(initializer: Callable, layer: int) -> Callable:
+    """Returns an initialiser of `(count, rows, columns)` that draws each matrix anew, with the fan-in of one."""
 
     def stacked(shape, dtype=None, **kwargs):
         return tf.stack([reseeded(initializer, layer, e)(shape[1:], dtype=dtype) for e in range(shape[0])])
@@ -141,7 +118,7 @@ def _each_differently(initializer: Callable, layer: int) -> Callable:
 
 
 def reseeded(initializer: Callable, *place: int | str) -> Callable:
-    """A copy that draws differently at each place. A seeded initializer gives the same values at every call.
+    """Returns a copy that draws differently at each place. A seeded initializer gives the same values at every call.
 
     A function that is no Keras initializer is left as it is.
     """

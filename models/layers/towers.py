@@ -61,5 +61,10 @@ class Towers(tf.keras.layers.Layer):
 
     def get_config(self) -> dict:
         activation = tf.keras.activations.serialize(self.activation)
-        own = {"tasks": self.tasks, "units": self.units, "output_bias": self.output_bias, "activation": activation}
-        return {**super().get_config(), **own}
+        arguments = {
+            "tasks": self.tasks,
+            "units": self.units,
+            "output_bias": self.output_bias,
+            "activation": activation,
+        }
+        return {**super().get_config(), **arguments}

@@ -1,4 +1,4 @@
-"""The optimisers of the network and of the embedding tables, which may be too large to be updated whole; the steps."""
+"""The optimisers of the network and of the embedding tables, and what of a step XLA compiles."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,6 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.ranker import Compiled, Ranker
-from models.training.diagnostics import weight_sums
 from schema.modelling import Training
 
 # Above this many numbers in embedding tables, updating them whole costs more than XLA saves (`benchmarks.training`).
@@ -36,7 +35,7 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
 
 
 def compile_for_training(model: Ranker) -> None:
-    """Gives the ranker, whose weights have been created, the optimiser that its spec's `training` asks for.
+    """Compiles the ranker, whose weights must exist, with the optimiser that its spec's `training` asks for.
 
     Where tables are not trained as the network is, TFRS' `CompositeOptimizer` holds both optimisers. Adagrad updates
     the rows that a batch has read, and has one number beside each of a table where Adam has two.
@@ -44,62 +43,36 @@ def compile_for_training(model: Ranker) -> None:
     training = model.spec.training
     rate = training.embedding_learning_rate or training.learning_rate
     if training.embedding_optimizer == "adagrad":
-        of_tables = tf.keras.optimizers.legacy.Adagrad(rate)
+        table_optimizer = tf.keras.optimizers.legacy.Adagrad(rate)
     elif rate != training.learning_rate:
-        of_tables = LazyAdam(rate)
+        table_optimizer = LazyAdam(rate)
     else:
-        of_tables = None
+        table_optimizer = None
     optimizer = LazyAdam(training.learning_rate)
-    parts = [(optimizer, model.trainable_variables)]
-    if of_tables:
-        parts = [(optimizer, model.network_variables()), (of_tables, model.embedding_tables())]
+    updates = [(optimizer, model.trainable_variables)]
+    if table_optimizer:
+        updates = [(optimizer, model.network_variables()), (table_optimizer, model.embedding_tables())]
         # The first one counts the steps.
-        optimizer = tfrs.experimental.optimizers.CompositeOptimizer([(part, lambda v=v: v) for part, v in parts])
-    for part, variables in parts:
+        optimizer = tfrs.experimental.optimizers.CompositeOptimizer([(inner, lambda v=v: v) for inner, v in updates])
+    for inner, variables in updates:
         # Outside of any compiled function.
-        part._create_all_weights(variables)
+        inner._create_all_weights(variables)
     model.compile(optimizer=optimizer)
 
 
-def by_rows(training: Training, table_sizes: Mapping[str, int], embedding_dim: int) -> bool:
-    """Whether a step updates the rows of the embedding tables that its batch has read, and not whole tables."""
+def uses_sparse_updates(training: Training, table_sizes: Mapping[str, int], embedding_dim: int) -> bool:
+    """Returns whether a step updates the rows of the embedding tables that its batch reads, and not whole tables."""
     if training.embedding_optimizer == "auto":
         return sum(table_sizes.values()) * embedding_dim > DENSE_TABLES_MAX
     return training.embedding_optimizer != "adam"
 
 
-def what_to_compile(sparse_tables: bool, steps: int, replicas: int = 1) -> Compiled:
-    """What is the fastest to train with, in all.
+def choose_jit(sparse_tables: bool, steps: int, replicas: int = 1) -> Compiled:
+    """Returns what XLA should compile for the shortest training, compiling included.
 
-    `step`: all under XLA, which has no sparse update and no sum over replicas; where it takes one of them, `head`: XLA
-    for what is above the embeddings. `nothing`, where there are too few steps to make up for compiling.
+    `step`: the whole step, but XLA has no sparse update and no sum over replicas; where one is needed, `head`: what is
+    above the embeddings. `nothing`, where there are too few steps to make up for compiling.
     """
     if steps < WORTH_COMPILING_STEPS:
         return "nothing"
     return "head" if sparse_tables or replicas > 1 else "step"
-
-
-def training_function(model: Ranker):
-    """`model.train_step` as one compiled function of each replica's batch, giving the loss."""
-    return _on_every_replica(model, lambda batch: model.train_step(batch)["loss"])
-
-
-def evaluation_function(model: Ranker):
-    """One compiled function of each replica's batch: it updates the metrics and no weight, and gives `weight_sums`."""
-
-    def evaluate(batch):
-        model.compute_loss(batch, training=False)
-        return weight_sums(model, batch)
-
-    return _on_every_replica(model, evaluate)
-
-
-def _on_every_replica(model: Ranker, step):
-    """What it gives is of the whole batch, and the same on every replica."""
-    strategy = model.distribute_strategy
-
-    @tf.function(jit_compile=model.compiled == "step")
-    def run(batch):
-        return strategy.experimental_local_results(strategy.run(step, args=(batch,)))[0]
-
-    return run

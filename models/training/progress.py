@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @dataclass
 class Progress:
-    """What has been trained so far. `epochs` holds one record an epoch; epochs count from 1."""
+    """The epochs trained so far, one record each, and which was the best; epochs count from 1."""
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
@@ -26,24 +26,24 @@ class Progress:
             self.best_epoch, self.best_loss = self.done, eval_loss
 
     def is_over(self, epochs: int, patience: int) -> bool:
-        """Whether all epochs are done, or more than `patience` in a row brought no lower eval loss."""
+        """Returns whether all epochs are done, or more than `patience` in a row brought no lower eval loss."""
         return self.done >= epochs or (self.done > 0 and self.done - self.best_epoch > patience)
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short name for what determines a training, so that nobody goes on from another one's weights."""
+    """Hashes what determines a training to a short name, so that none goes on from the weights of another."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class ProgressStore:
     """Keeps `Progress` and checkpoints in `directory`, the latest and the best.
 
-    A checkpoint is written under a name of its own first and becomes the latest by one rename of a small file; a kill
-    at any moment leaves either the old or the new state.
+    A checkpoint is first written under a new name, and becomes the latest by one rename of a small file; a kill at
+    any moment leaves either the old or the new state.
 
     Args:
       directory: of several workers that share a training, the same for all.
-      checkpoint: what is kept.
+      checkpoint: the weights and the optimiser's state.
       writes: False for all workers but one.
     """
 
@@ -53,12 +53,12 @@ class ProgressStore:
 
     @classmethod
     def of(cls, directory: str, model: tf.keras.Model, writes: bool = True) -> Self:
-        """The store of a compiled model's training: its weights, which must have been created, and its optimiser."""
+        """Returns the store of a compiled model's training: of its weights, which must exist, and its optimiser."""
         checkpoint = tf.train.Checkpoint(weights=model.trainable_variables, optimizer=model.optimizer)
         return cls(directory, checkpoint, writes)
 
     def load(self) -> Progress:
-        """The stored progress, its weights restored; a fresh one where nothing is stored."""
+        """Reads the stored progress and restores its weights; returns a fresh one where nothing is stored."""
         if not tf.io.gfile.exists(self._state_file):
             return Progress()
         with tf.io.gfile.GFile(self._state_file) as file:
@@ -73,9 +73,9 @@ class ProgressStore:
         with tf.io.gfile.GFile(self._state_file + ".new", "w") as file:
             json.dump(asdict(progress), file)
         tf.io.gfile.rename(self._state_file + ".new", self._state_file, overwrite=True)
-        kept = {f"epoch-{progress.done}", f"epoch-{progress.best_epoch}"}
+        latest_and_best = {f"epoch-{progress.done}", f"epoch-{progress.best_epoch}"}
         for name in tf.io.gfile.listdir(self.directory):
-            if name.startswith("epoch-") and name.partition(".")[0] not in kept:
+            if name.startswith("epoch-") and name.partition(".")[0] not in latest_and_best:
                 tf.io.gfile.remove(f"{self.directory}/{name}")
 
     def restore_best(self, progress: Progress) -> None:

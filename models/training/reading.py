@@ -1,15 +1,21 @@
 """Transformed examples from TFRecords on disk to dense batches of one static size."""
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from models.features import dense, transformed_feature_spec
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 # Examples of one user stand together on disk. This many serialised examples are shuffled at a time.
 SHUFFLE_BUFFER = 1 << 18
@@ -17,7 +23,11 @@ SHUFFLE_BUFFER = 1 << 18
 CACHE_MAX_BYTES = 256 << 20
 FILES_AT_ONCE = 16
 CHUNK = 64
+# How many serialised examples are looked through at a time.
+SCANNED = 4096
 PARALLEL_PARSES = os.cpu_count() or 1
+
+_progress = logging.getLogger("fulcrum.progress")
 
 
 class TrainingDataError(ValueError):
@@ -25,7 +35,7 @@ class TrainingDataError(ValueError):
 
 
 def example_files(patterns: Sequence[str], split: str) -> list[str]:
-    """The TFRecord files of a split, sorted.
+    """Lists the TFRecord files of a split, sorted.
 
     Raises:
       TrainingDataError: there are none.
@@ -37,7 +47,7 @@ def example_files(patterns: Sequence[str], split: str) -> list[str]:
 
 
 def serialized_examples(files: Sequence[str]) -> tf.data.Dataset:
-    """The serialised examples of gzipped TFRecords, several files at once; their order depends on the files alone."""
+    """Reads the examples of gzipped TFRecords, several files at once; their order depends on the files alone."""
     chunks = tf.data.Dataset.from_tensor_slices(list(files)).interleave(
         # Handing over single records between threads takes as long as decompressing them.
         lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20).batch(CHUNK),
@@ -57,7 +67,9 @@ def batches(
     shuffle_seed: int | None = None,
     worker: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Dense batches of exactly `batch_size`; what the last lacks is filled with examples outside every sample space.
+    """Parses examples into dense batches of exactly `batch_size`.
+
+    What the last batch lacks is filled with examples outside every sample space.
 
     For one of several replicas a batch is its equal part of such a batch. Every worker reads all records, in the same
     order, and parses the parts of its own replicas, one after another: what is in a batch, and how many there are, does
@@ -69,7 +81,7 @@ def batches(
       worker: which worker reads; None for the only one, of one replica.
     """
     if shuffle_seed is not None:
-        records = records.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
+        records = _shuffled(records, shuffle_seed)
     serialized = records.batch(batch_size)
     if worker is not None and worker.num_replicas_in_sync > 1:
         serialized = _parts(serialized, batch_size, worker)
@@ -79,13 +91,36 @@ def batches(
     return parsed.prefetch(2 * PARALLEL_PARSES)
 
 
+def first_shuffled_batch(
+    records: tf.data.Dataset, spec: RankingSpec, batch_size: int, shuffle_seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns the first batch of `batches(records, spec, batch_size, shuffle_seed)`, holding no buffer of examples.
+
+    Shuffling numbers in the place of the examples tells which ones it would draw first.
+    """
+    # Later ones enter the buffer after the first batch is drawn.
+    drawn_from = records.take(SHUFFLE_BUFFER + batch_size).batch(SCANNED)
+    count = drawn_from.reduce(np.int64(0), lambda total, chunk: total + tf.size(chunk, tf.int64))
+    order = _shuffled(tf.data.Dataset.range(count), shuffle_seed).take(batch_size)
+    numbers = np.fromiter(order.as_numpy_iterator(), np.int64)
+    batch = np.empty(len(numbers), object)
+    for chunk, serialized in enumerate(drawn_from.as_numpy_iterator()):
+        (here,) = np.nonzero(numbers // SCANNED == chunk)
+        batch[here] = serialized[numbers[here] % SCANNED]
+    return _parser(spec.to_json(), batch_size)(tf.constant(batch, tf.string))
+
+
 def blank_batch(spec: RankingSpec) -> dict[str, tf.Tensor]:
-    """A batch of examples without anything, outside every sample space."""
+    """Returns a batch of examples without anything, outside every sample space."""
     return next(iter(batches(tf.data.Dataset.from_tensors(""), spec, spec.training.batch_size)))
 
 
+def _shuffled(records: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+    return records.shuffle(SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False)
+
+
 def _parts(serialized: tf.data.Dataset, batch_size: int, worker: tf.distribute.InputContext) -> tf.data.Dataset:
-    """From batches to the parts of them that the worker's replicas get."""
+    """Cuts batches into the parts that the worker's replicas get."""
     replicas = worker.num_replicas_in_sync // worker.num_input_pipelines
     first = worker.input_pipeline_id * replicas
 
@@ -98,7 +133,7 @@ def _parts(serialized: tf.data.Dataset, batch_size: int, worker: tf.distribute.I
 
 @functools.lru_cache(maxsize=4)
 def _parser(spec_json: str, batch_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Parses serialised examples; traced once and not anew for the data set of every epoch."""
+    """Returns what parses serialised examples; traced once and not anew for the data set of every epoch."""
     spec = RankingSpec.from_json(spec_json)
     parsed_spec = transformed_feature_spec(spec)
 
@@ -122,7 +157,7 @@ class LabelSummary:
 
 
 def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> tuple[int, dict[str, LabelSummary]]:
-    """The number of examples, and each task's labels.
+    """Counts the examples, and summarises each task's labels.
 
     Raises:
       TrainingDataError: the split is empty.
@@ -165,7 +200,7 @@ def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> 
 
 
 def check_labels(summaries: dict[str, LabelSummary], split: str) -> list[str]:
-    """What is wrong with the labels, one line a task: nothing in the sample space, or nothing to tell apart."""
+    """Lists what is wrong with the labels, one line a task: none in the sample space, or nothing to tell apart."""
     problems = []
     for name, labels in summaries.items():
         if labels.count == 0:
@@ -175,3 +210,42 @@ def check_labels(summaries: dict[str, LabelSummary], split: str) -> list[str]:
                 f"task {name!r} has only labels of {labels.low:g} in the {split} split ({labels.count} examples)"
             )
     return problems
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Serialised examples of both splits, the number of train examples and their labels by task, and where from."""
+
+    train: tf.data.Dataset
+    evaluation: tf.data.Dataset
+    examples: int
+    labels: dict[str, LabelSummary]
+    origin: tuple[Any, ...]
+
+    def steps(self, spec: RankingSpec) -> int:
+        """Returns how many steps all epochs of the spec's training take."""
+        return spec.training.epochs * self.examples // spec.training.batch_size
+
+
+def read_training_data(fn_args: "FnArgs", spec: RankingSpec) -> TrainingData:
+    """Reads what is trained and stopped on, and checks its labels.
+
+    Raises:
+      TrainingDataError: an empty split, or a task whose train labels are all the same.
+    """
+    train_files, eval_files = example_files(fn_args.train_files, "train"), example_files(fn_args.eval_files, "eval")
+    train, evaluation = serialized_examples(train_files), serialized_examples(eval_files)
+    examples, labels = _checked_labels(train, evaluation, spec)
+    _progress.info("%s examples to train on", f"{examples:,}")
+    return TrainingData(train, evaluation, examples, labels, (train_files, eval_files, fn_args.transform_graph_path))
+
+
+def _checked_labels(
+    train: tf.data.Dataset, evaluation: tf.data.Dataset, spec: RankingSpec
+) -> tuple[int, dict[str, LabelSummary]]:
+    examples, labels = label_summaries(train, spec, "train")
+    if problems := check_labels(labels, "train"):
+        raise TrainingDataError("; ".join(problems))
+    for problem in check_labels(label_summaries(evaluation, spec, "eval")[1], "eval"):
+        _progress.warning("%s: its eval metrics say little, and early stopping watches them", problem)
+    return examples, labels

@@ -1,4 +1,4 @@
-"""Training that starts from an earlier model: embeddings go by the value they stand for, the rest by place."""
+"""Starts training from an earlier model: embeddings go by the value they stand for, other weights by their order."""
 
 import logging
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ class BaseModelError(ValueError):
 
 
 def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str) -> None:
-    """Gives the ranker, whose weights have been created, those of a SavedModel that Fulcrum wrote.
+    """Assigns the weights of a SavedModel that Fulcrum wrote to the ranker, whose weights must exist.
 
-    The two may have been trained on other days: a value keeps its embedding wherever it stands in the new vocabulary,
-    and one that was not known then starts afresh. The optimiser and what balances the losses start afresh as well.
+    The two may have been trained on other days: a value keeps its embedding whatever its id in the new vocabulary,
+    and one that the earlier vocabulary lacks starts afresh. So do the optimiser and what balances the losses.
 
     Raises:
       BaseModelError: the SavedModel is of another shape: other columns, tasks or `model` of its spec.
@@ -37,36 +37,36 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
         for name, table in encoder.embeddings.tables.items()
         if name in names
     }
-    before = {name: _terms(f"{saved_model}/assets/{name}") for name in names}
-    now = {name: list(transform.vocabulary_by_name(name)) for name in names}
+    earlier = {name: _terms(f"{saved_model}/assets/{name}") for name in names}
+    current = {name: list(transform.vocabulary_by_name(name)) for name in names}
     trained = {id(variable) for variable in model.trainable_variables}
     if model.uncertainty:
-        # It comes after all that the outputs follow from, whose places are the same without it.
+        # It comes after all that the outputs follow from, whose indices are the same without it.
         trained -= {id(variable) for variable in model.uncertainty.trainable_variables}
     reader = tf.train.load_checkpoint(f"{saved_model}/variables/variables")
     # `signatures.Servable` keeps the ranker's variables in this order.
-    for place, variable in enumerate(model.variables):
+    for index, variable in enumerate(model.variables):
         if id(variable) not in trained:
             continue
-        value = reader.get_tensor(f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE")
+        value = reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
         name = tables.get(id(variable))
-        variable.assign(value if name is None else moved_rows(value, before[name], now[name], variable.numpy()))
-    known = sum(len(set(before[name]) & set(now[name])) for name in names)
-    _progress.info("starting from %s: %s of %s values known", saved_model, known, sum(map(len, now.values())))
+        variable.assign(value if name is None else moved_rows(value, earlier[name], current[name], variable.numpy()))
+    common = sum(len(set(earlier[name]) & set(current[name])) for name in names)
+    _progress.info("starting from %s: %s of %s values known", saved_model, common, sum(map(len, current.values())))
 
 
-def moved_rows(rows: np.ndarray, before: Sequence[bytes], now: Sequence[bytes], initial: np.ndarray) -> np.ndarray:
-    """The table for the vocabulary `now`, from the one for `before`; new values have their row of `initial`.
+def moved_rows(rows: np.ndarray, earlier: Sequence[bytes], current: Sequence[bytes], initial: np.ndarray) -> np.ndarray:
+    """Returns the table for the vocabulary `current`, from `rows`, the one for `earlier`, `(values + buckets, dim)`.
 
-    The out-of-vocabulary buckets stand after the values in both.
+    New values have their row of `initial`. The out-of-vocabulary buckets follow the values in all of them.
     """
-    place = {term: row for row, term in enumerate(before)}
+    row_of = {term: row for row, term in enumerate(earlier)}
     result = initial.copy()
-    pairs = [(row, place[term]) for row, term in enumerate(now) if term in place]
+    pairs = [(row, row_of[term]) for row, term in enumerate(current) if term in row_of]
     if pairs:
-        to, origin = np.array(pairs).T
-        result[to] = rows[origin]
-    result[len(now) :] = rows[len(before) :]
+        targets, sources = np.array(pairs).T
+        result[targets] = rows[sources]
+    result[len(current) :] = rows[len(earlier) :]
     return result
 
 
@@ -75,17 +75,17 @@ def _terms(path: str) -> list[bytes]:
         return file.read().splitlines()
 
 
-def _check_same_shape(base: RankingSpec, ours: RankingSpec, saved_model: str) -> None:
-    theirs, own = _shape(base), _shape(ours)
-    for name, expected in own.items():
-        if theirs[name] != expected:
+def _check_same_shape(base: RankingSpec, spec: RankingSpec, saved_model: str) -> None:
+    base_shape = _shape(base)
+    for name, expected in _shape(spec).items():
+        if base_shape[name] != expected:
             raise BaseModelError(
-                f"can't start from {saved_model}: its {name} differ: expected {expected}, got {theirs[name]}"
+                f"can't start from {saved_model}: its {name} differ: expected {expected}, got {base_shape[name]}"
             )
 
 
 def _shape(spec: RankingSpec) -> dict[str, object]:
-    """What the number and the sizes of the weights follow from, beside the vocabularies."""
+    """Returns what decides the number and the sizes of the weights, beside the vocabularies."""
     return {
         "columns": [(column.name, column.dtype, column.ragged) for column in example_columns(spec)],
         "tasks": [task.name for task in spec.tasks],

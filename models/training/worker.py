@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from models.distribution import DistributionError, from_chief
+from models.distribution import DistributionError, broadcast_from_chief
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
 
-# What `run_fn` reads.
+# The fields of `FnArgs` that `run_fn` reads.
 _ARGUMENTS = (
     "train_files",
     "eval_files",
@@ -36,7 +36,10 @@ _progress = logging.getLogger("fulcrum.progress")
 
 
 def check_role(chief: bool) -> None:
-    """Holds TF_CONFIG against the role that this process is to have.
+    """Checks TF_CONFIG against the role that this process is to have.
+
+    Args:
+      chief: whether it is to be the chief, and not a worker that the chief tells what to do.
 
     Raises:
       DistributionError: it is not set, or names no cluster, no task of it, or another role's.
@@ -46,23 +49,23 @@ def check_role(chief: bool) -> None:
     try:
         config = json.loads(text)
         jobs, task = config["cluster"], config["task"]
-        kind, index = task["type"], int(task["index"])
-        named = kind in ("chief", "worker") and 0 <= index < len(jobs[kind])
+        job, index = task["type"], int(task["index"])
+        in_cluster = job in ("chief", "worker") and 0 <= index < len(jobs[job])
     except (ValueError, TypeError, KeyError):
-        named = False
-    if not named:
+        in_cluster = False
+    if not in_cluster:
         raise DistributionError(
             f"TF_CONFIG, which training.distribution: multi_worker_mirrored goes by: got {text!r}, {expected}"
         )
-    leads = kind == "chief" or (index == 0 and "chief" not in jobs)
-    if leads != chief:
+    is_chief = job == "chief" or (index == 0 and "chief" not in jobs)
+    if is_chief != chief:
         role = (
             "the chief: task `chief`, or `worker` 0 where there is none" if chief else "a worker that is not the chief"
         )
-        raise DistributionError(f"TF_CONFIG: got the task {kind} {index}, expected {role}")
+        raise DistributionError(f"TF_CONFIG: got the task {job} {index}, expected {role}")
 
 
-def lead(fn_args: "FnArgs") -> None:
+def run_chief(fn_args: "FnArgs") -> None:
     """Trains as the chief, in a process of its own: TensorFlow joins other workers only before it has run anything.
 
     Raises:
@@ -90,26 +93,26 @@ def lead(fn_args: "FnArgs") -> None:
         raise DistributionError(f"training on several workers ended with code {code}: {last}")
 
 
-def follow() -> None:
-    """Takes part in one training, until the chief has saved what it gave.
+def run_worker() -> None:
+    """Takes part in one training, until the chief has saved the model.
 
     Raises:
       DistributionError: TF_CONFIG is not that of a worker other than the chief.
     """
     check_role(chief=False)
-    _take_part("")
+    _join_training("")
 
 
-def _take_part(arguments: str) -> None:
-    """Waits for all workers, and trains with them as the chief's arguments say."""
+def _join_training(arguments: str) -> None:
+    """Waits for all workers, and trains with them by the chief's arguments, which are JSON."""
     handler = logging.StreamHandler(sys.stdout)
     _progress.handlers, _progress.propagate = [handler], False
     _progress.setLevel(logging.INFO)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    arguments = from_chief(strategy, arguments)
+    arguments = broadcast_from_chief(strategy, arguments)
 
     # Not before: what it imports might run TensorFlow.
-    from models.trainer import train
+    from models.training.run import train
 
     train(SimpleNamespace(**json.loads(arguments)), strategy)  # type: ignore[arg-type]
 
@@ -119,18 +122,18 @@ def _end_with_stdin() -> None:
     os._exit(1)
 
 
-def _lead_here() -> int:
+def _chief_process() -> int:
     arguments = sys.stdin.readline()
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        _take_part(arguments)
+        _join_training(arguments)
     except Exception as error:
         traceback.print_exc()
-        # As one line, since the last one is what the Trainer fails with.
+        # As one line, since the Trainer's message ends with the last one.
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", flush=True)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_lead_here())
+    sys.exit(_chief_process())

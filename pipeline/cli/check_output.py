@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest.check_report import CheckReport, TaskSample, UserSample
-from ingest.findings import moment
+from ingest.findings import format_time
 from schema.columns import MISSING, ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
 
@@ -54,8 +54,8 @@ def _task_table(tasks: Iterable[TaskSample]) -> Table:
     )
     for task in tasks:
         share = task.positive / max(task.in_space, 1)
-        told = f"mean {share:.3f}" if task.is_regression else f"{task.positive:,.0f} ({share:.2%})"
-        table.add_row(task.name, f"{task.impressions:,}", f"{task.in_space:,}", told)
+        labels = f"mean {share:.3f}" if task.is_regression else f"{task.positive:,.0f} ({share:.2%})"
+        table.add_row(task.name, f"{task.impressions:,}", f"{task.in_space:,}", labels)
     return table
 
 
@@ -69,36 +69,36 @@ def _user_table(report: CheckReport, user: UserSample) -> Table:
         if section and column.role != section:
             table.add_section()
         section = column.role
-        values = [_shown(report.spec, column, example) for example in user.examples]
+        values = [_cell_text(report.spec, column, example) for example in user.examples]
         table.add_row(Text(column.name, style="bold"), *map(Text, values))
     return table
 
 
-def _shown(spec: RankingSpec, column: ExampleColumn, example: dict[str, Any]) -> str:
+def _cell_text(spec: RankingSpec, column: ExampleColumn, example: dict[str, Any]) -> str:
     value = example[column.name]
     if column.role == "label":
         task = next(task for task in spec.tasks if label_name(task) == column.name)
-        return _one(value) if example[space_name(task)] else "outside its space"
+        return _value_text(value) if example[space_name(task)] else "outside its space"
     if column.role == "timestamp":
-        return moment(spec, value)
+        return format_time(spec, value)
     if not isinstance(value, list):
-        return _one(value)
+        return _value_text(value)
     if not value:
         return "none"
     # Newest last, as in the example.
     more = f"{len(value) - _NEWEST} older, " if len(value) > _NEWEST else ""
-    show = _age if column.name == f"{column.behaviour}_age_s" else _one
+    show = _age_text if column.name == f"{column.behaviour}_age_s" else _value_text
     return more + ", ".join(map(show, value[-_NEWEST:]))
 
 
-def _age(seconds: float) -> str:
+def _age_text(seconds: float) -> str:
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f}{unit} ago"
     return f"{seconds:.0f}s ago"
 
 
-def _one(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value == MISSING or value != value:
         return "missing"
     return (
@@ -109,5 +109,5 @@ def _one(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without characters that a terminal would obey."""
+    """Replaces the characters that a terminal would obey."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -1,10 +1,11 @@
 """`fulcrum compile`: the pipeline for Kubeflow Pipelines or Vertex AI."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from components.run_parameters import COMPILE
 from pipeline.cli import options
 from pipeline.cli.terminal import console, fail
 
@@ -12,19 +13,12 @@ app = typer.Typer()
 
 
 @app.command()
+@options.with_parameters(COMPILE)
 def compile(
     spec: Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)],
     image: Annotated[str, typer.Option(help="The image that every component runs in, with a tag or a digest.")],
     root: Annotated[str, typer.Option(help="The URI below which each run keeps its artifacts.")],
     out: Annotated[Path, typer.Option(help="The file to write: .yaml, or .json for Vertex AI.")],
-    logs: Annotated[str | None, typer.Option(help="The default of the parameter `logs`.")] = None,
-    window: Annotated[str, typer.Option(help="The default of `window`, such as 7d:2026-11-25; empty: all logs.")] = "",
-    state: Annotated[str | None, typer.Option(help="The default of `state`; else `state` in the root.")] = None,
-    push_destination: Annotated[str | None, typer.Option(help="The default of `push_destination`.")] = None,
-    compare_with: Annotated[str, typer.Option(help="The default of `compare_with`, a model.")] = "",
-    start_from: Annotated[str, typer.Option(help="The default of `start_from`, a model.")] = "",
-    routing: Annotated[str | None, typer.Option(help="The default of `routing`; else the spec's.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="The default of `epochs`; else the spec's.")] = None,
     runner: options.Runner = options.RunnerName.local,
     master: options.Master = None,
     worker_image: options.WorkerImage = None,
@@ -35,6 +29,7 @@ def compile(
         typer.Option(help="Such as Trainer:cpu=8,memory=32G,gpu=1 or, for all that are not named, cpu=2,memory=8G."),
     ] = None,
     vertex: Annotated[bool, typer.Option("--vertex", help="A JSON job for Vertex AI instead.")] = False,
+    **parameters: Any,
 ) -> None:
     """Compile the pipeline for Kubeflow Pipelines v2. What a run is started with are its parameters.
 
@@ -54,19 +49,12 @@ def compile(
             spec,
             image,
             root,
-            logs=logs,
-            window=window,
-            state=state,
-            push_destination=push_destination,
-            compare_with=compare_with,
-            start_from=start_from,
-            routing=routing,
-            epochs=epochs,
             runner=runner.value,
             cluster=Cluster(master, worker_image or (image if runner.value != "local" else None), artifacts_dir),
             beam_args=beam_arg or (),
             resources=resources or (),
             vertex=vertex,
+            **parameters,
         )
     except UsageError as error:
         raise fail(error, 2) from None
@@ -83,9 +71,9 @@ def compile(
         out.write_text(text)
     except OSError as error:
         raise fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
-    parameters = ", ".join(sorted(prepared.defaults))
+    names = ", ".join(sorted(prepared.defaults))
     console.print(
-        f"{out}: to be run with any of its parameters; these have defaults: {parameters}",
+        f"{out}: to be run with any of its parameters; these have defaults: {names}",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""Rank requests of people in the logs, to drive a server with."""
+"""Makes rank requests of people in the logs, to drive a server with."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ def recorded_requests(
     seed: int = 1,
     window: str | None = None,
 ) -> list[list[dict[str, np.ndarray]]]:
-    """The columns of rank requests, for each of the numbers of `candidates` as many as there are `users`.
+    """Returns the columns of rank requests, for each of the numbers of `candidates` as many as there are `users`.
 
-    People and their candidates are drawn from the first rows of the log's files; each is asked about just after the
-    last row.
+    People and their candidates are drawn from the first rows of the log's files; every request is of the time just
+    after the last row.
 
     Args:
       window: the days to read of logs in daily folders; by default all.
@@ -44,17 +44,18 @@ def recorded_requests(
     random = np.random.default_rng(seed)
     people, items = (np.sort(pc.unique(rows[name]).to_numpy(zero_copy_only=False)) for name in ("user", "item"))
     chosen = random.permutation(people)[:users].tolist()
-    asked = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
-    named = {item for lists in asked for ids in lists for item in ids}
-    read = RequestLogs.read(spec, logs, chosen, named, window)
-    sides = [read.user_columns(user) for user in chosen]
+    candidate_lists = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
+    candidate_items = {item for lists in candidate_lists for ids in lists for item in ids}
+    request_logs = RequestLogs.read(spec, logs, chosen, candidate_items, window)
+    sides = [request_logs.user_columns(user) for user in chosen]
     return [
-        [{**side, **read.candidate_columns(ids)} for side, ids in zip(sides, lists, strict=True)] for lists in asked
+        [{**side, **request_logs.candidate_columns(ids)} for side, ids in zip(sides, lists, strict=True)]
+        for lists in candidate_lists
     ]
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a server's address is on this machine by its own text; names other than `localhost` are not looked up."""
+    """Returns whether an address is on this machine by its own text; no name but `localhost` is looked up."""
     host = urlsplit(address).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

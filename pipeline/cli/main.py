@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
 
+from components.run_parameters import RUN
 from pipeline.cli import compile, options, report, serving
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, errors, fail
@@ -21,7 +22,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The console script: TensorFlow's own chatter is off unless the user asked for it."""
+    """Runs the command, with TensorFlow's own chatter off unless the user's environment turns it on."""
     quiet()
     app()
 
@@ -47,7 +48,7 @@ def simulate(
     try:
         with Progress(console=errors, transient=True) as progress:
             bar = progress.add_task("impressions", total=impressions)
-            made = write_logs(
+            logs = write_logs(
                 out,
                 users=users,
                 impressions=impressions,
@@ -60,9 +61,9 @@ def simulate(
         raise fail(error, 2) from None
     except OSError as error:
         raise fail(f"--out {out}: can't be written: {error.strerror or error}", 1) from None
-    rates = ", ".join(f"{task} {rate:.1%}" for task, rate in made.rates.items())
+    rates = ", ".join(f"{task} {rate:.1%}" for task, rate in logs.rates.items())
     console.print(
-        f"{made.impressions:,} impressions of {made.users:,} people and {made.items:,} videos in {out} ({rates})",
+        f"{logs.impressions:,} impressions of {logs.users:,} people and {logs.items:,} videos in {out} ({rates})",
         highlight=False,
     )
 
@@ -92,18 +93,10 @@ def check(
 
 
 @app.command()
+@options.with_parameters(RUN)
 def run(
     spec: SpecPath,
-    logs: LogsDir,
     output: Annotated[Path, typer.Option(help="The folder of the run: metadata, artifacts, pushed models.")],
-    window: LogWindow = None,
-    routing: Annotated[str | None, typer.Option(help="How tasks share: ple, shared_bottom, single_task, …")] = None,
-    bottom: Annotated[str | None, typer.Option(help="What the routing reads: plain or dtrn.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the train split.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a training step.")] = None,
-    reference: Annotated[
-        bool, typer.Option("--reference", help="Train a single-task ranker too, and show the gain against it.")
-    ] = False,
     warm_start: Annotated[
         bool, typer.Option("--warm-start", help="Start training from the latest blessed model of this folder.")
     ] = False,
@@ -113,6 +106,7 @@ def run(
     artifacts_dir: options.ArtifactsDir = None,
     beam_arg: options.BeamArg = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever ran before.")] = False,
+    **parameters: Any,
 ) -> None:
     """Run the whole pipeline: logs in, a pushed ranker out.
 
@@ -124,19 +118,13 @@ def run(
     try:
         prepared = run_arguments.prepare(
             spec,
-            logs,
-            output,
-            routing=routing,
-            bottom=bottom,
-            epochs=epochs,
-            batch_size=batch_size,
-            reference=reference,
+            output=output,
             warm_start=warm_start,
             runner=runner.value,
             cluster=Cluster(master, worker_image, artifacts_dir),
             beam_args=beam_arg or (),
             cache=not no_cache,
-            window=window,
+            **parameters,
         )
     except run_arguments.UsageError as error:
         raise fail(error, 2) from None
@@ -163,10 +151,10 @@ def worker() -> None:
     For each worker but the first, whom the pipeline's Trainer starts and who says what to train. Ends when it is saved.
     """
     from models.distribution import DistributionError
-    from models.training.worker import follow
+    from models.training.worker import run_worker
 
     try:
-        follow()
+        run_worker()
     except DistributionError as error:
         raise fail(error, 2) from None
 

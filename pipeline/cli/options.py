@@ -1,19 +1,59 @@
-"""Options that several commands share: what the logs are, and where Apache Beam runs."""
+"""Options that several commands share: a run's parameters, what the logs are, and where Apache Beam runs."""
 
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-SpecPath = Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)]
-LogsDir = Annotated[str, typer.Option("--logs", help="The folder (or URI) of the logs that the spec's patterns name.")]
-LogWindow = Annotated[
-    str | None,
-    typer.Option("--window", help="Of logs in daily folders, the last days up to one, such as 7d:2026-11-25."),
-]
+from components.run_parameters import PARAMETERS, RUN, Parameter, parameter
 
-# As `beam_runners` has them; importing Beam takes too long for a command that only prints its help.
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def with_parameters(command: str) -> Callable[[Command], Command]:
+    """Returns a decorator of a function that takes the values of run parameters as `**parameters`.
+
+    In their place typer sees the options of the parameters that `command` has; those that must be given come first.
+    """
+
+    def decorate(function: Command) -> Command:
+        signature = inspect.signature(function)
+        options = [_option(declared, command) for declared in PARAMETERS if command in declared.commands]
+        others = [other for other in signature.parameters.values() if other.kind is not other.VAR_KEYWORD]
+        ordered = sorted([*options, *others], key=lambda option: option.default is not option.empty)
+        function.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _option(declared: Parameter, command: str) -> inspect.Parameter:
+    option = typer.Option(declared.option, min=declared.minimum, help=declared.help_for(command))
+    # What `compile` takes are defaults, none of which must be given.
+    required = command == RUN and declared.is_required
+    is_flag = declared.type is bool
+    value: Any = declared.type if required or is_flag else declared.type | None
+    return inspect.Parameter(
+        declared.name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=inspect.Parameter.empty if required else False if is_flag else None,
+        annotation=Annotated[value, option],
+    )
+
+
+def _option_of_run(name: str) -> Any:
+    declared = parameter(name)
+    return typer.Option(declared.option, help=declared.help_for(RUN))
+
+
+SpecPath = Annotated[Path, typer.Argument(help="The ranking spec: a YAML file.", show_default=False)]
+LogsDir = Annotated[str, _option_of_run("logs")]
+LogWindow = Annotated[str | None, _option_of_run("window")]
+
+# As `pipeline.runners.beam` has them; importing Beam takes too long for a command that only prints its help.
 RunnerName = StrEnum("RunnerName", ["local", "flink", "spark", "dataflow"])
 
 Runner = Annotated[RunnerName, typer.Option(help="Where Apache Beam runs; docs/scaling.md says how to choose.")]

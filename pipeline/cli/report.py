@@ -52,9 +52,9 @@ def compare(
     except (NoRunError, ComparisonError, FileNotFoundError) as error:
         raise fail(error, 2) from None
     print_tables(comparison, console)
-    place = html or outputs[-1] / "comparison.html"
+    file = html or outputs[-1] / "comparison.html"
     try:
-        place.write_text(page(comparison), encoding="utf-8")
+        file.write_text(page(comparison), encoding="utf-8")
     except OSError as error:
-        raise fail(f"--html {place}: can't be written: {error.strerror or error}", 1) from None
-    console.print(f"page: {place}", markup=False, highlight=False, soft_wrap=True)
+        raise fail(f"--html {file}: can't be written: {error.strerror or error}", 1) from None
+    console.print(f"page: {file}", markup=False, highlight=False, soft_wrap=True)

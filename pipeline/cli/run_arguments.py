@@ -1,11 +1,13 @@
-"""What `fulcrum run` checks before anything runs: the spec, its overrides, the logs, the place to write to."""
+"""Checks the arguments of `fulcrum run` before anything runs: the spec, its settings, the logs, the output folder."""
 
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from components.run_parameters import check_options, settings_in
 from ingest.errors import IngestError
 from ingest.sources import fingerprint
 from ingest.windows.window import window_fingerprint
@@ -24,11 +26,13 @@ _NEARLY_FULL = 1 << 20
 
 
 class UsageError(ValueError):
-    """What was asked for can't be done as given."""
+    """The arguments of a command can't be used; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Prepared:
+    """What to run, checked."""
+
     spec: RankingSpec
     config: RunConfig
 
@@ -38,27 +42,28 @@ def prepare(
     logs: str,
     output: Path,
     *,
-    routing: str | None = None,
-    bottom: str | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    reference: bool = False,
     warm_start: bool = False,
     runner: str = "local",
     cluster: Cluster | None = None,
     beam_args: Sequence[str] = (),
     cache: bool = True,
     window: str | None = None,
+    **settings: Any,
 ) -> Prepared:
-    """The spec with its overrides, and the run's configuration.
+    """Returns the spec with the settings in it, and the run's configuration.
+
+    Args:
+      settings: by name the parameters that change the spec; None, or False for a flag, where the spec's value holds.
 
     Raises:
       UsageError: the spec is wrong, the routing or bottom is unknown or doesn't go with it, no log file matches, a day
         of the window is missing or there twice, settings are to be tuned in a warm start, `output` can't be written,
         several workers are to train and TF_CONFIG is not the chief's, or Beam's runner needs what was not given.
+      KeyError: there is no parameter of a name.
     """
     try:
-        spec = load_spec(spec_path).with_training(routing, epochs, batch_size, reference or None, bottom)
+        check_options(settings)
+        spec = load_spec(spec_path).with_training(**settings_in(settings))
         check_routings(spec)
         if spec.model.bottom not in BOTTOMS:
             expected = ", ".join(BOTTOMS)
@@ -98,6 +103,6 @@ def _check_writable(output: Path) -> None:
 
 
 def disk_hint(output: Path) -> str:
-    """Says so where the disk is full: databases and native code report that as something else."""
+    """Returns a line that says that the disk is full, if it is: databases and native code name something else."""
     free = shutil.disk_usage(output).free
     return f"\nno space is left on the disk of {output} ({free:,} bytes free)" if free < _NEARLY_FULL else ""

@@ -78,7 +78,7 @@ def serve(
 def rank(
     spec: SpecPath,
     logs: LogsDir,
-    user: Annotated[str, typer.Option(help="Whose candidates they are; one whom the logs don't have will do.")],
+    user: Annotated[str, typer.Option(help="Whose candidates they are; unknown ids are allowed.")],
     candidates: Annotated[Path, typer.Option(help="A file of item ids: text (one a line), .csv or .jsonl.")],
     at: Annotated[
         str | None, typer.Option(help="When: ISO 8601 (UTC), or a number of the log's clock; after the last event.")
@@ -123,16 +123,16 @@ def rank(
     except client.ClientError as error:
         raise fail(error, 1) from None
     # Over gRPC outputs come in no order; of a model made from another spec, its own tasks come last.
-    known = [task.name for task in declared.tasks if task.name in ranking.tasks]
-    names = [*known, *sorted(ranking.tasks.keys() - set(known))]
+    tasks = [task.name for task in declared.tasks if task.name in ranking.tasks]
+    names = [*tasks, *sorted(ranking.tasks.keys() - set(tasks))]
     table = Table(title=Text(f"{len(items):,} candidates for {user}"), title_justify="left")
     table.add_column("")
     table.add_column("item")
     for heading in ("score", *names):
         table.add_column(Text(heading), justify="right")
-    for place, i in enumerate(ranking.order[:top].tolist(), 1):
-        tasks = (f"{ranking.tasks[task][i]:.4f}" for task in names)
-        table.add_row(str(place), Text(items[i]), f"{ranking.score[i]:.4g}", *tasks)
+    for position, i in enumerate(ranking.order[:top].tolist(), 1):
+        outputs = (f"{ranking.tasks[task][i]:.4f}" for task in names)
+        table.add_row(str(position), Text(items[i]), f"{ranking.score[i]:.4g}", *outputs)
     console.print(table)
 
 
@@ -172,11 +172,11 @@ def load_test(
         declared = load_spec(spec)
         recorded = recorded_requests(declared, logs, candidates, users, seed, window)
         target = client.Target(name or declared.name, version, label)
-        with client.connect(server, target, timeout) as one:
-            prepared = [[one.prepare("rank", columns) for columns in requests_] for requests_ in recorded]
+        with client.connect(server, target, timeout) as connection:
+            prepared = [[connection.prepare("rank", columns) for columns in requests_] for requests_ in recorded]
             for requests_ in prepared:
                 # A first answer before the clock starts: is anybody there, and does it take such requests?
-                one.send(requests_[0])
+                connection.send(requests_[0])
     except (SpecError, IngestError) as error:
         raise fail(error, 2) from None
     except client.ClientError as error:
@@ -196,9 +196,9 @@ def load_test(
         raise fail(f"{len(failures):,} requests failed; the first: {failures[0]}", 1)
 
 
-def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
+def _pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
     pairs = {}
-    for text in given or ():
+    for text in texts or ():
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise fail(f"{option} {text}: expected NAME=VALUE", 2)
@@ -206,8 +206,8 @@ def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _number(where: str, text: str, kind: type[T]) -> T:
+def _number(where: str, text: str, number: type[T]) -> T:
     try:
-        return kind(text)
+        return number(text)
     except ValueError:
         raise fail(f"{where}: expected a number, got {text!r}", 2) from None

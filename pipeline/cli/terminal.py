@@ -11,6 +11,6 @@ errors = Console(stderr=True)
 
 
 def fail(message: object, code: int) -> typer.Exit:
-    """Prints the error, and gives what to raise to end the command with `code`."""
+    """Prints the error, and returns what to raise to end the command with `code`."""
     Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     return typer.Exit(code)

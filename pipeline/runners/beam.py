@@ -1,4 +1,4 @@
-"""The runners of Apache Beam by name, and the arguments under which they work for TFX's and our own components."""
+"""Names the runners of Apache Beam, and the arguments by which they work for TFX's and our own components."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _FLAG = re.compile(r"--(\w+)(=.*)?", re.DOTALL)
 
 
 class BeamArgumentError(ValueError):
-    """Beam can't run with what was given; the message says what is missing."""
+    """Beam can't run by these arguments; the message says what is missing or wrong."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class Cluster:
 
 
 def beam_arguments(runner: str, cluster: Cluster | None = None, extra: Sequence[str] = ()) -> tuple[str, ...]:
-    """The arguments for Beam; those in `extra` come last and replace any of the same name.
+    """Returns the arguments for Beam; those in `extra` come last and replace any of the same name.
 
     Raises:
       BeamArgumentError: an unknown runner, something in `extra` that is no `--name` or `--name=value`, or a part of
         the cluster that the runner needs and nobody gave.
     """
-    given = {}
+    overrides = {}
     for argument in extra:
-        found = _FLAG.fullmatch(argument)
-        if not found:
+        match = _FLAG.fullmatch(argument)
+        if not match:
             raise BeamArgumentError(f"beam argument {argument!r}: expected --name or --name=value")
-        given[found[1]] = argument
+        overrides[match[1]] = argument
     if runner not in _BUILDERS:
         raise BeamArgumentError(f"runner: expected one of {', '.join(_BUILDERS)}, got {runner!r}")
-    defaults = _BUILDERS[runner](cluster or Cluster(), given)
-    return (*(text for name, text in defaults.items() if name not in given), *extra)
+    defaults = _BUILDERS[runner](cluster or Cluster(), overrides)
+    return (*(text for name, text in defaults.items() if name not in overrides), *extra)
 
 
 def is_distributed(arguments: Sequence[str]) -> bool:
-    """Whether workers on other machines read and write the files."""
+    """Returns whether workers on other machines read and write the files."""
     runners = [argument.partition("=")[2] for argument in arguments if argument.startswith("--runner=")]
     return bool(runners) and runners[-1] not in ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 
@@ -61,32 +61,36 @@ def _local(_: Cluster, __: dict[str, str]) -> dict[str, str]:
     return {"runner": IN_MEMORY}
 
 
-def _flink(cluster: Cluster, given: dict[str, str]) -> dict[str, str]:
-    master = _needed("flink", cluster.master, "flink_master", given, "the address of Flink's REST endpoint (HOST:8081)")
+def _flink(cluster: Cluster, overrides: dict[str, str]) -> dict[str, str]:
+    master = _needed(
+        "flink", cluster.master, "flink_master", overrides, "the address of Flink's REST endpoint (HOST:8081)"
+    )
     return {
         "runner": "--runner=FlinkRunner",
         "flink_master": f"--flink_master={master}",
         "flink_version": f"--flink_version={FLINK_VERSION}",
-        **_portable("flink", cluster, given, at_home=master in ("[local]", "[auto]")),
+        **_portable("flink", cluster, overrides, at_home=master in ("[local]", "[auto]")),
     }
 
 
-def _spark(cluster: Cluster, given: dict[str, str]) -> dict[str, str]:
-    master = _needed("spark", cluster.master, "spark_master_url", given, "the master's URL (spark://HOST:7077)")
+def _spark(cluster: Cluster, overrides: dict[str, str]) -> dict[str, str]:
+    master = _needed("spark", cluster.master, "spark_master_url", overrides, "the master's URL (spark://HOST:7077)")
     return {
         "runner": "--runner=SparkRunner",
         "spark_master_url": f"--spark_master_url={master}",
         "spark_version": "--spark_version=3",
-        **_portable("spark", cluster, given, at_home=master.startswith("local")),
+        **_portable("spark", cluster, overrides, at_home=master.startswith("local")),
     }
 
 
-def _dataflow(cluster: Cluster, given: dict[str, str]) -> dict[str, str]:
+def _dataflow(cluster: Cluster, overrides: dict[str, str]) -> dict[str, str]:
     for name in ("project", "region"):
-        if name not in given:
+        if name not in overrides:
             raise BeamArgumentError(f"runner dataflow needs --beam-arg=--{name}=…")
-    image = _needed("dataflow", cluster.worker_image, "sdk_container_image", given, "--worker-image IMAGE")
-    folder = _needed("dataflow", cluster.artifacts_dir, "temp_location", given, "--artifacts-dir gs://BUCKET/FOLDER")
+    image = _needed("dataflow", cluster.worker_image, "sdk_container_image", overrides, "--worker-image IMAGE")
+    folder = _needed(
+        "dataflow", cluster.artifacts_dir, "temp_location", overrides, "--artifacts-dir gs://BUCKET/FOLDER"
+    )
     return {
         "runner": "--runner=DataflowRunner",
         "sdk_container_image": f"--sdk_container_image={image}",
@@ -94,17 +98,19 @@ def _dataflow(cluster: Cluster, given: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _portable(runner: str, cluster: Cluster, given: dict[str, str], at_home: bool) -> dict[str, str]:
-    """What runners with a job server share. At home the workers are this process; elsewhere they are containers."""
+def _portable(runner: str, cluster: Cluster, overrides: dict[str, str], at_home: bool) -> dict[str, str]:
+    """Returns what runners with a job server share. At home the workers are this process; elsewhere, containers."""
     # More SDK workers in one task manager are a known problem of TFX: tensorflow/tfx#3256.
     arguments = {"sdk_worker_parallelism": "--sdk_worker_parallelism=1"}
     if at_home:
         return {**arguments, "environment_type": "--environment_type=LOOPBACK"}
-    folder = _needed(runner, cluster.artifacts_dir, "artifacts_dir", given, "--artifacts-dir, a folder all can reach")
+    folder = _needed(
+        runner, cluster.artifacts_dir, "artifacts_dir", overrides, "--artifacts-dir, a folder all can reach"
+    )
     arguments["artifacts_dir"] = f"--artifacts_dir={folder}"
-    if "environment_type" in given:
+    if "environment_type" in overrides:
         return arguments
-    image = _needed(runner, cluster.worker_image, "environment_config", given, "--worker-image IMAGE")
+    image = _needed(runner, cluster.worker_image, "environment_config", overrides, "--worker-image IMAGE")
     return {
         **arguments,
         "environment_type": "--environment_type=DOCKER",
@@ -112,9 +118,9 @@ def _portable(runner: str, cluster: Cluster, given: dict[str, str], at_home: boo
     }
 
 
-def _needed(runner: str, value: str | None, name: str, given: dict[str, str], what: str) -> str:
-    """The value of an option of ours, or of Beam's argument that stands for it."""
-    value = value or given.get(name, "").partition("=")[2]
+def _needed(runner: str, value: str | None, name: str, overrides: dict[str, str], what: str) -> str:
+    """Returns the value of an option of ours, or of Beam's argument that stands for it."""
+    value = value or overrides.get(name, "").partition("=")[2]
     if not value:
         raise BeamArgumentError(f"runner {runner} needs {what} (or --beam-arg=--{name}=…)")
     return value

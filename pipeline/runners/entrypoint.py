@@ -1,4 +1,4 @@
-"""What a container of a compiled pipeline runs: TFX's own entry point, given what Kubeflow leaves out.
+"""Runs a component in a container of a compiled pipeline: TFX's own entry point, given what Kubeflow leaves out.
 
 `python -m pipeline.kubeflow_entrypoint` takes the arguments of TFX's `kubeflow_v2_run_executor`, and
 `--local_artifacts`. Open-source Kubeflow differs from what TFX expects of it:
@@ -27,13 +27,23 @@ from tfx.utils import name_utils
 from components.artifacts import NO_MODEL, Quarantine, Report
 from pipeline.runners.beam import is_distributed
 
+# Where the executors are now that a pipeline compiled by an earlier version names.
+MOVED_EXECUTORS = {
+    "components.anomaly_gate.component.AnomalyGate_Executor": "components.anomaly_check.AnomalyCheck_Executor",
+    "components.anomaly_gate.drift.DriftGate_Executor": "components.drift_check.DriftCheck_Executor",
+    "components.distribution_validator.component.Executor": "components.distribution_validator.Executor",
+    "components.pusher.component.Executor": "components.pusher.Executor",
+    "components.schema_source.component.SchemaSource_Executor": "components.schema_source.SchemaSource_Executor",
+    "components.trainer.component.Executor": "components.trainer.Executor",
+}
 # Our own types of artifacts. TFX would take the title under which one is compiled for the path to import it by.
-ARTIFACT_TYPES = {kind.TYPE_NAME: name_utils.get_full_name(kind) for kind in (Quarantine, Report)}
+ARTIFACT_TYPES = {artifact.TYPE_NAME: name_utils.get_full_name(artifact) for artifact in (Quarantine, Report)}
 # The parameter that components on Beam have beside those that TFX knows of.
 BEAM_ARGS = "beam_args"
 LOCAL_ARTIFACTS = "--local_artifacts"
 
-_EXECUTOR = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+_TFX_ENTRYPOINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+_EXECUTOR_CLASS = "--executor_class_path"
 _INVOCATION, _INPUTS_SPEC = "--json_serialized_invocation_args", "--json_serialized_inputs_spec_args"
 # As LocalDagRunner has it here: examples are batched by their bytes and not by how long earlier batches took, so that
 # runs repeat to the last bit.
@@ -51,22 +61,25 @@ class UnreachableError(ValueError):
 def main(argv: list[str]) -> None:
     """Runs the executor that the arguments name, in this process."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument(_EXECUTOR_CLASS, dest="executor", required=True)
     parser.add_argument(_INVOCATION, dest="invocation", type=json.loads, required=True)
     parser.add_argument(_INPUTS_SPEC, dest="inputs_spec", type=json.loads, required=True)
     parser.add_argument(LOCAL_ARTIFACTS, action="store_true")
-    given, rest = parser.parse_known_args(argv)
-    invocation, inputs_spec = given.invocation, given.inputs_spec
+    arguments, rest = parser.parse_known_args(argv)
+    invocation, inputs_spec = arguments.invocation, arguments.inputs_spec
+    executor = MOVED_EXECUTORS.get(arguments.executor, arguments.executor)
 
     beam_args = take_beam_args(invocation, inputs_spec)
     add_types(invocation, inputs_spec)
     leave_out_no_models(invocation)
     leave_out_foreign_outputs(invocation)
-    uris = use_launcher_folders(invocation, is_distributed(beam_args)) if given.local_artifacts else {}
+    uris = use_launcher_folders(invocation, is_distributed(beam_args)) if arguments.local_artifacts else {}
     compiler_utils.TITLE_TO_CLASS_PATH.update(ARTIFACT_TYPES)
-    sys.argv = [_EXECUTOR, _INVOCATION, json.dumps(invocation), _INPUTS_SPEC, json.dumps(inputs_spec)]
+    sys.argv = [_TFX_ENTRYPOINT, _EXECUTOR_CLASS, executor]
+    sys.argv += [_INVOCATION, json.dumps(invocation), _INPUTS_SPEC, json.dumps(inputs_spec)]
     sys.argv += [*rest, _REPEATABLE, *beam_args]
     try:
-        runpy.run_module(_EXECUTOR, run_name="__main__")
+        runpy.run_module(_TFX_ENTRYPOINT, run_name="__main__")
     except SystemExit as ended:
         if ended.code:
             raise
@@ -74,7 +87,7 @@ def main(argv: list[str]) -> None:
 
 
 def take_beam_args(invocation: Json, inputs_spec: Json) -> list[str]:
-    """Beam's arguments; the parameter is taken out where the component doesn't know it as a property of its own."""
+    """Returns Beam's arguments; takes the parameter out where the component doesn't know it as its own property."""
     values = invocation.get("inputs", {}).get("parameterValues", {})
     if BEAM_ARGS in inputs_spec.get("parameters", {}):
         return []
@@ -89,6 +102,7 @@ def add_types(invocation: Json, inputs_spec: Json) -> None:
 
 
 def leave_out_no_models(invocation: Json) -> None:
+    """Takes out the inputs that say of themselves that they hold no model."""
     inputs = invocation.get("inputs", {}).get("artifacts", {})
     for name, artifact in list(_artifacts(invocation, "inputs")):
         if artifact.get("metadata", {}).get(NO_MODEL):
@@ -96,7 +110,7 @@ def leave_out_no_models(invocation: Json) -> None:
 
 
 def leave_out_foreign_outputs(invocation: Json) -> None:
-    """TFX compiles a schema of the type into each of its outputs; those of Kubeflow's own have only a title."""
+    """Takes out Kubeflow's own outputs: they have only a title, and TFX's the schema of their type."""
     outputs = invocation["outputs"].get("artifacts", {})
     for name, artifact in list(_artifacts(invocation, "outputs")):
         if "instanceSchema" not in artifact.get("type", {}):
@@ -104,7 +118,7 @@ def leave_out_foreign_outputs(invocation: Json) -> None:
 
 
 def use_launcher_folders(invocation: Json, distributed: bool) -> dict[str, str]:
-    """Puts the folders of this container in place of the URIs, and gives the URI of each.
+    """Puts the folders of this container in place of the URIs, and returns the URI of each.
 
     Args:
       distributed: other machines read and write the artifacts too; then only Google's store will do, and its URIs stay.
@@ -116,7 +130,7 @@ def use_launcher_folders(invocation: Json, distributed: bool) -> dict[str, str]:
     for where in ("inputs", "outputs"):
         for _, artifact in _artifacts(invocation, where):
             uri = artifact["uri"]
-            scheme = next((known for known in _LAUNCHER_FOLDERS if uri.startswith(known)), None)
+            scheme = next((scheme for scheme in _LAUNCHER_FOLDERS if uri.startswith(scheme)), None)
             if scheme is None or (scheme == "gs://" and distributed):
                 continue
             if distributed:
@@ -130,14 +144,14 @@ def use_launcher_folders(invocation: Json, distributed: bool) -> dict[str, str]:
 
 
 def restore_uris(output_file: Path, uris: dict[str, str]) -> None:
-    """Names the artifacts by their URIs again in what the executor tells Kubeflow of its outputs."""
+    """Names the artifacts by their URIs again in the file by which Kubeflow learns of the outputs."""
     if not uris:
         return
-    told = json.loads(output_file.read_text())
-    for artifacts in told.get("artifacts", {}).values():
+    output = json.loads(output_file.read_text())
+    for artifacts in output.get("artifacts", {}).values():
         for artifact in artifacts.get("artifacts", []):
             artifact["uri"] = uris.get(artifact.get("uri", ""), artifact.get("uri", ""))
-    output_file.write_text(json.dumps(told))
+    output_file.write_text(json.dumps(output))
 
 
 def _artifacts(invocation: Json, where: str) -> Iterator[tuple[str, Json]]:

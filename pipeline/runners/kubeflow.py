@@ -16,24 +16,13 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import compiler_utils
 
-from pipeline.config import Parameters, RunConfig
+from components.run_parameters import compiled_parameters
+from pipeline.config import RunConfig
 from pipeline.pipeline import create_pipeline
 from pipeline.runners.entrypoint import ARTIFACT_TYPES, BEAM_ARGS, LOCAL_ARTIFACTS
 from pipeline.runners.resources import DEFAULTS, OTHERS, Resources, ResourcesError
 from schema.spec import RankingSpec
 
-# What a run is started with: the type, and what a person reads about it.
-PARAMETERS: dict[str, tuple[type, str]] = {
-    "logs": (str, "The folder (a URI) of the logs that the spec's patterns name."),
-    "window": (str, "The days whose impressions become examples, such as 7d:2026-11-25; empty: all logs at once."),
-    "state": (str, "The folder (a URI) where the runs of a rolling window keep what earlier days carry on."),
-    "epochs": (int, "At most so many passes over the train split."),
-    "routing": (str, "How the tasks share parameters."),
-    "compare_with": (str, "The blessed model (a URI) that the new one may not fall behind; empty for none."),
-    "start_from": (str, "The model (a URI) that training starts from; empty for none."),
-    "push_destination": (str, "The folder (a URI) of the model's versions that the serving side watches."),
-    "beam_args": (str, "The arguments of Apache Beam, as on a command line."),
-}
 _ENTRYPOINT = ("python", "-m", "pipeline.kubeflow_entrypoint")
 
 
@@ -41,33 +30,36 @@ def compile_pipeline(
     spec: RankingSpec,
     image: str,
     root: str,
-    defaults: Mapping[str, str | int],
+    defaults: Mapping[str, str | int | float],
     resources: Mapping[str, Resources],
     vertex: bool = False,
 ) -> str:
-    """The pipeline as YAML for open-source Kubeflow, or as a JSON job for Vertex AI. The same arguments, the same text.
+    """Returns the pipeline as YAML for open-source Kubeflow, or as a JSON job for Vertex AI.
+
+    The same arguments give the same text.
 
     Args:
       image: what every component runs in.
       root: the URI below which a run keeps its artifacts.
       defaults: of the parameters that need not be given when a run is started.
-      resources: by component; `kubeflow_resources.OTHERS` for those that are not named.
+      resources: by component; `pipeline.runners.resources.OTHERS` for those that are not named.
 
     Raises:
       ResourcesError: `resources` names no component of the pipeline.
       TypeError: a component has an artifact type that its container would not know.
     """
-    given = {name: RuntimeParameter(name, kind) for name, (kind, _) in PARAMETERS.items()}
+    declared = {parameter.name: parameter for parameter in compiled_parameters()}
+    parameters = {name: RuntimeParameter(name, parameter.type) for name, parameter in declared.items()}
     config = RunConfig(
-        logs=given.pop("logs"),
-        window=given.pop("window"),
+        logs=parameters["logs"],
+        window=parameters["window"],
         output=root,
         # What the logs hold is not known yet, so that nothing may come from an earlier run.
         fingerprint="",
         cache=False,
         # A parameter of the run; see `_add_beam_args`.
         beam_args=(),
-        parameters=Parameters(**given),
+        parameters=parameters,
     )
     pipeline = create_pipeline(spec, config)
     components = [node for node in pipeline.components if isinstance(node, BaseComponent)]
@@ -84,7 +76,7 @@ def compile_pipeline(
     compiled["defaultPipelineRoot"] = root
     _add_beam_args(compiled, [node.id for node in components if isinstance(node, BaseBeamComponent)])
     for name, definition in compiled["root"]["inputDefinitions"]["parameters"].items():
-        definition["description"] = PARAMETERS[name][1]
+        definition["description"] = declared[name].description
         if name in defaults:
             definition["defaultValue"] = defaults[name]
             definition["isOptional"] = True
@@ -92,10 +84,10 @@ def compile_pipeline(
 
 
 def _check_artifact_types(components: Sequence[BaseComponent]) -> None:
-    known = {*compiler_utils.TITLE_TO_CLASS_PATH, *(f"tfx.{title}" for title in ARTIFACT_TYPES)}
+    importable = {*compiler_utils.TITLE_TO_CLASS_PATH, *(f"tfx.{title}" for title in ARTIFACT_TYPES)}
     for component in components:
         for key, channel in (component.inputs | component.outputs).items():
-            if f"tfx.{channel.type.TYPE_NAME}" not in known:
+            if f"tfx.{channel.type.TYPE_NAME}" not in importable:
                 raise TypeError(
                     f"{component.id}.{key}: the artifact type {channel.type.TYPE_NAME} is not among "
                     "pipeline.runners.entrypoint.ARTIFACT_TYPES, by which a container finds it"
@@ -112,17 +104,17 @@ def _set_resources(components: Sequence[BaseComponent], resources: Mapping[str, 
         component.with_platform_config(_resource_spec(resources.get(component.id, resources[OTHERS])))
 
 
-def _resource_spec(wanted: Resources) -> Any:
+def _resource_spec(resources: Resources) -> Any:
     # The numbers are for older installations and Vertex AI, the texts for Kubeflow Pipelines as it is now.
     spec = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec(
-        cpu_limit=wanted.cpu,
-        memory_limit=wanted.memory_gb,
-        resource_cpu_limit=f"{wanted.cpu:g}",
-        resource_memory_limit=wanted.memory,
+        cpu_limit=resources.cpu,
+        memory_limit=resources.memory_gb,
+        resource_cpu_limit=f"{resources.cpu:g}",
+        resource_memory_limit=resources.memory,
     )
-    if wanted.gpu:
-        spec.accelerator.type = spec.accelerator.resource_type = wanted.gpu_type
-        spec.accelerator.count, spec.accelerator.resource_count = wanted.gpu, str(wanted.gpu)
+    if resources.gpu:
+        spec.accelerator.type = spec.accelerator.resource_type = resources.gpu_type
+        spec.accelerator.count, spec.accelerator.resource_count = resources.gpu, str(resources.gpu)
     return spec
 
 

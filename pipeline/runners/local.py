@@ -16,6 +16,9 @@ from pipeline.runners.quiet import send_native_stderr_to
 # Messages of these loggers are for the person who waits: a training epoch, an ingest count.
 PROGRESS_LOGGER = "fulcrum.progress"
 
+# The messages of TFX's that the line of a stage goes by, as they are before their values are put in.
+RUNNING, CACHED, FINISHED = "Component %s is running.", "A cached execution %d is used.", "Component %s is finished."
+
 
 class StageError(RuntimeError):
     """A component failed. `stage` is its id; the cause is the exception that it raised."""
@@ -34,14 +37,14 @@ class _StageLines(logging.Handler):
         self.stage, self.number, self.started, self.cached = "", 0, 0.0, False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.msg == "Component %s is running.":
+        if record.msg == RUNNING:
             (stage,) = record.args or ("",)
             self.stage, self.number, self.started, self.cached = str(stage), self.number + 1, time.time(), False
             if self.console.is_terminal:
                 self.console.print(f"[dim]{self._label()} …[/dim]", end="\r")
-        elif record.msg == "A cached execution %d is used.":
+        elif record.msg == CACHED:
             self.cached = True
-        elif record.msg == "Component %s is finished.":
+        elif record.msg == FINISHED:
             seconds = f"{time.time() - self.started:7.1f} s"
             self.console.print(f"{self._label()} {seconds}{'  cached' if self.cached else ''}", highlight=False)
 
@@ -94,17 +97,17 @@ def _logging_to(log_file: Path, stages: logging.Handler, progress: logging.Handl
         "tensorflow": [],
         "apache_beam": [],
     }
-    loggers = {logging.getLogger(name): own for name, own in handlers.items()}
+    loggers = {logging.getLogger(name): ours for name, ours in handlers.items()}
     before = {logger: (logger.handlers[:], logger.level) for logger in loggers}
-    for logger, own in loggers.items():
-        logger.handlers = own
+    for logger, ours in loggers.items():
+        logger.handlers = ours
         logger.setLevel(logging.INFO)
     # absl keeps its level in a flag as well, and takes the level from there when anything parses flags.
     absl.logging.set_verbosity(absl.logging.INFO)
     try:
         yield
     finally:
-        for logger, (own, level) in before.items():
-            logger.handlers = own
+        for logger, (theirs, level) in before.items():
+            logger.handlers = theirs
             logger.setLevel(level)
         to_file.close()

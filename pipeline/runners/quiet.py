@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def quiet() -> None:
-    """To be called before TensorFlow is imported. Python's own stderr, tracebacks too, still reaches the terminal."""
+    """Silences TensorFlow, if it is not imported yet. Python's stderr, tracebacks too, still reaches the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore")
     logging.captureWarnings(True)

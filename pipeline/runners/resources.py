@@ -1,4 +1,4 @@
-"""What each component's container gets: cores, memory, GPUs."""
+"""Says what each component's container gets: cores, memory, GPUs."""
 
 import re
 from collections.abc import Sequence
@@ -50,11 +50,11 @@ DEFAULTS = {
     "Trainer": Resources(cpu=4, memory="16G"),
     "Tuner": Resources(cpu=4, memory="16G"),
 }
-_KINDS = {"cpu": float, "memory": str, "gpu": int, "gpu_type": str}
+_TYPES = {"cpu": float, "memory": str, "gpu": int, "gpu_type": str}
 
 
 def parse_resources(options: Sequence[str]) -> dict[str, Resources]:
-    """The defaults, changed by options such as `Trainer:cpu=8,memory=32G,gpu=1`; without a name, of all others.
+    """Returns the defaults, changed by options such as `Trainer:cpu=8,memory=32G,gpu=1`; without a name, of all others.
 
     Raises:
       ResourcesError: an option of another form, or a value out of range.
@@ -67,12 +67,12 @@ def parse_resources(options: Sequence[str]) -> dict[str, Resources]:
                 f"resources {option!r}: expected COMPONENT:cpu=…,memory=…,gpu=…, got the name {name!r}"
             )
         changes = {}
-        for part in text.split(","):
-            key, equals, value = part.partition("=")
-            if key not in _KINDS or not equals:
-                raise ResourcesError(f"resources {option!r}: expected KEY=VALUE of {', '.join(_KINDS)}, got {part!r}")
+        for pair in text.split(","):
+            key, equals, value = pair.partition("=")
+            if key not in _TYPES or not equals:
+                raise ResourcesError(f"resources {option!r}: expected KEY=VALUE of {', '.join(_TYPES)}, got {pair!r}")
             try:
-                changes[key] = _KINDS[key](value)
+                changes[key] = _TYPES[key](value)
             except ValueError:
                 raise ResourcesError(f"resources {option!r}: {key}: expected a number, got {value!r}") from None
         try:

@@ -16,7 +16,7 @@ from report.elements import Beside, Block, Chart, Figure, Group, Page
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Whatever the data says stays text: in the markup, in the charts and in what they are read from.
+    """Returns the page as HTML. What the data says stays text: in the markup, in the charts and in what they read.
 
     Raises:
       ValueError: a chart has a number that JSON does not have (NaN, infinity).
@@ -59,7 +59,7 @@ def _numbered(figure: Figure, charts: list[Chart]) -> dict[str, int]:
 
 
 def kind(block: Block) -> str:
-    """The macro of the template that draws the block."""
+    """Returns the macro of the template that draws the block."""
     return "paragraph" if isinstance(block, str) else type(block).__name__.lower()
 
 
@@ -80,7 +80,7 @@ def _environment() -> jinja2.Environment:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, of the version whose charts Altair makes."""
+    """Returns Vega, Vega-Lite and Vega-Embed in one script, of the version whose charts Altair makes."""
     version = altair.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
 
@@ -91,5 +91,5 @@ def _source(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """As a Content-Security-Policy names an inline script that may run; no other will."""
+    """Returns how a Content-Security-Policy names an inline script that may run; no other will."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -15,7 +15,7 @@ _TOP_VALUES = 12
 
 
 def column_table(statistics: Statistics) -> Table:
-    """A row a column, with what is missing in each split and what the first split holds."""
+    """Returns a row a column, with what is missing in each split and what the first split holds."""
     first = next(iter(statistics))
     missing = [f"Missing, {split}" for split in statistics]
     rows = []
@@ -46,7 +46,7 @@ def column_table(statistics: Statistics) -> Table:
 
 
 def distributions(statistics: Statistics) -> Figure:
-    """A chart a column: its values or its histogram in each split, as shares of the split."""
+    """Draws a chart a column: its values or its histogram in each split, as shares of the split."""
     by_split = {split: _columns(found) for split, found in statistics.items()}
     drawn = {}
     for name, column in sorted(next(iter(by_split.values())).items()):
@@ -86,7 +86,7 @@ def _most_frequent(column: statistics_pb2.FeatureNameStatistics) -> str:
 
 
 def _values(by_split: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> list[dict[str, Any]]:
-    """The most frequent values of the first split, and their shares in all."""
+    """Returns the most frequent values of the first split, and their shares in all."""
     shares = {}
     for split, column in by_split.items():
         found = column.string_stats
@@ -107,7 +107,7 @@ def _values(by_split: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> lis
 
 
 def histograms(by_split: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> list[dict[str, Any]]:
-    """Each split's histogram, as shares by bins of one width: TFDV's bins are as wide as the split's own values say."""
+    """Returns each split's histogram, as shares by bins of one width: TFDV's are as wide as the split's values say."""
     found = {}
     for split, column in by_split.items():
         for histogram in column.num_stats.histograms:

@@ -13,7 +13,7 @@ _Rows = Callable[[Curves], Iterable[dict[str, Any]]]
 
 
 def section(material: Material) -> Section:
-    """The curves on the whole split."""
+    """Draws the curves on the whole split."""
     evaluation = material.evaluation
     if evaluation is None or not evaluation.curves:
         return Section("curves", "Curves", ["There are no curves: no binary task was evaluated."])
@@ -28,7 +28,12 @@ def section(material: Material) -> Section:
                         "Calibration: what was predicted against what happened, a point a bin, as large as "
                         "its examples are many. On the dashed line the two agree.",
                         _by_task(
-                            curves, _calibration, "mean prediction", "share of positives", diagonal=True, own=True
+                            curves,
+                            _calibration,
+                            "mean prediction",
+                            "share of positives",
+                            diagonal=True,
+                            to_the_data=True,
                         ),
                         "Task",
                     ),
@@ -49,14 +54,18 @@ def section(material: Material) -> Section:
 
 
 def _by_task(
-    curves: tuple[Curves, ...], rows: _Rows, x: str, y: str, own: bool = False, **options: Any
+    curves: tuple[Curves, ...], rows: _Rows, x: str, y: str, to_the_data: bool = False, **options: Any
 ) -> dict[str, Any]:
-    """`own`: the diagonal goes as far as the data, and no further: rare labels have small predictions."""
+    """Draws a chart a task.
+
+    Args:
+      to_the_data: the diagonal goes as far as the data, and no further: rare labels have small predictions.
+    """
     drawn = {}
     for task in dict.fromkeys(curve.task for curve in curves):
         found = [row for curve in curves if curve.task == task for row in rows(curve)]
         if found:
-            reach = max(max(row["x"], row["y"]) for row in found) if own else 1.0
+            reach = max(max(row["x"], row["y"]) for row in found) if to_the_data else 1.0
             drawn[task] = charts.lines(found, x, y, reach=reach, **options)
     return drawn
 

@@ -13,7 +13,7 @@ from schema.anomalies import anomaly_lines, drift_lines
 
 
 def section(material: Material) -> Section:
-    """Data statistics and anomalies, from InteractionExampleGen, StatisticsGen and ExampleValidator."""
+    """Shows data statistics and anomalies, from InteractionExampleGen, StatisticsGen and ExampleValidator."""
     blocks: list[Block] = []
     if material.counts:
         blocks += _ingest(material.counts)
@@ -45,7 +45,7 @@ def _drift(drift: Mapping[str, anomalies_pb2.Anomalies]) -> Block:
 
 
 def _rows(lines: Iterable[str]) -> list[list[Cell]]:
-    """The three parts of each line; the last may be missing."""
+    """Returns the three parts of each line; the last may be missing."""
     rows = [[Cell(part) for part in line.split(": ", 2)] for line in lines]
     return [[*row, *[Cell("")] * (3 - len(row))] for row in rows]
 

@@ -10,7 +10,7 @@ _TONES: dict[str, Tone] = {"complete": "good", "cached": "good", "failed": "bad"
 
 
 def section(material: Material) -> Section:
-    """The run's lineage from ML Metadata; where that can't be read, the report's own inputs."""
+    """Shows the run's lineage from ML Metadata; where that can't be read, the report's own inputs."""
     if material.lineage is None:
         uris = relative([artifact.uri for artifact in material.artifacts.values()])
         rows = [[Cell(key), Cell(uris[artifact.uri])] for key, artifact in material.artifacts.items()]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from evaluation.result import METRICS, Estimate, Evaluation, ModelName, Task, gain
+from evaluation.metrics import metric_named
+from evaluation.result import Estimate, Evaluation, ModelName, Task, gain
 from report import charts
 from report.elements import Chart, Figure, Section
 from report.figures import turned
@@ -18,7 +19,7 @@ _CAPTION = (
 
 
 def section(material: Material) -> Section:
-    """A chart a pair of tasks, against the single-task model; against the blessed one where there is no such."""
+    """Draws a chart a pair of tasks, against the single-task model; against the blessed one where there is no such."""
     evaluation = material.evaluation
     origin: ModelName | None = None
     if evaluation is not None:
@@ -40,7 +41,7 @@ def section(material: Material) -> Section:
 
 
 def pairs(tasks: tuple[Task, ...], gains: Mapping[str, Mapping[str, Estimate | None]]) -> dict[str, Chart]:
-    """A chart by pair of tasks.
+    """Draws a chart a pair of tasks.
 
     Args:
       gains: each model's gain by task, by the name that the model is shown under.
@@ -53,7 +54,7 @@ def pairs(tasks: tuple[Task, ...], gains: Mapping[str, Mapping[str, Estimate | N
             if x and y and x.value is not None and y.value is not None:
                 points.append({"model": model, **_ends("x", x), **_ends("y", y)})
         if points:
-            titles = [f"gain of {task.name} ({METRICS[task.metric].label})" for task in (across, up)]
+            titles = [f"gain of {task.name} ({metric_named(task.metric).label})" for task in (across, up)]
             drawn[f"{across.name} × {up.name}"] = charts.seesaw(points, *titles)
     return drawn
 
@@ -63,7 +64,7 @@ def _ends(axis: str, estimate: Estimate) -> dict[str, Any]:
 
 
 def _gain(evaluation: Evaluation, task: Task, model: ModelName, origin: ModelName) -> Estimate | None:
-    """The candidate's gain has an interval; another model's is the difference of the two values."""
+    """Returns a model's gain; the candidate's has an interval, another model's is the difference of the two values."""
     result = evaluation.result(task.name)
     if model == "candidate":
         return gain(result, task.metric, origin)

@@ -1,12 +1,15 @@
 """What the tasks share: which experts and fields they use, whether gradients pull apart, how losses are weighed."""
 
+from collections.abc import Sequence
+
 from report import charts
 from report.elements import Block, Figure, Section
-from report.material import Diagnostics, Material
+from report.material import Material
+from schema.training_records import Diagnostics, EpochCosines
 
 
 def section(material: Material) -> Section:
-    """Expert utilisation and gradient conflict, where the trainer left a `diagnostics.json`."""
+    """Shows expert utilisation and gradient conflict, where the trainer left a `diagnostics.json`."""
     found = material.diagnostics
     if found is None:
         return Section("sharing", "Sharing", ["The trainer recorded neither expert utilisation nor gradient conflict."])
@@ -15,17 +18,20 @@ def section(material: Material) -> Section:
         blocks.append(_gates(found))
     if found.refinement_weights:
         blocks.append(_refinement(found))
-    if found.gradient_cosine:
-        blocks.append(_conflict(found))
-        blocks.append(_cosines(found))
-    if found.loss_weights:
-        rows = [
-            {"x": epoch.epoch, "y": weight, "series": task}
-            for epoch in found.loss_weights
-            for task, weight in epoch.weights.items()
-        ]
+    # Without a weight that two tasks share, no gradients can pull apart.
+    if cosines := [epoch for epoch in found.gradient_cosine if epoch.pairs]:
+        blocks.append(_conflict(cosines))
+        blocks.append(_cosines(cosines))
+    weights = [
+        {"x": epoch.epoch, "y": weight, "series": task}
+        for epoch in found.loss_weights
+        for task, weight in epoch.weights.items()
+    ]
+    if weights:
         blocks.append(
-            Figure("What each task’s loss was multiplied by.", {"": charts.lines(rows, "epoch", "weight", steps=True)})
+            Figure(
+                "What each task’s loss was multiplied by.", {"": charts.lines(weights, "epoch", "weight", steps=True)}
+            )
         )
     return Section("sharing", "Sharing", blocks or ["The trainer’s diagnostics are empty."])
 
@@ -58,27 +64,27 @@ def _refinement(found: Diagnostics) -> Figure:
     return Figure(caption, {"": charts.heat(rows, "", "", around=1)})
 
 
-def _conflict(found: Diagnostics) -> Figure:
-    last = found.gradient_cosine[-1]
+def _conflict(epochs: Sequence[EpochCosines]) -> Figure:
+    last = epochs[-1]
     drawn = {}
-    for epoch in (last, *found.gradient_cosine[:-1]):
+    for epoch in (last, *epochs[:-1]):
         cosines = {tuple(pair.split("|", 1)): cosine for pair, cosine in epoch.pairs.items()}
         tasks = list(dict.fromkeys(task for pair in cosines for task in pair))
         rows = [
-            {"x": one, "y": other, "value": cosines.get((one, other), cosines.get((other, one)))}
-            for other in tasks
-            for one in tasks
-            if one != other
+            {"x": across, "y": down, "value": cosines.get((across, down), cosines.get((down, across)))}
+            for down in tasks
+            for across in tasks
+            if across != down
         ]
         drawn[f"{epoch.epoch}"] = charts.heat(rows, "", "", around=0, order=tasks)
     caption = "The cosine between two tasks’ gradients on what they share: below 0 they pull apart."
     return Figure(caption, drawn, "Epoch")
 
 
-def _cosines(found: Diagnostics) -> Figure:
+def _cosines(epochs: Sequence[EpochCosines]) -> Figure:
     rows = [
         {"x": epoch.epoch, "y": cosine, "series": pair.replace("|", " × ")}
-        for epoch in found.gradient_cosine
+        for epoch in epochs
         for pair, cosine in epoch.pairs.items()
     ]
     return Figure("The same cosines by epoch.", {"": charts.lines(rows, "epoch", "cosine", steps=True)})

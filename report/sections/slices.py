@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from evaluation.metrics import metric_named
 from evaluation.result import (
-    METRICS,
     Estimate,
     Evaluation,
     ModelName,
@@ -47,7 +47,7 @@ class _Row:
 
 
 def section(material: Material) -> Section:
-    """The slices, sorted by how far they fall behind."""
+    """Shows the slices, sorted by how far they fall behind."""
     evaluation = material.evaluation
     if evaluation is None or not any(result.slice for result in evaluation.results):
         why = "There is no evaluation." if evaluation is None else "The spec names no slices, or the split has none."
@@ -94,7 +94,7 @@ def _table(rows: list[_Row], against: ModelName | None) -> Table:
     cells = [
         [
             Cell(slice_text(row.result.slice)),
-            Cell(row.task.name, detail=METRICS[row.task.metric].label),
+            Cell(row.task.name, detail=metric_named(row.task.metric).label),
             gain_cell(row.ahead),
             estimate_cell(row.value),
             *([Cell(signed(row.of_whole.value), row.of_whole.value)] if against else []),
@@ -127,6 +127,6 @@ def _charts(evaluation: Evaluation, rows: list[_Row]) -> dict[str, Chart]:
             if row.task == task and row.ahead and row.ahead.low is not None
         ]
         if values:
-            title = f"{METRICS[task.metric].label}, ahead (+) or behind (−)"
+            title = f"{metric_named(task.metric).label}, ahead (+) or behind (−)"
             drawn[task.name] = charts.intervals(values[:_IN_CHART], title)
     return drawn

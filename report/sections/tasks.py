@@ -1,6 +1,8 @@
 """Each task's metrics on the whole split, a column a model."""
 
-from evaluation.result import METRICS, Evaluation, ModelName, SliceResult, gain
+from evaluation import metrics
+from evaluation.metrics import metric_named
+from evaluation.result import Evaluation, ModelName, SliceResult, gain
 from report.elements import Block, Cell, Group, Section, Table
 from report.figures import count_cell, estimate_cell, gain_cell
 from report.material import Material
@@ -15,7 +17,7 @@ _GAINS: dict[ModelName, str] = {"baseline": "gain over blessed", "reference": "g
 
 
 def section(material: Material) -> Section:
-    """Tasks × models."""
+    """Shows tasks × models."""
     evaluation = material.evaluation
     if evaluation is None:
         return Section("tasks", "Tasks", ["There is no evaluation of the tasks."])
@@ -38,7 +40,7 @@ def _headlines(evaluation: Evaluation) -> Table:
     for task in evaluation.tasks:
         result = evaluation.result(task.name)
         counts = result.counts
-        label = METRICS[task.metric].label
+        label = metric_named(task.metric).label
         positives = "" if counts.positives is None else f"{counts.positives:,} positive"
         rows.append(
             [
@@ -58,9 +60,9 @@ def _all_metrics(evaluation: Evaluation) -> Table:
     for task in evaluation.tasks:
         result = evaluation.result(task.name)
         rows += [
-            [Cell(task.name), Cell(METRICS[metric].label), *_values(evaluation, result, metric)]
-            for metric in METRICS
-            if metric in result.metrics
+            [Cell(task.name), Cell(metric.label), *_values(evaluation, result, metric.name)]
+            for metric in metrics.METRICS
+            if metric.name in result.metrics
         ]
     return Table(
         "Every metric on the whole split",
@@ -81,6 +83,6 @@ def _values(evaluation: Evaluation, result: SliceResult, metric: str) -> list[Ce
     estimates = result.metrics.get(metric, {})
     names = [model.name for model in evaluation.models]
     # Calibration is best at 1: a difference of it is no gain.
-    judged = METRICS[metric].higher_is_better is not None
+    judged = metric_named(metric).higher_is_better is not None
     gains = [gain_cell(gain(result, metric, name) if judged else None) for name in names if name in _GAINS]
     return [*(estimate_cell(estimates.get(name)) for name in names), *gains]

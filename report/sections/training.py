@@ -1,35 +1,35 @@
 """How the training went: each task's loss and AUC by epoch."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from report import charts
 from report.elements import Beside, Block, Facts, Figure, Section
 from report.figures import number
 from report.material import Material
+from schema.training_records import EpochRecord
 
 _METRICS = {"loss": "Loss", "auc": "AUC"}
 
 
 def section(material: Material) -> Section:
-    """Training curves, from the Trainer's `history.json`."""
+    """Draws training curves, from the Trainer's `history.json`."""
     history = material.history
-    if not history or not history.get("epochs"):
+    if history is None or not history.epochs:
         return Section("training", "Training", ["There is no history of a training."])
-    epochs = history["epochs"]
-    best = history["best_epoch"]
+    epochs, best = history.epochs, history.best_epoch
     facts = Facts(
         [
-            ("Examples", f"{history['examples']:,}"),
+            ("Examples", f"{history.examples:,}"),
             ("Epochs", f"{len(epochs)}, the best was {best}"),
-            ("Mean eval loss of the best", number(history["best_loss"])),
-            ("Examples a second", f"{sum(e['examples_per_second'] for e in epochs) / len(epochs):,.0f}"),
+            ("Mean eval loss of the best", number(history.best_loss)),
+            ("Examples a second", f"{sum(epoch.examples_per_second for epoch in epochs) / len(epochs):,.0f}"),
         ]
     )
     figures = []
     for metric, label in _METRICS.items():
         drawn = {
             task: charts.lines(rows, "epoch", label.lower() if metric == "loss" else label, steps=True, mark_x=best)
-            for task in epochs[0]["eval"]
+            for task in epochs[0].eval
             if (rows := _rows(epochs, task, metric))
         }
         if drawn:
@@ -39,10 +39,10 @@ def section(material: Material) -> Section:
     return Section("training", "Training", blocks)
 
 
-def _rows(epochs: list[dict[str, Any]], task: str, metric: str) -> list[dict[str, Any]]:
+def _rows(epochs: Sequence[EpochRecord], task: str, metric: str) -> list[dict[str, object]]:
     return [
-        {"x": epoch["epoch"], "y": value, "series": split}
+        {"x": epoch.epoch, "y": value, "series": split}
         for split in ("train", "eval")
         for epoch in epochs
-        if (value := epoch[split].get(task, {}).get(metric)) is not None
+        if (value := getattr(epoch, split).get(task, {}).get(metric)) is not None
     ]

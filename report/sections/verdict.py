@@ -1,6 +1,7 @@
 """Blessed or not, and why: each check of the gate with what it compared."""
 
-from evaluation.result import METRICS, Check, Evaluation, slice_text
+from evaluation.metrics import metric_named
+from evaluation.result import Check, Evaluation, slice_text
 from report import charts
 from report.elements import Block, Cell, Figure, Section, Table, Tone, Verdict
 from report.figures import estimate_cell, number, tone_of, turned
@@ -15,7 +16,7 @@ _VERDICTS: dict[str, tuple[str, Tone]] = {
 
 
 def verdict(material: Material) -> Verdict:
-    """The verdict in a word and a sentence."""
+    """Returns the verdict in a word and a sentence."""
     evaluation = material.evaluation
     if evaluation is None:
         return Verdict(
@@ -32,7 +33,7 @@ def verdict(material: Material) -> Verdict:
 
 
 def section(material: Material) -> Section:
-    """The checks one by one."""
+    """Shows the checks one by one."""
     evaluation = material.evaluation
     blocks: list[Block] = []
     if evaluation is None:
@@ -72,7 +73,7 @@ def _compared(evaluation: Evaluation) -> str:
 
 
 def _made(evaluation: Evaluation) -> list[Check]:
-    """The checks; without a blessed model only those that need none, for the sentence before has said so."""
+    """Returns the checks; without a blessed model only those that need none: the sentence before has said so."""
     alone = evaluation.model("baseline") is None
     return [
         check for check in evaluation.checks if not (alone and check.verdict == "not compared" and not check.blocks)
@@ -102,7 +103,7 @@ def _table(evaluation: Evaluation, checks: list[Check]) -> Table:
 
 
 def _asked(check: Check) -> str:
-    label = METRICS[check.metric].label
+    label = metric_named(check.metric).label
     if check.kind == "max_drop":
         return f"{label} may fall behind the blessed model’s by {number(check.bound)}"
     return f"{label} at {'least' if check.kind == 'floor' else 'most'} {number(check.bound)}"

@@ -35,8 +35,8 @@ class Limits:
 def find_signature(model: SavedModel, name: str) -> Signature:
     name = name or DEFAULT_SIGNATURE
     if name not in model.signatures:
-        known = ", ".join(sorted(model.signatures))
-        raise invalid(f'Serving signature key "{_brief(name)}" not found; the model has {known}')
+        names = ", ".join(sorted(model.signatures))
+        raise invalid(f'Serving signature key "{_brief(name)}" not found; the model has {names}')
     return model.signatures[name]
 
 
@@ -73,8 +73,8 @@ def _wanted_outputs(signature: Signature, output_filter: Sequence[str]) -> Seque
         return list(signature.outputs)
     for name in output_filter:
         if name not in signature.outputs:
-            known = ", ".join(signature.outputs)
-            raise invalid(f"output tensor alias not found in signature: {_brief(name)}; expected one of {known}")
+            names = ", ".join(signature.outputs)
+            raise invalid(f"output tensor alias not found in signature: {_brief(name)}; expected one of {names}")
         if list(output_filter).count(name) > 1:
             raise invalid(f"duplicate output tensor alias: {name}")
     return output_filter

@@ -37,7 +37,7 @@ class TensorSpec:
     def fits(self, shape: Sequence[int]) -> bool:
         return self.shape is None or (
             len(self.shape) == len(shape)
-            and all(wanted in (None, given) for wanted, given in zip(self.shape, shape, strict=True))
+            and all(declared in (None, received) for declared, received in zip(self.shape, shape, strict=True))
         )
 
     def __str__(self) -> str:
@@ -165,12 +165,12 @@ def broken_promises(serving: Mapping[str, Signature], candidate: Mapping[str, Si
         if new is None:
             problems.append(f"signature {name!r} is gone")
             continue
-        for kind, before, after in (("input", old.inputs, new.inputs), ("output", old.outputs, new.outputs)):
+        for side, before, after in (("input", old.inputs, new.inputs), ("output", old.outputs, new.outputs)):
             for field, spec in before.items():
                 if field not in after:
-                    problems.append(f"signature {name!r}: {kind} {field!r} is gone")
+                    problems.append(f"signature {name!r}: {side} {field!r} is gone")
                 elif (after[field].dtype, after[field].shape) != (spec.dtype, spec.shape):
-                    problems.append(f"signature {name!r}: {kind} {field!r} was {spec}, is {after[field]}")
+                    problems.append(f"signature {name!r}: {side} {field!r} was {spec}, is {after[field]}")
         needed = new.inputs.keys() - old.inputs.keys() - new.defaults.keys()
         needed |= (old.defaults.keys() & new.inputs.keys()) - new.defaults.keys()
         problems += [f"signature {name!r}: input {field!r} is required now" for field in sorted(needed)]

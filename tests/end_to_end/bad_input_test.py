@@ -148,13 +148,16 @@ def test_a_time_split_that_leaves_a_split_empty_says_so(command):
     assert "empty" in printed
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists() or os.geteuid() != 0, reason="needs to mount a full disk")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists() or os.geteuid() != 0,
+    reason="a full disk: only root can mount a small one; run `make test` as root",
+)
 @pytest.mark.parametrize("size", ["192k", "900k"])
 def test_a_full_disk_is_named(command, tmp_path, size):
     small = tmp_path / "small"
     small.mkdir()
     if os.system(f"mount -t tmpfs -o size={size} tmpfs {small} 2>/dev/null") != 0:
-        pytest.skip("this machine allows no mount")
+        pytest.skip("a full disk: this machine allows no mount; run `make test` where root may mount tmpfs")
     try:
         log = rows() + [f"x{i},y{i},{START + i},VIEW,BR" for i in range(100_000)]
         code, printed = command(log=log, output=small)

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import tensorflow as tf
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
-from whole_runs import DESKDROP, Run
+from whole_runs import DESKDROP, Run, read_examples
 
 from report.summary import load_summary
 
@@ -64,15 +61,6 @@ def _expected() -> tuple[dict[tuple, list[tuple]], pd.DataFrame]:
     return examples, log
 
 
-def _read(folder: Path) -> list[dict[str, list]]:
-    records = list(tf.data.TFRecordDataset(sorted(map(str, folder.iterdir())), "GZIP").as_numpy_iterator())
-    table = pa.Table.from_batches([ExamplesToRecordBatchDecoder().DecodeBatch(records)])
-    return [
-        {name: [one.decode() if isinstance(one, bytes) else one for one in value or []] for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
-
-
 def test_the_zip_as_it_is_becomes_a_pushed_model(deskdrop_run: Run):
     summary = load_summary(deskdrop_run.output)
     evaluation = summary.evaluation
@@ -86,7 +74,9 @@ def test_the_zip_as_it_is_becomes_a_pushed_model(deskdrop_run: Run):
 def test_every_deskdrop_example_equals_an_independent_computation(deskdrop_run: Run):
     expected, log = _expected()
     summary = load_summary(deskdrop_run.output)
-    splits = {name: _read(Path(summary.places["examples"]) / f"Split-{name}") for name in ("train", "eval", "test")}
+    splits = {
+        name: read_examples(Path(summary.places["examples"]) / f"Split-{name}") for name in ("train", "eval", "test")
+    }
     rows = [row for split in splits.values() for row in split]
 
     actual = defaultdict(list)

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser import CHROMIUM, chromium
+from browser import CHROMIUM, NO_CHROMIUM, chromium
 from nbclient import NotebookClient
 from typer.testing import CliRunner
-from whole_runs import PROJECT, Run
+from whole_runs import PROJECT, TASKS, Run
 
 from pipeline.cli.main import app
 from report import runs as reports
 from report.comparison import ComparisonError, compare
 from report.comparison_page import findings, page
 from report.elements import Table
+from report.material import SOURCES
 from report.sections import lineage
 from report.sections.tasks import MODEL_LABELS
 from report.summary import load_summary
 
-TASKS = ["view_through", "completion", "like", "share", "comment"]
 NOTEBOOK = PROJECT / "notebooks" / "inspect_slices.ipynb"
 
 
@@ -41,14 +41,14 @@ def test_the_report_command_says_where_it_is_and_can_make_it_anew(run: Run):
 
 
 def test_a_folder_without_a_run_has_no_report(tmp_path):
-    with pytest.raises(reports.NoRunError, match="no metadata here"):
+    with pytest.raises(reports.NoRunError, match="no run here"):
         reports.rebuild(tmp_path)
 
 
 def test_everything_that_a_run_has_is_found(run: Run):
     found = reports.read(run.output)
     assert found.unreadable == ()
-    assert set(found.artifacts) == set(reports.SOURCES)
+    assert set(found.artifacts) == set(SOURCES)
     assert found.evaluation is not None
     assert [task.name for task in found.evaluation.tasks] == TASKS
     assert set(found.statistics) == {"train", "eval", "test"}
@@ -65,7 +65,7 @@ def test_the_lineage_goes_from_the_logs_to_the_pushed_model(run: Run):
     assert str(run.output) not in "".join(cell.text for row in table.rows for cell in row)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: the report is NOT tested in a browser")
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 def test_the_report_of_a_run_opens_offline_and_shows_every_task(run: Run):
     place = Path(load_summary(run.output).places["report"])
     assert place.stat().st_size < 6_000_000

@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from whole_runs import WINDOW, Run, fulcrum, rows_by_day, write_spec
+from whole_runs import TASKS, WINDOW, Run, fulcrum, rows_by_day, write_spec
 
 from models.export import signatures
 from models.ranker import Ranker
-from models.trainer import build_ranker
 from models.training import reading
+from models.training.build import build_ranker
 from report.summary import load_summary
 from schema.loading import load_spec
 
 STAGE = re.compile(r"^ *\d+/\d+ +(\w+) +[\d.]+ s( +cached)?$", re.MULTILINE)
-TASKS = ["view_through", "completion", "like", "share", "comment"]
 
 
 def stages(text: str) -> dict[str, bool]:

@@ -7,14 +7,22 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import tensorflow as tf
 import yaml
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 PROJECT = Path(__file__).resolve().parents[2]
 DESKDROP = PROJECT.parent / "shared" / "data" / "deskdrop"
+KUAIRAND = PROJECT / "tests" / "data" / "kuairand"
 # Of the four days that are simulated, those of the shared run: one is before it, and one after it.
 DAYS = ("2026-01-02", "2026-01-03")
 WINDOW = f"{len(DAYS)}d:{DAYS[-1]}"
 FULCRUM = [sys.executable, "-m", "pipeline.cli"]
+# What small runs keep of the short-video spec: each kind of feature, each kind of task, a sample space.
+TASKS = ["view_through", "completion", "like"]
+FEATURES = ["tab", "hour", "country", "activity", "author", "duration_s", "tags"]
+BEHAVIOURS = ["watched", "liked"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,11 @@ def start_fulcrum(*arguments: object, printed: Path) -> subprocess.Popen:
 
 
 def write_spec(path: Path, **overrides: object) -> Path:
-    """The short-video spec with some sections replaced; gates low enough for a few thousand impressions."""
+    """Writes a part of the short-video spec, some sections replaced; gates are low enough for some thousand rows."""
     declared = yaml.safe_load((PROJECT / "schema" / "specs" / "shortvideo.yaml").read_text())
-    declared["gates"] = {"completion": {"mse": 0.5}, **{name: {"auc": 0.2} for name in ("like", "share", "comment")}}
-    declared["gates"]["view_through"] = {"auc": 0.2}
+    for section, names in (("tasks", TASKS), ("features", FEATURES), ("behaviours", BEHAVIOURS)):
+        declared[section] = [entry for entry in declared[section] if entry["name"] in names]
+    declared["gates"] = {"view_through": {"auc": 0.2}, "completion": {"mse": 0.5}, "like": {"auc": 0.2}}
     declared["training"] = {"epochs": 3, "batch_size": 256, "patience": 3}
     path.write_text(yaml.safe_dump({**declared, **overrides}))
     return path
@@ -71,3 +80,13 @@ def rows_by_day(logs: Path) -> dict[str, int]:
     """How many impressions were logged on each day of the shared run's window."""
     files = {day: logs / day / f"impressions-{day}.csv.gz" for day in DAYS}
     return {day: gzip.decompress(file.read_bytes()).count(b"\n") - 1 for day, file in files.items()}
+
+
+def read_examples(folder: Path) -> list[dict[str, list]]:
+    """Returns the examples of a split, each value a list and bytes as text."""
+    records = list(tf.data.TFRecordDataset(sorted(map(str, folder.iterdir())), "GZIP").as_numpy_iterator())
+    table = pa.Table.from_batches([ExamplesToRecordBatchDecoder().DecodeBatch(records)])
+    return [
+        {name: [v.decode() if isinstance(v, bytes) else v for v in values or []] for name, values in row.items()}
+        for row in table.to_pylist()
+    ]

@@ -5,11 +5,12 @@ import pytest
 from scipy.special import expit
 
 from evaluation.gate import resolvable_half_width, verdict
-from evaluation.influence import influence_moments, targets, values
+from evaluation.influence import Comparison, comparisons, influence_moments, metric_values
+from evaluation.metrics import metric_index
 from evaluation.metrics.uncertainty import Interval, degrees_of_freedom, standard_error
 from evaluation.plan import Plan, PlannedModel, PlannedTask
 from evaluation.scored import ScoredRows, slice_views
-from evaluation.totals import PLACE, totals
+from evaluation.totals import StackedTotals, totals
 
 RUNS = 400
 # Of which task each is: a binary one, or a regression.
@@ -17,7 +18,7 @@ METRICS = dict.fromkeys(("auc", "grouped_auc", "ndcg", "mrr", "binary_crossentro
 METRICS |= {"mean_squared_error": 1, "mean_absolute_error": 1}
 MODELS = tuple(PlannedModel(name, "", frozenset({"like", "watched"})) for name in ("candidate", "baseline"))
 PLAN = Plan((PlannedTask("like", False, "", ""), PlannedTask("watched", True, "", "")), MODELS, (), {})
-DIFFERENCE = targets(PLAN).index((0, 1))
+DIFFERENCE = comparisons(PLAN).index(Comparison(0, against=1))
 
 
 def simulated(
@@ -46,10 +47,12 @@ def differences(rows: ScoredRows) -> dict[str, Interval]:
     (view,) = slice_views(rows, ())
     found = dict(totals(rows, view, PLAN))
     ((_, moments),) = influence_moments(rows, view, PLAN, found)
-    value, errors, degrees = values(found[()]), standard_error(moments), degrees_of_freedom(moments)
+    (value,) = metric_values(StackedTotals([found[()]]), PLAN)
+    errors, degrees = standard_error(moments), degrees_of_freedom(moments)
     intervals = {}
     for metric, task in METRICS.items():
-        at, own = PLACE[metric], (task, DIFFERENCE, PLACE[metric])
+        at = metric_index(metric)
+        own = task, DIFFERENCE, at
         intervals[metric] = Interval(value[task, 0, at] - value[task, 1, at], errors[own], degrees[own])
     return intervals
 

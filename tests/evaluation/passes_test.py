@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from evaluation.influence import influence_moments, targets, values
-from evaluation.metrics.calibration import ECE_BINS
+from evaluation.influence import comparisons, influence_moments, metric_values
+from evaluation.metrics import METRICS, metric_index
+from evaluation.metrics.expected_calibration_error import ECE_BINS
 from evaluation.metrics.ranking import rank_groups, score_bits, tie_runs
 from evaluation.metrics.uncertainty import standard_error
 from evaluation.plan import Plan, PlannedModel, PlannedTask
-from evaluation.result import METRICS
 from evaluation.scored import ScoredRows, Texts, concatenated, slice_views
-from evaluation.totals import PLACE, merged_totals, totals
+from evaluation.totals import StackedTotals, merged_totals, totals
 
 TASKS = (PlannedTask("like", False, "", ""), PlannedTask("completion", True, "", ""))
 MODELS = tuple(PlannedModel(name, "", frozenset({"like", "completion"})) for name in ("candidate", "baseline"))
@@ -142,31 +142,32 @@ def test_values_and_standard_errors_equal_the_plain_ones(rows):
     everywhere |= {(("tags", tag), ("tab", tab)) for tab in ("home", "search") for tag in ("a", "b")}
     assert found.keys() == {key for key in everywhere if in_slice(rows, key).any()}
     for key, own in found.items():
+        (value,) = metric_values(StackedTotals([own]), PLAN)
         error = standard_error(moments[key])
         for t, task in enumerate(TASKS):
             held = in_slice(rows, key) & rows.in_space[t]
             for metric in task.metrics:
-                _check(metric.name, rows, held, t, values(own)[t], error[t])
+                _check(metric.name, rows, held, t, value[t], error[t])
 
 
 def _check(metric: str, rows: ScoredRows, held, t: int, value, error) -> None:
     users, labels = rows.users[held], rows.labels[t, held]
     functions = [weighted(metric, users, labels, rows.scores[m, t, held]) if held.any() else None for m in (0, 1)]
     if functions[0] is None or math.isnan(functions[0](np.ones(len(set(users.tolist()))))):
-        assert np.isnan(value[:, PLACE[metric]]).all()
+        assert np.isnan(value[:, metric_index(metric)]).all()
         return
     count = len(set(users.tolist()))
     counted = np.array([_counts(metric, users == user, labels) for user in sorted(set(users.tolist()))]).sum()
     influences = []
     for m, function in enumerate(functions):
-        assert value[m, PLACE[metric]] == pytest.approx(function(np.ones(count)), abs=1e-6)
+        assert value[m, metric_index(metric)] == pytest.approx(function(np.ones(count)), abs=1e-6)
         influences.append(derivatives(function, count))
-    for x, (one, other) in enumerate(targets(PLAN)):
+    for x, (one, other) in enumerate(comparisons(PLAN)):
         own = influences[one] - (0 if other is None else influences[other])
         if metric == "expected_calibration_error" and _at_a_kink(rows, held, t):
             continue
         expected = math.sqrt((own**2).sum() * counted / (counted - 1)) if counted > 1 else math.nan
-        assert error[x, PLACE[metric]] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+        assert error[x, metric_index(metric)] == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 def _at_a_kink(rows: ScoredRows, held, t: int) -> bool:
@@ -188,7 +189,7 @@ def _counts(metric: str, own, labels) -> bool:
 def test_every_metric_has_a_plain_counterpart():
     users, labels = np.array([0, 0, 1]), np.array([0.0, 1.0, 1.0])
     for metric in METRICS:
-        assert math.isfinite(weighted(metric, users, labels, np.array([0.2, 0.6, 0.7], np.float32))(np.ones(2)))
+        assert math.isfinite(weighted(metric.name, users, labels, np.array([0.2, 0.6, 0.7], np.float32))(np.ones(2)))
 
 
 def one_task(tabs: Texts, tags: Texts) -> ScoredRows:

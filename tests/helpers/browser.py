@@ -15,6 +15,7 @@ from typing import Any
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
+NO_CHROMIUM = "the report in a browser: there is no Chromium; `make browser` brings it"
 _FLAGS = [
     "--headless",
     "--no-sandbox",

@@ -11,10 +11,10 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.seesaw_evaluator.component import evaluation_part
 from components.seesaw_evaluator.executor import Executor
 from evaluation.result import Evaluation, read
 from schema.spec import RankingSpec
+from schema.stages import evaluation_part
 
 TASKS = ("view", "completion", "like", "share")
 SPEC = RankingSpec.model_validate(

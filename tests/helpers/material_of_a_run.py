@@ -8,11 +8,9 @@ from report.material import (
     INFRA_BLESSING,
     PUSHED_MODEL,
     Artifact,
-    Diagnostics,
-    EpochCosines,
-    EpochWeights,
     Material,
 )
+from schema.training_records import Diagnostics, EpochCosines, EpochRecord, EpochWeights, History
 
 _TASKS = ("like", "share", "completion")
 
@@ -38,22 +36,22 @@ def make_material(**changes) -> Material:
     return Material(**{**whole, **changes})
 
 
-_HISTORY = {
-    "examples": 1_000,
-    "best_epoch": 2,
-    "best_loss": 0.3,
-    "epochs": [
-        {
-            "epoch": epoch,
-            "seconds": 2.0,
-            "examples_per_second": 500.0,
-            "train": {task: {"loss": 0.5 / epoch, "auc": 0.6 + epoch / 20} for task in _TASKS},
+_HISTORY = History(
+    examples=1_000,
+    best_epoch=2,
+    best_loss=0.3,
+    epochs=tuple(
+        EpochRecord(
+            epoch,
+            seconds=2.0,
+            examples_per_second=500.0,
+            train={task: {"loss": 0.5 / epoch, "auc": 0.6 + epoch / 20} for task in _TASKS},
             # The AUC of one class is not defined.
-            "eval": {task: {"loss": 0.6 / epoch, "auc": None} for task in _TASKS},
-        }
+            eval={task: {"loss": 0.6 / epoch, "auc": None} for task in _TASKS},
+        )
         for epoch in (1, 2, 3)
-    ],
-}
+    ),
+)
 _DIAGNOSTICS = Diagnostics(
     gate_weights={"level_1/task_like": [0.5, 0.2, 0.3], "level_1/shared": [0.2, 0.2, 0.2, 0.4]},
     refinement_weights={"like": {"hour": 1.25, "author": 0.3}, "share": {"hour": 0.8, "author": 1.7}},

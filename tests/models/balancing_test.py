@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.balancing import Uncertainty, projected, projection_coefficients
-from models.training.optimizer import training_function
+from models.balancing import Uncertainty, pcgrad, projection_coefficients
+from models.training.step import training_function
 
 STEP = tf.constant(3, tf.int64)
 
@@ -41,7 +41,7 @@ def test_variances_settle_where_they_are_twice_the_loss():
 
 def test_what_points_against_another_gradient_is_taken_away():
     # g = (1, 0) and (-1, 1): the first becomes (1/2, 1/2), the second (0, 1)
-    (sum_,) = projected([[tf.constant([1.0, 0.0])], [tf.constant([-1.0, 1.0])]], STEP)
+    (sum_,) = pcgrad([[tf.constant([1.0, 0.0])], [tf.constant([-1.0, 1.0])]], STEP)
     # The second number is one task's alone, and the first is shared: there they are 1 and -1, and cancel.
     np.testing.assert_allclose(sum_, [0.0, 1.0])
     coefficients = projection_coefficients(tf.constant([[1.0, -1.0], [-1.0, 2.0]]), tf.constant([[0, 1], [1, 0]]))
@@ -70,14 +70,14 @@ def test_coefficients_give_what_the_papers_algorithm_gives(order):
 
 def test_gradients_without_conflict_add_up():
     parts = [[tf.constant([1.0, 2.0]), tf.constant([[3.0]])], [tf.constant([2.0, 1.0]), tf.constant([[0.0]])]]
-    first, second = projected(parts, STEP)
+    first, second = pcgrad(parts, STEP)
     np.testing.assert_allclose(first, [3.0, 3.0])
     np.testing.assert_allclose(second, [[3.0]])
 
 
 def test_after_projection_two_tasks_no_longer_hurt_each_other():
     a, b = tf.constant([3.0, 1.0]), tf.constant([-2.0, 1.0])
-    (sum_,) = projected([[a], [b]], STEP)
+    (sum_,) = pcgrad([[a], [b]], STEP)
     assert float(tf.tensordot(sum_, a, 1)) >= 0
     assert float(tf.tensordot(sum_, b, 1)) >= 0
     np.testing.assert_allclose(sum_, reference([a.numpy(), b.numpy()], [[0, 1], [1, 0]]), rtol=1e-5)

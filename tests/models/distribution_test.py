@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models.distribution import DistributionError, check_batch_size, one_machine
+from models.distribution import DistributionError, check_batch_size, local_strategy
 from models.trainer import run_fn
 from models.training import reading
 from models.training.worker import check_role
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
-FOLLOW = "from models.training.worker import follow; follow()"
+WORKER = "from models.training.worker import run_worker; run_worker()"
 
 
 def lean(spec, **training):
@@ -130,7 +130,7 @@ def test_two_workers_train_what_one_does_and_the_chief_alone_writes(
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     follower = subprocess.Popen(
-        [sys.executable, "-c", FOLLOW],
+        [sys.executable, "-c", WORKER],
         env={**os.environ, **QUIET, "TF_CONFIG": other},
         stdout=subprocess.PIPE,
         text=True,
@@ -190,7 +190,7 @@ def test_a_batch_that_replicas_cant_share_is_refused(spec):
 
 
 def test_one_device_needs_no_strategy(spec):
-    assert one_machine(spec.training) is tf.distribute.get_strategy()
+    assert local_strategy(spec.training) is tf.distribute.get_strategy()
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models.distribution import one_machine
-from models.trainer import build_ranker, run_fn
+from models.distribution import local_strategy
+from models.trainer import run_fn
 from models.training import reading
-from models.training.optimizer import WORTH_COMPILING_STEPS, training_function
+from models.training.build import build_ranker
+from models.training.optimizer import WORTH_COMPILING_STEPS
+from models.training.step import training_function
 from schema.spec import RankingSpec
 
 tf.config.set_logical_device_configuration(
@@ -25,7 +27,7 @@ tf.config.set_logical_device_configuration(
 
 def trained(spec: RankingSpec, given: dict, distribution: str, steps: int) -> tuple[list[np.ndarray], list[float]]:
     training = spec.training.model_copy(update={"distribution": distribution})
-    spec, strategy = spec.model_copy(update={"training": training}), one_machine(training)
+    spec, strategy = spec.model_copy(update={"training": training}), local_strategy(training)
     model = build_ranker(spec, tft.TFTransformOutput(given["graph"]), None, steps, strategy)
     records = reading.serialized_examples(reading.example_files([given["examples"]], "train")).take(given["count"])
     step = training_function(model)

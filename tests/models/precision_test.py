@@ -8,11 +8,11 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.serving_validator.stock_ops import serving_graph
 from models.bottom import BOTTOMS
-from models.layers import ConditionalLayerNorm, Gate, GatedExtraction, MaskedAttention, ProgressiveExtraction
-from models.precision import computing_in, has_bfloat16
+from models.layers import CGC, PLE, ConditionalLayerNorm, Gate, MaskedAttention
+from models.precision import has_bfloat16, precision_scope
 from models.routing import ROUTINGS
 from models.trainer import run_fn
-from models.training.optimizer import training_function
+from models.training.step import training_function
 
 BFLOAT16 = "mixed_bfloat16"
 
@@ -55,7 +55,7 @@ def test_bfloat16_is_really_computed_in(build, batch):
 
 
 def test_gates_choose_in_float32():
-    with computing_in("bfloat16"):
+    with precision_scope("bfloat16"):
         gate = Gate(3)
     weights = gate(normal(1, 5, 4))
     assert gate.compute_dtype == "bfloat16"
@@ -71,14 +71,14 @@ def test_streams_that_are_one_tensor_stay_one_product():
         function = tf.function(lambda x: level([x, x, x])).get_concrete_function(x)
         return sum(op.type == "MatMul" for op in function.graph.get_operations())
 
-    levels = [GatedExtraction((1, 1), 1, (4,), dtype=dtype) for dtype in ("float32", BFLOAT16)]
+    levels = [CGC((1, 1), 1, (4,), dtype=dtype) for dtype in ("float32", BFLOAT16)]
     assert [products(level) for level in levels] == [1, 1]
     assert {fused.dtype for fused in levels[1]([x, x, x])} == {tf.bfloat16}
 
 
 def test_layers_hand_their_precision_on_when_they_are_made_anew():
-    layer = ProgressiveExtraction(2, 2, 1, 1, (4,), dtype=BFLOAT16)
-    again = ProgressiveExtraction.from_config(layer.get_config())
+    layer = PLE(2, 2, 1, 1, (4,), dtype=BFLOAT16)
+    again = PLE.from_config(layer.get_config())
     parts = [part for part in again.submodules if isinstance(part, tf.keras.layers.Layer)]
     assert len(parts) > 10
     assert {part.compute_dtype for part in parts} == {"bfloat16"}

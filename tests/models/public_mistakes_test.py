@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import GatedExtraction, ProgressiveExtraction, StemExtraction, TaskFusion, Towers
+from models.layers import CGC, PLE, STEM, AdaTT, Towers
 from models.tasks import RankingTask, loss_weight
 from schema.consistency import inconsistencies
 from schema.spec import RankingSpec, Task, Weight
@@ -16,8 +16,8 @@ X = tf.random.stateless_normal([16, 6], seed=(1, 2))
 
 
 @pytest.fixture(scope="module")
-def ple() -> ProgressiveExtraction:
-    layer = ProgressiveExtraction(tasks=3, levels=2, task_experts=(1, 2, 3), shared_experts=4, units=(5,))
+def ple() -> PLE:
+    layer = PLE(tasks=3, levels=2, task_experts=(1, 2, 3), shared_experts=4, units=(5,))
     layer(X)
     return layer
 
@@ -28,7 +28,7 @@ def reached(output: tf.Tensor, tape: tf.GradientTape, variables) -> list[float]:
 
 
 @pytest.mark.parametrize("experts", [1, 2])
-@pytest.mark.parametrize("routing", [ProgressiveExtraction, TaskFusion, StemExtraction])
+@pytest.mark.parametrize("routing", [PLE, AdaTT, STEM])
 def test_experts_do_not_start_with_equal_weights_so_every_gate_gets_a_gradient(routing, experts):
     # DeepCTR gives one seed to all. So does a user who gives one to a layer.
     seeded = tf.keras.initializers.GlorotUniform(seed=7)
@@ -48,7 +48,7 @@ def test_experts_do_not_start_with_equal_weights_so_every_gate_gets_a_gradient(r
 
 def test_a_seed_gives_the_same_layer_again_and_a_function_may_initialise():
     seeded = tf.keras.initializers.GlorotUniform(seed=7)
-    one, other = (ProgressiveExtraction(2, 2, 1, 1, (5,), kernel_initializer=seeded) for _ in range(2))
+    one, other = (PLE(2, 2, 1, 1, (5,), kernel_initializer=seeded) for _ in range(2))
     for layer in (one, other):
         layer(X)
     for a, b in zip(one.extractions, other.extractions, strict=True):
@@ -58,7 +58,7 @@ def test_a_seed_gives_the_same_layer_again_and_a_function_may_initialise():
     def ones(shape, dtype=None):
         return tf.ones(shape, dtype)
 
-    layer = ProgressiveExtraction(2, 1, 1, 1, (5,), kernel_initializer=ones)
+    layer = PLE(2, 1, 1, 1, (5,), kernel_initializer=ones)
     layer(X)
     np.testing.assert_array_equal(layer.extractions[0].pools[0].kernels[0], np.ones([1, 6, 5]))
 
@@ -99,7 +99,7 @@ def test_there_is_no_shared_gate_at_the_last_level(ple):
 @pytest.mark.parametrize("task", range(3))
 def test_each_task_takes_its_own_experts_where_there_are_more_experts_than_tasks_or_fewer(task):
     # PaddleRec indexes them by `i * task_num + j`.
-    level = GatedExtraction(task_experts=(1, 5, 2), shared_experts=1, units=(4,))
+    level = CGC(task_experts=(1, 5, 2), shared_experts=1, units=(4,))
     level([X] * 4)
     with tf.GradientTape(persistent=True) as tape:
         output = level([X] * 4)[task]

@@ -5,7 +5,7 @@ import tensorflow as tf
 from models.bottom import BOTTOMS
 from models.kinds import kind_of
 from models.routing import ROUTINGS
-from models.training.optimizer import evaluation_function, training_function
+from models.training.step import evaluation_function, training_function
 from schema.columns import model_columns
 
 

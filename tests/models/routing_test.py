@@ -1,19 +1,19 @@
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models.layers import (
-    CrossStitch,
-    CustomizedSharing,
-    MultiGateMixture,
-    ProgressiveExtraction,
-    SharedBottom,
-    SingleTask,
-    StemExtraction,
-    TaskFusion,
-)
-from models.routing import ROUTINGS, Routing, check_routing
-from models.training.optimizer import training_function
+from models.layers import PLE, STEM, AdaTT, CrossStitch, CustomizedSharing, MMoE, SharedBottom, SingleTask
+from models.routing import ROUTINGS, RoutingFactory, check_routing
+from models.trainer import run_fn
+from models.training.step import training_function
+from schema.columns import model_columns
 from schema.spec import Model
+
+DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 @pytest.mark.parametrize("name", ROUTINGS)
@@ -30,12 +30,12 @@ def test_names_stand_for_what_they_say():
         "shared_bottom": SharedBottom,
         "customized_sharing": CustomizedSharing,
         "cross_stitch": CrossStitch,
-        "mmoe": MultiGateMixture,
-        "ml_mmoe": MultiGateMixture,
-        "cgc": ProgressiveExtraction,
-        "ple": ProgressiveExtraction,
-        "adatt": TaskFusion,
-        "stem": StemExtraction,
+        "mmoe": MMoE,
+        "ml_mmoe": MMoE,
+        "cgc": PLE,
+        "ple": PLE,
+        "adatt": AdaTT,
+        "stem": STEM,
     }
     assert (built["cgc"].levels, built["ple"].levels) == (1, 2)
     assert (built["mmoe"].levels, built["ml_mmoe"].levels) == (1, 2)
@@ -56,30 +56,86 @@ def test_an_unknown_routing_is_refused_with_the_known_ones():
         check_routing("plee")
 
 
+def test_the_docs_list_every_routing_and_no_other():
+    table = DOCS.read_text().split("## Routings")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[1:] == list(ROUTINGS)
+
+
 class Toy(tf.keras.layers.Layer):
-    """A routing of somebody's own: each task has its own scale of one linear layer."""
+    """A routing of a user's own, of plain Keras layers: each task has its own scale of one linear layer."""
 
     def __init__(self, tasks: int, units: int):
         super().__init__(name="routing")
         self.tasks, self.linear = tasks, tf.keras.layers.Dense(units)
-
-    def build(self, input_shape) -> None:
-        self.scale = self.add_weight(name="scale", shape=(self.tasks,), initializer="ones")
-        super().build(input_shape)
+        self.scales = [tf.keras.layers.Dense(1, use_bias=False) for _ in range(tasks)]
 
     def call(self, inputs: tf.Tensor) -> list[tf.Tensor]:
-        return [scale * self.linear(inputs) for scale in tf.unstack(self.scale)]
+        return [self.linear(inputs) * scale(inputs) for scale in self.scales]
 
 
-def test_a_routing_of_ones_own_is_one_entry(build, batch, monkeypatch):
-    with pytest.raises(ValueError, match="unknown routing 'toy'"):
-        build(lean=True, routing="toy")
-    monkeypatch.setitem(ROUTINGS, "toy", Routing(lambda model, tasks: Toy(tasks, model.expert_units[-1])))
-    model = build(lean=True, routing="toy")
+@pytest.fixture
+def toy(monkeypatch) -> str:
+    monkeypatch.setitem(ROUTINGS, "toy", RoutingFactory(lambda model, tasks: Toy(tasks, model.expert_units[-1])))
+    return "toy"
+
+
+def test_a_routing_of_a_users_own_is_one_entry(build, batch, toy):
+    with pytest.raises(ValueError, match="unknown routing 'toys'"):
+        build(lean=True, routing="toys")
+    model = build(lean=True, routing=toy)
     assert {task: output.shape for task, output in model(batch).items()} == dict.fromkeys(
         ("click", "completion", "like"), (64, 1)
     )
     step = training_function(model)
+    start = model.routing.get_weights()
     losses = [float(step(batch)) for _ in range(30)]
     assert losses[-1] < 0.9 * losses[0]
-    assert (model.routing.scale.numpy() != 1.0).all()
+    assert all(np.any(before != after) for before, after in zip(start, model.routing.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("bottom", ["plain", "dtrn"])
+def test_a_routing_of_a_users_own_scores_candidates_as_the_same_rows(build, batch, toy, bottom, monkeypatch):
+    if bottom == "dtrn":
+        # One input a task.
+        class ToyOfLists(Toy):
+            def call(self, inputs):
+                return [super(ToyOfLists, self).call(own)[k] for k, own in enumerate(inputs)]
+
+        monkeypatch.setitem(ROUTINGS, toy, RoutingFactory(lambda model, tasks: ToyOfLists(tasks, 4)))
+    model = build(lean=True, routing=toy, bottom=bottom)
+    columns = {column.name: column.side for column in model_columns(model.spec)}
+    user = {name: batch[name][:1] if side == "user" else batch[name] for name, side in columns.items()}
+    rows = {name: tf.repeat(user[name], 64, axis=0) if side == "user" else user[name] for name, side in columns.items()}
+    expected = model(rows)
+    for task, output in model.score_candidates(user).items():
+        np.testing.assert_allclose(output, expected[task], atol=1e-5)
+
+
+def test_a_routing_of_a_users_own_trains_is_saved_and_answers_rank(spec, trainer_arguments, toy, tmp_path):
+    # Fewer columns and one epoch, for time's sake.
+    lean = spec.model_copy(
+        update={
+            "features": (),
+            "behaviours": spec.behaviours[:1],
+            "model": spec.model.model_copy(update={"routing": toy}),
+            "training": spec.training.model_copy(update={"epochs": 1}),
+        }
+    )
+    run_fn(FnArgs(**trainer_arguments(lean, tmp_path)))
+    rank = tf.saved_model.load(str(tmp_path / "model")).signatures["rank"]
+    specs = rank.structured_input_signature[1]
+    items = {column.name for column in model_columns(lean) if column.side == "item"}
+
+    def values(name: str, candidates: list[bytes]) -> tf.Tensor:
+        spec = specs[name]
+        if name in items:
+            return tf.constant(candidates) if spec.dtype == tf.string else tf.ones([len(candidates)])
+        shape = [size or 0 for size in spec.shape]
+        return tf.fill(shape, b"u1") if spec.dtype == tf.string else tf.ones(shape, spec.dtype)
+
+    both = rank(**{name: values(name, [b"item_id1", b"item_id2"]) for name in specs})
+    alone = rank(**{name: values(name, [b"item_id2"]) for name in specs})
+    for task in ("click", "completion", "like"):
+        assert both[task].shape[0] == 2
+        assert np.ptp(both[task].numpy()) > 0
+        np.testing.assert_allclose(both[task][1:], alone[task], atol=1e-6)

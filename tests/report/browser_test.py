@@ -1,13 +1,13 @@
 """The page in a browser, as a reader has it: with a mouse, a keyboard, a phone, in light and dark."""
 
 import pytest
-from browser import CHROMIUM, Page, chromium
+from browser import CHROMIUM, NO_CHROMIUM, Page, chromium
 from made_evaluation import SCRIPT
 from material_of_a_run import make_material
 
 from report.report import report
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: the report is NOT tested in a browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
 TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 

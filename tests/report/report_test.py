@@ -189,6 +189,18 @@ def test_diagnostics_in_the_documented_shape_are_drawn(tmp_path):
     assert len([block for block in sharing.section(found).blocks if isinstance(block, Figure)]) == 4
 
 
+def test_tasks_that_share_no_weight_have_no_conflict_to_draw(tmp_path):
+    (tmp_path / "history.json").write_text('{"epochs": []}')
+    cosines = [{"epoch": 1, "pairs": {}}, {"epoch": 2, "pairs": {}}]
+    (tmp_path / "diagnostics.json").write_text(
+        json.dumps({"gradient_cosine": cosines, "loss_weights": [{"epoch": 1, "weights": {}}]})
+    )
+    found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+    assert found.unreadable == ()
+    assert sharing.section(found).blocks == ["The trainer’s diagnostics are empty."]
+    assert "diagnostics are empty" in report(found)
+
+
 def test_what_refinement_gives_the_fields_is_drawn_where_the_trainer_has_it(tmp_path):
     def figures(refinement: dict) -> list[Figure]:
         (tmp_path / "history.json").write_text('{"epochs": []}')

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from schema.spec import RankingSpec
+from schema.stages import examples_part
 from schema.tuning import Tuning, hyperparameter
 
 SPEC = {
@@ -44,7 +45,7 @@ def test_a_routing_that_is_given_is_not_tuned():
 
 
 def test_examples_do_not_depend_on_what_is_tuned():
-    assert spec(learning_rate=[0.01]).data_part() == spec(learning_rate=[0.1]).data_part()
+    assert examples_part(spec(learning_rate=[0.01])) == examples_part(spec(learning_rate=[0.1]))
 
 
 def test_it_travels_as_json():

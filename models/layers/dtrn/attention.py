@@ -46,9 +46,9 @@ class MaskedAttention(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        asked, keys, values = tf.split(tf.tensordot(inputs, self.kernel, 1), 3, axis=-1)
-        asked, keys, values = (self._by_head(part) for part in (self._scaled(asked), keys, values))
-        scores = tf.matmul(asked, keys, transpose_b=True)
+        queries, keys, values = tf.split(tf.tensordot(inputs, self.kernel, 1), 3, axis=-1)
+        queries, keys, values = (self._by_head(projection) for projection in (self._scaled(queries), keys, values))
+        scores = tf.matmul(queries, keys, transpose_b=True)
         return self._joined(_mean(scores, mask[:, tf.newaxis, tf.newaxis, :], values))
 
     def read(self, queries: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
@@ -68,28 +68,30 @@ class MaskedAttention(tf.keras.layers.Layer):
           `(conditions, batch, queries, dim)`. Queries and `x` may have a batch of 1 each.
         """
         query_kernel, *others = tf.split(self.kernel, 3, axis=-1)
-        scale, shift = (tf.cast(part, x.dtype) for part in (scale, shift))
+        scale, shift = (tf.cast(factor, x.dtype) for factor in (scale, shift))
         # (heads, dim, dim / heads)
         keys, values = (self._by_head(kernel) for kernel in others)
-        asked = tf.matmul(self._by_head(self._scaled(tf.tensordot(queries, query_kernel, 1))), keys, transpose_b=True)
-        batch, count, conditions = tf.shape(asked)[0], tf.shape(asked)[2], scale.shape[0]
-        each = [conditions, 1, 1, 1, self.dim]
+        folded = tf.matmul(self._by_head(self._scaled(tf.tensordot(queries, query_kernel, 1))), keys, transpose_b=True)
+        batch, count, conditions = tf.shape(folded)[0], tf.shape(folded)[2], scale.shape[0]
+        by_condition = [conditions, 1, 1, 1, self.dim]
         # (conditions, batch, heads, queries, dim)
-        asked = asked[tf.newaxis] * tf.reshape(scale, each)
+        folded = folded[tf.newaxis] * tf.reshape(scale, by_condition)
         if x.shape[0] == 1:
             # Every condition and head is a query of its own of the one sequence.
-            asked = tf.reshape(tf.einsum("cbhqd->bchqd", asked), [1, batch, conditions * self.heads * count, self.dim])
+            folded = tf.reshape(
+                tf.einsum("cbhqd->bchqd", folded), [1, batch, conditions * self.heads * count, self.dim]
+            )
         else:
-            asked = tf.reshape(asked, [conditions, batch, self.heads * count, self.dim])
-        read = _mean(tf.matmul(asked, x, transpose_b=True), mask[:, tf.newaxis, :], x)
+            folded = tf.reshape(folded, [conditions, batch, self.heads * count, self.dim])
+        read = _mean(tf.matmul(folded, x, transpose_b=True), mask[:, tf.newaxis, :], x)
         if x.shape[0] == 1:
             read = tf.einsum("bchqd->cbhqd", tf.reshape(read, [batch, conditions, self.heads, count, self.dim]))
         else:
             read = tf.reshape(read, [conditions, batch, self.heads, count, self.dim])
-        return self._joined(tf.matmul(read * tf.reshape(scale, each) + tf.reshape(shift, each), values))
+        return self._joined(tf.matmul(read * tf.reshape(scale, by_condition) + tf.reshape(shift, by_condition), values))
 
-    def _scaled(self, asked: tf.Tensor) -> tf.Tensor:
-        return (asked + self.query_bias) * (self.dim // self.heads) ** -0.5
+    def _scaled(self, queries: tf.Tensor) -> tf.Tensor:
+        return (queries + self.query_bias) * (self.dim // self.heads) ** -0.5
 
     def _by_head(self, x: tf.Tensor) -> tf.Tensor:
         """`(..., n, dim)` to `(..., heads, n, dim / heads)`."""

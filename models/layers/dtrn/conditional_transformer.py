@@ -78,7 +78,7 @@ class ConditionalTransformer(tf.keras.layers.Layer):
     def call(self, x: tf.Tensor, mask: tf.Tensor, queries: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
         def norm(position: int, values: tf.Tensor) -> tf.Tensor:
             # (conditions, 1, 1, dim)
-            condition = [part[position][:, tf.newaxis, tf.newaxis, :] for part in (scale, shift)]
+            condition = [by_norm[position][:, tf.newaxis, tf.newaxis, :] for by_norm in (scale, shift)]
             return tf.cast(self.layer_norms[position](values, *condition), self.compute_dtype)
 
         # (1, batch, length, dim) until a norm is scaled and shifted, (conditions, batch, length, dim) from there on
@@ -100,8 +100,8 @@ class ConditionalTransformer(tf.keras.layers.Layer):
         return norm(position + 2, decoded + self.networks[-1](decoded))
 
     def get_config(self) -> dict:
-        own = {"heads": self.heads, "feed_forward": self.feed_forward, "layers": self.layers, "block": self.block}
-        return {**super().get_config(), **own}
+        arguments = {"heads": self.heads, "feed_forward": self.feed_forward, "layers": self.layers, "block": self.block}
+        return {**super().get_config(), **arguments}
 
 
 class _FeedForward(tf.keras.layers.Layer):

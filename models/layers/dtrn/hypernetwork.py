@@ -52,8 +52,8 @@ class HyperNetwork(tf.keras.layers.Layer):
             axis=-1,
         )
         # (2 norms, tasks * behaviours, dim)
-        made = tf.reshape(self.last(self.hidden(pairs)), [2, self.norms, *counts, self.dim])
-        return 1.0 + made[0], made[1]
+        modulations = tf.reshape(self.last(self.hidden(pairs)), [2, self.norms, *counts, self.dim])
+        return 1.0 + modulations[0], modulations[1]
 
     def get_config(self) -> dict:
         return {**super().get_config(), "norms": self.norms, "dim": self.dim, "units": self.units}

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from models.layers.arguments import PACKAGE, at_least, input_dim
 from models.layers.experts import Experts
-from models.layers.shared_rows import SharedRows
+from models.layers.user_item_rows import UserItemRows
 
 # From a perceptron's output to weights; at 0 the first two give 1: training starts from the unrefined.
 _WEIGHTS = {
@@ -82,23 +82,25 @@ class RepresentationRefinement(tf.keras.layers.Layer):
                 layer.build((self.tasks, None, size))
         super().build(input_shape)
 
-    def call(self, inputs: Sequence[tf.Tensor | SharedRows]) -> list[tf.Tensor]:
+    def call(self, inputs: Sequence[tf.Tensor | UserItemRows]) -> list[tf.Tensor]:
         common, *interests = self._checked(inputs)
-        common = common.rows() if isinstance(common, SharedRows) else common
+        common = common.materialize() if isinstance(common, UserItemRows) else common
         weights = tf.unstack(self._weights(inputs), num=self.tasks)
-        return [tf.concat([common, own], axis=-1) * weight for own, weight in zip(interests, weights, strict=True)]
+        return [
+            tf.concat([common, interest], axis=-1) * weight for interest, weight in zip(interests, weights, strict=True)
+        ]
 
-    def refinement_weights(self, inputs: Sequence[tf.Tensor | SharedRows]) -> list[tf.Tensor]:
+    def refinement_weights(self, inputs: Sequence[tf.Tensor | UserItemRows]) -> list[tf.Tensor]:
         """`refine_i` of each task, `(batch, a + b)`: what each element of its input is multiplied by."""
         return tf.unstack(self._weights(self._checked(inputs)), num=self.tasks)
 
-    def _weights(self, inputs: Sequence[tf.Tensor | SharedRows]) -> tf.Tensor:
-        common, own = inputs[0], tf.stack(inputs[1:])
-        if isinstance(common, SharedRows):
+    def _weights(self, inputs: Sequence[tf.Tensor | UserItemRows]) -> tf.Tensor:
+        common, interests = inputs[0], tf.stack(inputs[1:])
+        if isinstance(common, UserItemRows):
             # What one user's candidates share is multiplied once, what all tasks share once for each.
-            repeated = tf.broadcast_to(common.own, tf.concat([[self.tasks], tf.shape(common.own)], axis=0))
-            common, own = common.shared, tf.concat([repeated, own], axis=-1)
-        weights = _WEIGHTS[self.kind](self.last(self.hidden(SharedRows(common, own))))
+            repeated = tf.broadcast_to(common.items, tf.concat([[self.tasks], tf.shape(common.items)], axis=0))
+            common, interests = common.user, tf.concat([repeated, interests], axis=-1)
+        weights = _WEIGHTS[self.kind](self.last(self.hidden(UserItemRows(common, interests))))
         if self.fields is None:
             return weights
         # (fields, elements), 1 where the element is of the field
@@ -107,10 +109,10 @@ class RepresentationRefinement(tf.keras.layers.Layer):
 
     def _checked(self, inputs: Sequence) -> Sequence:
         if not isinstance(inputs, list | tuple) or len(inputs) != self.tasks + 1:
-            given = f"{len(inputs)}" if isinstance(inputs, list | tuple) else repr(inputs)
-            raise ValueError(f"inputs: expected a list of {self.tasks + 1} (shared, then one per task), got {given}")
+            received = f"{len(inputs)}" if isinstance(inputs, list | tuple) else repr(inputs)
+            raise ValueError(f"inputs: expected a list of {self.tasks + 1} (shared, then one per task), got {received}")
         return inputs
 
     def get_config(self) -> dict:
-        own = {"tasks": self.tasks, "reduction": self.reduction, "weights": self.kind, "fields": self.fields}
-        return {**super().get_config(), **own}
+        arguments = {"tasks": self.tasks, "reduction": self.reduction, "weights": self.kind, "fields": self.fields}
+        return {**super().get_config(), **arguments}

@@ -83,8 +83,8 @@ class TaskInterest(tf.keras.layers.Layer):
         # Keras's functional models hand a list of one over as a tensor.
         sequences, masks = (x if isinstance(x, list | tuple) else [x] for x in (sequences, masks))
         if len(sequences) != self.behaviours or len(masks) != self.behaviours:
-            given = f"{len(sequences)} sequences and {len(masks)} masks"
-            raise ValueError(f"sequences: expected {self.behaviours} and as many masks, got {given}")
+            received = f"{len(sequences)} sequences and {len(masks)} masks"
+            raise ValueError(f"sequences: expected {self.behaviours} and as many masks, got {received}")
         scale, shift = self.hypernetwork(self.task_embedding, self.behaviour_embedding)
         queries = self.projection(queries)
         read = []

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, layer_sizes, per_task
+from models.layers.arguments import PACKAGE, TaskInputs, stacked
 from models.layers.experts import Experts
+from models.layers.routings.base import Routing
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class CrossStitch(tf.keras.layers.Layer):
+class CrossStitch(Routing):
     """`h_k = sum_j a_kj MLP_j(h_j)` after each layer, with one learned matrix `a` a layer, the same for every example.
 
     *Inference*: one number per pair of tasks and layer, where the paper, on images, has one a channel; a task's own
@@ -32,14 +33,13 @@ class CrossStitch(tf.keras.layers.Layer):
       ValueError: no task, no layer, or a share that is not in [0, 1].
     """
 
+    takes_user_item_rows = True
+
     def __init__(self, tasks: int, units: Sequence[int] | int, own: float = 0.9, activation="relu", **kwargs):
-        super().__init__(**kwargs)
-        self.tasks = at_least("tasks", tasks, 1)
-        self.units = layer_sizes("units", units)
+        super().__init__(tasks, units, activation, **kwargs)
         if not 0 <= own <= 1:
             raise ValueError(f"own: expected a share in [0, 1], got {own!r}")
         self.own = float(own)
-        self.activation = tf.keras.activations.get(activation)
         self.networks = [
             Experts(self.tasks, (size,), self.activation, name=f"layer_{layer}", dtype=self.dtype_policy)
             for layer, size in enumerate(self.units, start=1)
@@ -60,12 +60,11 @@ class CrossStitch(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
-        hidden = tf.stack(per_task(inputs, self.tasks)) if isinstance(inputs, list | tuple) else inputs
+        hidden = stacked(inputs, self.tasks)
         for network, stitch in zip(self.networks, self.stitches, strict=True):
             # (tasks, tasks) x (tasks, batch, units)
             hidden = tf.tensordot(stitch, network(hidden), axes=1)
         return tf.unstack(hidden, num=self.tasks)
 
     def get_config(self) -> dict:
-        own = {"tasks": self.tasks, "units": self.units, "own": self.own}
-        return {**super().get_config(), **own, "activation": tf.keras.activations.serialize(self.activation)}
+        return {**super().get_config(), "own": self.own}

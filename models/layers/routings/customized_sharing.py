@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, layer_sizes, per_task, shared
+from models.layers.arguments import PACKAGE, TaskInputs, shared, stacked
 from models.layers.experts import Experts
+from models.layers.routings.base import Routing
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class CustomizedSharing(tf.keras.layers.Layer):
+class CustomizedSharing(Routing):
     """`f_k(x) = [MLP_s(x), MLP_k(x)]`: what is shared and what is the task's own are apart, and never mixed by a gate.
 
     Reference: Tang et al. (PLE), RecSys 2020: one of its single-level models, to which CGC adds experts and gates.
@@ -25,19 +26,14 @@ class CustomizedSharing(tf.keras.layers.Layer):
     [[4, 32], [4, 32]]
     """
 
+    takes_user_item_rows = True
+
     def __init__(self, tasks: int, units: Sequence[int] | int, activation="relu", **kwargs):
-        super().__init__(**kwargs)
-        self.tasks = at_least("tasks", tasks, 1)
-        self.units = layer_sizes("units", units)
-        self.activation = tf.keras.activations.get(activation)
+        super().__init__(tasks, units, activation, **kwargs)
         self.shared = Experts(1, self.units, self.activation, name="shared", dtype=self.dtype_policy)
         self.own = Experts(self.tasks, self.units, self.activation, name="own", dtype=self.dtype_policy)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         common = self.shared(shared(inputs, self.tasks))[0]
-        stacked = tf.stack(per_task(inputs, self.tasks)) if isinstance(inputs, list | tuple) else inputs
-        return [tf.concat([common, own], axis=-1) for own in tf.unstack(self.own(stacked), num=self.tasks)]
-
-    def get_config(self) -> dict:
-        activation = tf.keras.activations.serialize(self.activation)
-        return {**super().get_config(), "tasks": self.tasks, "units": self.units, "activation": activation}
+        networks = tf.unstack(self.own(stacked(inputs, self.tasks)), num=self.tasks)
+        return [tf.concat([common, network], axis=-1) for network in networks]

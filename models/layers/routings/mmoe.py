@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, by_level, layer_sizes, per_task, shared
+from models.layers.arguments import TaskInputs, at_least, by_level, named_in_files, per_task, shared
+from models.layers.expert_bank import Gate, fuse
 from models.layers.experts import Experts, reseeded
-from models.layers.routings.ple import Gate, fuse
+from models.layers.routings.base import Routing
 
 
-@tf.keras.utils.register_keras_serializable(PACKAGE)
-class MultiGateMixture(tf.keras.layers.Layer):
+@named_in_files("MultiGateMixture")
+class MMoE(Routing):
     """MMoE: all experts are shared, and each task mixes them by a gate of its own.
 
         f_k(x) = sum_e w_k,e(x) E_e(x),  w_k(x) = softmax(W_k x)
@@ -31,13 +32,15 @@ class MultiGateMixture(tf.keras.layers.Layer):
     Input: `(batch, inputs)`, or a list of one such tensor per task (each task's gate reads its own, all else the mean).
     Output: a list of one `(batch, units[-1])` per task.
 
-    >>> mixture = MultiGateMixture(tasks=2, experts=3, units=(16,))
+    >>> mixture = MMoE(tasks=2, experts=3, units=(16,))
     >>> [mixed.shape.as_list() for mixed in mixture(tf.ones([4, 8]))]
     [[4, 16], [4, 16]]
 
     Raises:
       ValueError: a count below 1, or another number of inputs than of tasks.
     """
+
+    takes_user_item_rows = True
 
     def __init__(
         self,
@@ -49,12 +52,9 @@ class MultiGateMixture(tf.keras.layers.Layer):
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.tasks = at_least("tasks", tasks, 1)
+        super().__init__(tasks, units, activation, **kwargs)
         self.experts = at_least("experts", experts, 1)
-        self.units = layer_sizes("units", units)
         self.levels = at_least("levels", levels, 1)
-        self.activation = tf.keras.activations.get(activation)
         self.kernel_initializer = tf.keras.initializers.get(kernel_initializer)
         self.pools = [
             Experts(
@@ -97,26 +97,24 @@ class MultiGateMixture(tf.keras.layers.Layer):
         return [fuse(gate, outputs) for gate in weights[-1]]
 
     def gate_weights(self, inputs: TaskInputs) -> dict[str, tf.Tensor]:
-        """What each gate gives each expert, `(batch, experts)`, by `level_<j>/task_<k>` or `level_<j>/expert_<e>`."""
+        """Returns what each gate gives each expert, by `level_<j>/task_<k>` or `level_<j>/expert_<e>`."""
         named = {}
-        for level, gates in enumerate(self._weights(inputs), start=1):
-            for reader, gate in zip(self._tasks if level == self.levels else self._experts, gates, strict=True):
-                named[f"level_{level}/{reader}"] = gate
+        for level, weights in enumerate(self._weights(inputs), start=1):
+            for reader, weight in zip(self._tasks if level == self.levels else self._experts, weights, strict=True):
+                named[f"level_{level}/{reader}"] = weight
         return named
 
     def _weights(self, inputs: TaskInputs) -> list[list[tf.Tensor]]:
+        """Returns by level the weights of its gates, of which those of the last read their tasks' input."""
         mean = shared(inputs, self.tasks)
         below = [[gate(mean) for gate in gates] for gates in self.gates[:-1]]
-        last = [gate(own) for gate, own in zip(self.gates[-1], per_task(inputs, self.tasks), strict=True)]
+        last = [gate(x) for gate, x in zip(self.gates[-1], per_task(inputs, self.tasks), strict=True)]
         return [*below, last]
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "tasks": self.tasks,
             "experts": self.experts,
-            "units": self.units,
             "levels": self.levels,
-            "activation": tf.keras.activations.serialize(self.activation),
             "kernel_initializer": tf.keras.initializers.serialize(self.kernel_initializer),
         }

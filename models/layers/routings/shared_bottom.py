@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, layer_sizes, shared
+from models.layers.arguments import PACKAGE, TaskInputs, shared
 from models.layers.experts import Experts
+from models.layers.routings.base import Routing
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class SharedBottom(tf.keras.layers.Layer):
+class SharedBottom(Routing):
     """`f_k(x) = MLP(x)` for every task k: all tasks read the same representation.
 
     Reference: Caruana, "Multitask Learning", Machine Learning 28, 1997.
@@ -25,16 +26,11 @@ class SharedBottom(tf.keras.layers.Layer):
     [[4, 16], [4, 16]]
     """
 
+    takes_user_item_rows = True
+
     def __init__(self, tasks: int, units: Sequence[int] | int, activation="relu", **kwargs):
-        super().__init__(**kwargs)
-        self.tasks = at_least("tasks", tasks, 1)
-        self.units = layer_sizes("units", units)
-        self.activation = tf.keras.activations.get(activation)
+        super().__init__(tasks, units, activation, **kwargs)
         self.bottom = Experts(1, self.units, self.activation, name="bottom", dtype=self.dtype_policy)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         return [self.bottom(shared(inputs, self.tasks))[0]] * self.tasks
-
-    def get_config(self) -> dict:
-        activation = tf.keras.activations.serialize(self.activation)
-        return {**super().get_config(), "tasks": self.tasks, "units": self.units, "activation": activation}

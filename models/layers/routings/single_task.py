@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.arguments import PACKAGE, TaskInputs, at_least, layer_sizes, per_task
+from models.layers.arguments import PACKAGE, TaskInputs, stacked
 from models.layers.experts import Experts
+from models.layers.routings.base import Routing
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class SingleTask(tf.keras.layers.Layer):
+class SingleTask(Routing):
     """`f_k(x) = MLP_k(x)`: each task has a network of its own, with no parameter in common.
 
     Args:
@@ -23,17 +24,11 @@ class SingleTask(tf.keras.layers.Layer):
     [[4, 16], [4, 16]]
     """
 
+    takes_user_item_rows = True
+
     def __init__(self, tasks: int, units: Sequence[int] | int, activation="relu", **kwargs):
-        super().__init__(**kwargs)
-        self.tasks = at_least("tasks", tasks, 1)
-        self.units = layer_sizes("units", units)
-        self.activation = tf.keras.activations.get(activation)
+        super().__init__(tasks, units, activation, **kwargs)
         self.bottoms = Experts(self.tasks, self.units, self.activation, name="bottoms", dtype=self.dtype_policy)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
-        stacked = tf.stack(per_task(inputs, self.tasks)) if isinstance(inputs, list | tuple) else inputs
-        return tf.unstack(self.bottoms(stacked), num=self.tasks)
-
-    def get_config(self) -> dict:
-        activation = tf.keras.activations.serialize(self.activation)
-        return {**super().get_config(), "tasks": self.tasks, "units": self.units, "activation": activation}
+        return tf.unstack(self.bottoms(stacked(inputs, self.tasks)), num=self.tasks)

@@ -9,9 +9,10 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.interaction_example_gen.component import InteractionExampleGen, ingest_part
+from components.interaction_example_gen.component import InteractionExampleGen
 from ingest.errors import IngestError
 from schema.spec import RankingSpec
+from schema.stages import ingest_part
 
 T = 1_700_000_000
 SPEC = RankingSpec.model_validate(

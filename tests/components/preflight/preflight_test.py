@@ -7,7 +7,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.preflight.executor import Executor, ParameterError
-from components.preflight.given_models import find_saved_model
+from components.preflight.fetched_models import find_saved_model
 from schema.loading import load_spec
 
 SPEC = load_spec(Path(__file__).parents[3] / "schema" / "specs" / "deskdrop.yaml")
@@ -47,7 +47,8 @@ def preflight(tmp_path: Path, **changed: object) -> dict[str, standard_artifacts
         "push_destination": str(tmp_path / "serving"),
         "beam_args": "--runner=FnApiRunner",
     }
-    Executor().Do({}, {name: [model] for name, model in outputs.items()}, parameters | changed)
+    properties = {name: value for name, value in (parameters | changed).items() if value is not None}
+    Executor().Do({}, {name: [model] for name, model in outputs.items()}, properties)
     return outputs
 
 
@@ -106,6 +107,14 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path, logs):
     assert "got 'ftp://host/logs'" in lines[1]
     assert "expected at least 1, got 0" in lines[2]
     assert "found none in" in lines[5]
+
+
+def test_a_pipeline_compiled_before_a_parameter_was_declared_runs_without_it(tmp_path, logs):
+    preflight(tmp_path, beam_args=None)
+
+
+def test_the_state_is_of_no_matter_without_a_window(tmp_path, logs):
+    preflight(tmp_path, state="minio://bucket/state")
 
 
 @pytest.mark.parametrize(

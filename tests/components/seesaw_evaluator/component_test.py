@@ -165,15 +165,14 @@ def test_worker_processes_find_the_same(spec, examples, save_model, evaluate):
     here = evaluate(spec, examples=examples, **models).result
     processes = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
     there = evaluate(spec, *processes, examples=examples, **models).result
-    assert [(check.verdict, check.reason) for check in there.checks] == [
-        (check.verdict, check.reason) for check in here.checks
-    ]
-    for one, other in zip(here.results, there.results, strict=True):
-        assert one.counts == other.counts
-        for metric, by_model in one.metrics.items():
+    assert [check.verdict for check in there.checks] == [check.verdict for check in here.checks]
+    for in_memory, in_workers in zip(here.results, there.results, strict=True):
+        assert in_workers.counts == in_memory.counts
+        for metric, by_model in in_memory.metrics.items():
             for model, estimate in by_model.items():
-                there_too = other.metrics[metric][model]
-                assert [*vars(there_too).values()] == pytest.approx([*vars(estimate).values()], abs=1e-9)
+                # To what float32 scores may differ by where threads are split differently.
+                there_too = in_workers.metrics[metric][model]
+                assert [*vars(there_too).values()] == pytest.approx([*vars(estimate).values()], abs=1e-6)
 
 
 def test_scores_that_are_none_stop_the_evaluation(spec, columns, save_examples, save_model, evaluate):

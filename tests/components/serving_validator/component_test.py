@@ -14,8 +14,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import channel_utils, standard_artifacts
 from tfx.utils import proto_utils
 
-from components.serving_validator.component import ServingValidator, serving_part
+from components.serving_validator.component import ServingValidator
 from components.serving_validator.executor import Executor
+from schema.stages import serving_part
 from serving.local_server.warmup import WARMUP_FILE, warm_up
 from serving.model.predict import Limits
 from serving.model.saved_model import SavedModel

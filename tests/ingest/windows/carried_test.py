@@ -9,7 +9,7 @@ from ingest.examples import ExampleBuilder
 from ingest.formats import RawBatch
 from ingest.rows import parse
 from ingest.timeline import join
-from ingest.windows.carried import before, carried
+from ingest.windows.carried import carried, prepend_carried
 from schema.spec import RankingSpec
 
 # Days of ten seconds, and rows that come up to three seconds early or late.
@@ -102,11 +102,11 @@ def test_carried_rows_and_the_days_since_give_the_examples_of_all_rows(rows, spe
         new = [row for row in rows if row[0] == day - 1]
         if new or state is not None:
             # A day's rows and what was carried before: never the earlier days themselves.
-            so_far = before(_parsed(spec, new) if new else None, state)
+            so_far = prepend_carried(_parsed(spec, new) if new else None, state)
             state = _with_day(carried(spec, so_far, T + day * DAY - LATE), -1)
         window = [row for row in rows if row[0] >= day]
         if window:
-            seen = before(_parsed(spec, window), state)
+            seen = prepend_carried(_parsed(spec, window), state)
             assert _examples(spec, seen, day) == _examples(spec, _parsed(spec, rows), day)
 
 

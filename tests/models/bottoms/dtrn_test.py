@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.bottoms.plain import FeatureEncoder
+from models.bottoms.plain import PlainBottom
 
 
 def test_each_task_has_its_own_representation(build, disturb, batch):
@@ -29,7 +29,7 @@ def test_at_first_each_task_reads_what_a_plain_transformer_gives(build, disturb,
     values = encoder.embeddings(batch)
     candidate = [values[name] for name in ("item_id", "author", "length", "price", "topic")]
     query = interest.projection(tf.concat([*candidate, tf.zeros([64, 1])], axis=1)[:, tf.newaxis])
-    expected = [FeatureEncoder.combine(encoder, batch, values)]
+    expected = [PlainBottom.combine(encoder, batch, values)]
     for j, behaviour in enumerate(("watched", "liked")):
         ages = batch[f"{behaviour}_age_s"]
         contents = [values[f"{behaviour}_{name}"] for name in ("item_id", "author", "length", "price", "topic")]

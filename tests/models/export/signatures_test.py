@@ -11,7 +11,7 @@ from tensorflow.python.framework import op_def_registry
 from models.export import requests, signatures
 from models.features import dense, placeholders
 from models.ranker import Ranker
-from models.trainer import build_ranker
+from models.training.build import build_ranker
 from schema.columns import label_name, model_columns, space_name
 from schema.spec import RankingSpec
 from serving.model.errors import ServingError

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.ranker import Ranker
-from models.trainer import build_ranker, train_epochs
+from models.ranker import Ranker, SharingWeights
 from models.training import reading
+from models.training.build import build_ranker
 from models.training.diagnostics import MeanWeights, diagnose, gradient_cosines, scalars, weight_sums
+from models.training.loop import train_epochs
 from models.training.progress import ProgressStore
 
 
@@ -112,9 +113,10 @@ def test_diagnosing_changes_neither_weights_nor_metrics(build, batch):
     model = build(bottom="dtrn")
     model(batch)
     model.compute_loss(batch)
-    before, metrics, used = model.get_weights(), model.task_metrics(), MeanWeights()
-    used.add(weight_sums(model, batch))
-    found = diagnose(model, used, batch)
+    before, metrics, mean_weights = model.get_weights(), model.task_metrics(), MeanWeights()
+    weights = SharingWeights(model.gate_weights(batch), model.refinement_weights(batch))
+    mean_weights.add(weight_sums(model.spec.tasks, batch, weights))
+    found = diagnose(model, mean_weights, batch)
     for value, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)
     assert model.task_metrics() == metrics

@@ -4,9 +4,10 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.ranker import Ranker
-from models.trainer import build_ranker
-from models.training.optimizer import LazyAdam, by_rows, training_function, what_to_compile
+from models.training.build import build_ranker
+from models.training.optimizer import LazyAdam, choose_jit, uses_sparse_updates
 from models.training.progress import Progress, ProgressStore
+from models.training.step import training_function
 
 
 def test_lazy_adam_moves_only_the_rows_that_were_read():
@@ -21,7 +22,7 @@ def test_lazy_adam_moves_only_the_rows_that_were_read():
 
 def test_large_tables_are_updated_by_rows_unless_the_spec_says_otherwise(spec):
     def chosen(rows: int, **update) -> bool:
-        return by_rows(spec.training.model_copy(update=update), {"a": rows}, 16)
+        return uses_sparse_updates(spec.training.model_copy(update=update), {"a": rows}, 16)
 
     assert not chosen(1_000)
     assert chosen(1_000_000)
@@ -31,10 +32,10 @@ def test_large_tables_are_updated_by_rows_unless_the_spec_says_otherwise(spec):
 
 
 def test_what_xla_cant_do_stays_out_of_it_and_short_trainings_are_not_compiled():
-    assert what_to_compile(sparse_tables=False, steps=10_000) == "step"
-    assert what_to_compile(sparse_tables=False, steps=10) == "nothing"
-    assert what_to_compile(sparse_tables=True, steps=10_000) == "head"
-    assert what_to_compile(sparse_tables=False, steps=10_000, replicas=2) == "head"
+    assert choose_jit(sparse_tables=False, steps=10_000) == "step"
+    assert choose_jit(sparse_tables=False, steps=10) == "nothing"
+    assert choose_jit(sparse_tables=True, steps=10_000) == "head"
+    assert choose_jit(sparse_tables=False, steps=10_000, replicas=2) == "head"
 
 
 def test_a_step_that_is_compiled_whole_has_no_sparse_tables(spec):

@@ -35,6 +35,19 @@ def test_the_order_depends_on_the_seed_alone(spec, records, transformed):
     np.testing.assert_array_equal(first, column(reading.batches(fresh, spec, 64, 5), "followers"))
 
 
+# A buffer that every example fits in; smaller ones, which end before, within or after the split.
+@pytest.mark.parametrize(("buffer", "scanned"), [(1 << 18, 4096), (40, 64), (280, 7), (1, 64)])
+@pytest.mark.parametrize("batch_size", [32, 512])
+def test_the_first_shuffled_batch_is_found_without_shuffling(spec, records, monkeypatch, buffer, scanned, batch_size):
+    monkeypatch.setattr(reading, "SHUFFLE_BUFFER", buffer)
+    monkeypatch.setattr(reading, "SCANNED", scanned)
+    expected = next(iter(reading.batches(records, spec, batch_size, 7)))
+    batch = reading.first_shuffled_batch(records, spec, batch_size, 7)
+    assert batch.keys() == expected.keys()
+    for name, values in batch.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
 def test_shuffling_loses_and_repeats_nothing(spec, records):
     plain, shuffled = (column(reading.batches(records, spec, 50, seed), "watched_age_s") for seed in (None, 3))
     np.testing.assert_array_equal(np.sort(plain, axis=None), np.sort(shuffled, axis=None))

@@ -8,8 +8,9 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.export import signatures
-from models.trainer import build_ranker, run_fn
+from models.trainer import run_fn
 from models.training import reading
+from models.training.build import build_ranker
 from models.training.warm_start import BaseModelError, moved_rows, warm_start
 
 

@@ -4,12 +4,16 @@ import copy
 import json
 
 import pytest
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.utils import import_utils
 
 from pipeline.runners.entrypoint import (
+    MOVED_EXECUTORS,
     UnreachableError,
     add_types,
     leave_out_foreign_outputs,
     leave_out_no_models,
+    main,
     restore_uris,
     take_beam_args,
     use_launcher_folders,
@@ -114,3 +118,62 @@ def test_kubeflow_is_told_of_uris_and_not_of_folders(tmp_path):
     restore_uris(output, {"/s3/bucket/run/blessing": "s3://bucket/run/blessing"})
     (artifact,) = json.loads(output.read_text())["artifacts"]["blessing"]["artifacts"]
     assert artifact == {"uri": "s3://bucket/run/blessing", "metadata": {"blessed": 1.0}}
+
+
+# All that a pipeline names which the version 27196fe compiled, with `drift`, `tuning` and the reference in its spec.
+EXECUTORS_OF_27196FE = [
+    "components.anomaly_gate.component.AnomalyGate_Executor",
+    "components.anomaly_gate.drift.DriftGate_Executor",
+    "components.distribution_validator.component.Executor",
+    "components.evaluation_report.executor.Executor",
+    "components.interaction_example_gen.executor.Executor",
+    "components.preflight.executor.Executor",
+    "components.pusher.component.Executor",
+    "components.schema_source.component.SchemaSource_Executor",
+    "components.seesaw_evaluator.executor.Executor",
+    "components.serving_validator.executor.Executor",
+    "components.trainer.component.Executor",
+    "components.transform.executor.Executor",
+    "tfx.components.example_validator.executor.Executor",
+    "tfx.components.statistics_gen.executor.Executor",
+    "tfx.components.tuner.executor.Executor",
+]
+FUNCTIONS_OF_27196FE = ["models.preprocessing.preprocessing_fn", "models.trainer.run_fn", "models.tuner.tuner_fn"]
+
+
+@pytest.mark.parametrize("path", EXECUTORS_OF_27196FE)
+def test_an_executor_of_a_pipeline_compiled_earlier_is_found(path):
+    executor = import_utils.import_class_by_path(MOVED_EXECUTORS.get(path, path))
+    assert issubclass(executor, BaseExecutor)
+
+
+@pytest.mark.parametrize("path", FUNCTIONS_OF_27196FE)
+def test_a_function_of_a_pipeline_compiled_earlier_is_found(path):
+    assert callable(import_utils.import_func_from_module(*path.rsplit(".", 1)))
+
+
+def test_what_is_moved_is_what_was_compiled():
+    assert MOVED_EXECUTORS.keys() <= set(EXECUTORS_OF_27196FE)
+
+
+def test_the_entry_point_runs_the_executor_where_it_is_now(tmp_path):
+    """The whole command of a container that an earlier version compiled."""
+    output = tmp_path / "output" / "executor_output.json"
+    text = {"parameterValues": {"text": "feature {}"}}
+    schema = {"uri": str(tmp_path / "schema"), "type": {"instanceSchema": "title: tfx.Schema\ntype: object\n"}}
+    invocation = {
+        "inputs": text,
+        "outputs": {"artifacts": {"schema": {"artifacts": [schema]}}, "outputFile": str(output)},
+    }
+    main(
+        [
+            "--executor_class_path",
+            "components.schema_source.component.SchemaSource_Executor",
+            "--json_serialized_invocation_args",
+            json.dumps(invocation),
+            "--json_serialized_inputs_spec_args",
+            json.dumps({"parameters": {"text": {"parameterType": "STRING"}}}),
+        ]
+    )
+    assert (tmp_path / "schema" / "schema.pbtxt").read_text() == "feature {}"
+    assert json.loads(output.read_text())["artifacts"]["schema"]["artifacts"][0]["uri"] == str(tmp_path / "schema")

@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.layers import RepresentationRefinement, SharedRows, TaskInterest
+from models.layers import RepresentationRefinement, TaskInterest, UserItemRows
 
 SEQUENCES = [tf.random.stateless_normal([4, length, 3], seed=(length, 2)) for length in (5, 2)]
 MASKS = [tf.sequence_mask([5, 3, 1, 0], 5), tf.sequence_mask([2, 0, 1, 2], 2)]
@@ -137,11 +137,11 @@ def test_refinement_starts_from_one_weight_for_all(weights, start):
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_rows_that_begin_alike_are_refined_as_they_are_written_out(count):
     refinement = RepresentationRefinement(tasks=2, reduction=1)
-    rows = SharedRows(tf.random.normal([1, 3]), tf.random.normal([count, 2]))
+    rows = UserItemRows(tf.random.normal([1, 3]), tf.random.normal([count, 2]))
     interests = [tf.random.normal([count, 2]) for _ in range(2)]
-    refinement([rows.rows(), *interests])
+    refinement([rows.materialize(), *interests])
     refinement.last.kernels[0].assign(tf.random.normal(refinement.last.kernels[0].shape))
-    for a, b in zip(refinement([rows, *interests]), refinement([rows.rows(), *interests]), strict=True):
+    for a, b in zip(refinement([rows, *interests]), refinement([rows.materialize(), *interests]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 

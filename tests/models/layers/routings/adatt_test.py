@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import StemExtraction, TaskFusion
+from models.layers import STEM, AdaTT
 
 LN3 = np.log(3.0)
 X = tf.random.stateless_normal([16, 6], seed=(1, 2))
@@ -23,7 +23,7 @@ def norm_of_gradient(layer, output: int, inputs, variables) -> float:
 
 
 def test_a_task_fuses_all_experts_and_adds_its_own():
-    fusion = TaskFusion(tasks=2, levels=1, task_experts=(1, 2), shared_experts=1, units=(1,))
+    fusion = AdaTT(tasks=2, levels=1, task_experts=(1, 2), shared_experts=1, units=(1,))
     x = tf.ones([1, 1])
     fusion(x)
     constant_experts(fusion.pools[0], [[4.0], [8.0, 16.0], [12.0]])
@@ -36,7 +36,7 @@ def test_a_task_fuses_all_experts_and_adds_its_own():
 
 
 def test_without_the_residual_it_is_a_mixture_of_all_experts():
-    fusion = TaskFusion(tasks=2, levels=1, task_experts=2, shared_experts=0, units=(4,), native_residual=False)
+    fusion = AdaTT(tasks=2, levels=1, task_experts=2, shared_experts=0, units=(4,), native_residual=False)
     outputs = fusion(X)
     experts = tf.concat([pool(X) for pool in fusion.pools[0]], axis=0)
     for output, gate in zip(outputs, fusion.gates[0], strict=True):
@@ -44,14 +44,14 @@ def test_without_the_residual_it_is_a_mixture_of_all_experts():
 
 
 def test_a_task_learns_through_other_tasks_experts_at_every_level():
-    fusion = TaskFusion(tasks=2, levels=2, task_experts=2, shared_experts=1, units=(4,))
+    fusion = AdaTT(tasks=2, levels=2, task_experts=2, shared_experts=1, units=(4,))
     fusion(X)
     for level in fusion.pools:
         assert norm_of_gradient(fusion, 0, X, level[1].kernels) > 0
 
 
 def test_the_last_level_has_no_shared_unit_and_the_others_have():
-    weights = TaskFusion(tasks=2, levels=2, task_experts=2, shared_experts=1, units=(4,)).gate_weights(X)
+    weights = AdaTT(tasks=2, levels=2, task_experts=2, shared_experts=1, units=(4,)).gate_weights(X)
     assert {name: value.shape.as_list() for name, value in weights.items()} == {
         **{f"level_1/{name}": [16, 5] for name in ("task_0", "task_1", "shared")},
         **{f"level_2/{name}": [16, 5] for name in ("task_0", "task_1")},
@@ -59,7 +59,7 @@ def test_the_last_level_has_no_shared_unit_and_the_others_have():
 
 
 def test_a_stem_task_reads_every_expert_and_trains_only_its_own_and_the_shared():
-    stem = StemExtraction(tasks=2, levels=1, task_experts=1, shared_experts=1, units=(1,))
+    stem = STEM(tasks=2, levels=1, task_experts=1, shared_experts=1, units=(1,))
     x = tf.ones([1, 1])
     stem([x, x, x])
     constant_experts(stem.pools[0], [[4.0], [8.0], [12.0]])
@@ -75,7 +75,7 @@ def test_a_stem_task_reads_every_expert_and_trains_only_its_own_and_the_shared()
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_a_stem_tasks_own_input_and_experts_get_no_gradient_of_another_task(levels):
-    stem = StemExtraction(tasks=2, levels=levels, task_experts=2, shared_experts=1, units=(4,))
+    stem = STEM(tasks=2, levels=levels, task_experts=2, shared_experts=1, units=(4,))
     inputs = [tf.Variable(X), tf.Variable(2.0 * X), tf.Variable(3.0 * X)]
     with tf.GradientTape(persistent=True) as tape:
         output = stem(inputs)[0]
@@ -91,12 +91,12 @@ def test_a_stem_tasks_own_input_and_experts_get_no_gradient_of_another_task(leve
 
 
 def test_stem_gates_tell_every_level():
-    weights = StemExtraction(tasks=2, levels=2, task_experts=(1, 2), shared_experts=1, units=(4,)).gate_weights(X)
+    weights = STEM(tasks=2, levels=2, task_experts=(1, 2), shared_experts=1, units=(4,)).gate_weights(X)
     assert list(weights) == ["level_1/task_0", "level_1/task_1", "level_1/shared", "level_2/task_0", "level_2/task_1"]
     assert {value.shape[1] for value in weights.values()} == {4}
 
 
-@pytest.mark.parametrize("layer", [TaskFusion, StemExtraction])
+@pytest.mark.parametrize("layer", [AdaTT, STEM])
 def test_wrong_counts_are_named_with_the_value_received(layer):
     with pytest.raises(ValueError, match=r"task_experts: expected one count or 2 .*got \(1,\)"):
         layer(tasks=2, levels=1, task_experts=(1,), shared_experts=1, units=(4,))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import ProgressiveExtraction
+from models.layers import PLE
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -29,7 +29,7 @@ def selected(gate, x: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
     return sum(weights[:, e : e + 1] * output for e, output in enumerate(outputs))
 
 
-def ple_in_numpy(ple: ProgressiveExtraction, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def ple_in_numpy(ple: PLE, inputs: list[np.ndarray]) -> list[np.ndarray]:
     streams, common = inputs, sum(inputs) / len(inputs)
     for j, level in enumerate(ple.extractions, start=1):
         own = [experts(pool, x) for pool, x in zip(level.pools, streams, strict=False)]
@@ -47,7 +47,7 @@ def ple_in_numpy(ple: ProgressiveExtraction, inputs: list[np.ndarray]) -> list[n
 @pytest.mark.parametrize("levels", [1, 2, 3])
 @pytest.mark.parametrize("given", ["one input", "one a task"])
 def test_it_is_what_the_equations_say(levels, given):
-    ple = ProgressiveExtraction(tasks=3, levels=levels, task_experts=(1, 3, 2), shared_experts=2, units=(5, 4))
+    ple = PLE(tasks=3, levels=levels, task_experts=(1, 3, 2), shared_experts=2, units=(5, 4))
     random = np.random.default_rng(1)
     x = [random.normal(size=[16, 6]).astype(np.float32) for _ in range(3)]
     x = x if given == "one a task" else x[:1] * 3

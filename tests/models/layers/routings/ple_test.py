@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import Gate, GatedExtraction, ProgressiveExtraction
+from models.layers import CGC, PLE, Gate
 
 LN3 = np.log(3.0)
 
@@ -16,7 +16,7 @@ def test_a_gate_is_a_softmax_of_one_linear_layer():
     np.testing.assert_allclose(gate(x), [[0.75, 0.25], [0.5, 0.5]], rtol=1e-6)
 
 
-def constant_experts(level: GatedExtraction, values: list[list[float]]) -> None:
+def constant_experts(level: CGC, values: list[list[float]]) -> None:
     """Makes every expert give a constant, whatever it reads."""
     for pool, constants in zip(level.pools, values, strict=True):
         pool.kernels[0].assign(tf.zeros_like(pool.kernels[0]))
@@ -24,7 +24,7 @@ def constant_experts(level: GatedExtraction, values: list[list[float]]) -> None:
 
 
 def test_fused_outputs_are_the_gates_mixture_of_own_and_shared_experts():
-    level = GatedExtraction(task_experts=(1, 2), shared_experts=1, units=(1,), shared_gate=True)
+    level = CGC(task_experts=(1, 2), shared_experts=1, units=(1,), shared_gate=True)
     streams = [tf.ones([1, 1])] * 3
     level(streams)
     constant_experts(level, [[4.0], [8.0, 16.0], [12.0]])
@@ -37,7 +37,7 @@ def test_fused_outputs_are_the_gates_mixture_of_own_and_shared_experts():
 
 
 def test_counts_may_differ_and_the_shared_pool_has_its_own():
-    level = GatedExtraction(task_experts=(1, 3), shared_experts=2, units=(4,), shared_gate=True)
+    level = CGC(task_experts=(1, 3), shared_experts=2, units=(4,), shared_gate=True)
     level([tf.ones([2, 5])] * 3)
     assert [pool.count for pool in level.pools] == [1, 3, 2]
     assert [weights.shape[1] for weights in level.gate_weights([tf.ones([2, 5])] * 3)] == [3, 5, 6]
@@ -50,7 +50,7 @@ def gradient_norms(outputs, variables, tape) -> list[float]:
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_a_task_never_sees_another_tasks_experts_in_the_last_level(levels):
-    ple = ProgressiveExtraction(tasks=2, levels=levels, task_experts=2, shared_experts=2, units=(4,))
+    ple = PLE(tasks=2, levels=levels, task_experts=2, shared_experts=2, units=(4,))
     x = tf.random.stateless_normal([16, 6], seed=(1, 2))
     ple(x)
     last = ple.extractions[-1]
@@ -63,7 +63,7 @@ def test_a_task_never_sees_another_tasks_experts_in_the_last_level(levels):
 
 
 def test_tasks_meet_in_the_shared_stream_below_the_last_level():
-    ple = ProgressiveExtraction(tasks=2, levels=2, task_experts=2, shared_experts=2, units=(4,))
+    ple = PLE(tasks=2, levels=2, task_experts=2, shared_experts=2, units=(4,))
     x = tf.random.stateless_normal([16, 6], seed=(1, 2))
     ple(x)
     with tf.GradientTape() as tape:
@@ -73,7 +73,7 @@ def test_tasks_meet_in_the_shared_stream_below_the_last_level():
 
 
 def test_gates_get_a_gradient_at_initialisation():
-    ple = ProgressiveExtraction(tasks=2, levels=2, task_experts=2, shared_experts=2, units=(4,))
+    ple = PLE(tasks=2, levels=2, task_experts=2, shared_experts=2, units=(4,))
     x = tf.random.stateless_normal([16, 6], seed=(1, 2))
     ple(x)
     gates = [gate.kernel for level in ple.extractions for gate in level.gates]
@@ -83,7 +83,7 @@ def test_gates_get_a_gradient_at_initialisation():
 
 
 def test_later_levels_read_what_was_fused_and_not_the_raw_input():
-    ple = ProgressiveExtraction(tasks=2, levels=2, task_experts=1, shared_experts=1, units=(4,))
+    ple = PLE(tasks=2, levels=2, task_experts=1, shared_experts=1, units=(4,))
     ple(tf.ones([1, 6]))
     second = ple.extractions[1]
     assert {gate.kernel.shape[0] for gate in second.gates} == {4}
@@ -96,13 +96,13 @@ def test_later_levels_read_what_was_fused_and_not_the_raw_input():
 
 
 def test_only_the_last_level_has_no_shared_gate():
-    ple = ProgressiveExtraction(tasks=3, levels=3, task_experts=1, shared_experts=1, units=(4,))
+    ple = PLE(tasks=3, levels=3, task_experts=1, shared_experts=1, units=(4,))
     assert [len(level.gates) for level in ple.extractions] == [4, 4, 3]
 
 
 def test_one_level_of_ple_is_cgc():
-    ple = ProgressiveExtraction(tasks=2, levels=1, task_experts=(1, 2), shared_experts=2, units=(4,))
-    cgc = GatedExtraction(task_experts=(1, 2), shared_experts=2, units=(4,))
+    ple = PLE(tasks=2, levels=1, task_experts=(1, 2), shared_experts=2, units=(4,))
+    cgc = CGC(task_experts=(1, 2), shared_experts=2, units=(4,))
     x = tf.random.stateless_normal([3, 6], seed=(1, 2))
     ple(x), cgc([x] * 3)
     cgc.set_weights(ple.get_weights())
@@ -111,7 +111,7 @@ def test_one_level_of_ple_is_cgc():
 
 
 def test_each_task_may_bring_its_own_input_and_the_shared_stream_reads_their_mean():
-    ple = ProgressiveExtraction(tasks=2, levels=1, task_experts=1, shared_experts=1, units=(4,))
+    ple = PLE(tasks=2, levels=1, task_experts=1, shared_experts=1, units=(4,))
     a, b = (tf.random.stateless_normal([3, 6], seed=(seed, 0)) for seed in (1, 2))
     level = ple.extractions[0]
     expected = level([a, b, (a + b) / 2])
@@ -120,12 +120,12 @@ def test_each_task_may_bring_its_own_input_and_the_shared_stream_reads_their_mea
 
 
 def test_a_batch_of_one_keeps_its_axis():
-    ple = ProgressiveExtraction(tasks=2, levels=2, task_experts=1, shared_experts=1, units=(4,))
+    ple = PLE(tasks=2, levels=2, task_experts=1, shared_experts=1, units=(4,))
     assert [output.shape.as_list() for output in ple(tf.ones([1, 6]))] == [[1, 4], [1, 4]]
 
 
 def test_gate_weights_are_told_by_level_and_task():
-    ple = ProgressiveExtraction(tasks=2, levels=2, task_experts=(1, 2), shared_experts=3, units=(4,))
+    ple = PLE(tasks=2, levels=2, task_experts=(1, 2), shared_experts=3, units=(4,))
     weights = ple.gate_weights(tf.random.stateless_normal([5, 6], seed=(1, 2)))
     shapes = {name: value.shape.as_list() for name, value in weights.items()}
     assert shapes == {
@@ -142,16 +142,16 @@ def test_gate_weights_are_told_by_level_and_task():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: ProgressiveExtraction(2, 0, 1, 1, (4,)), "levels: expected an integer of at least 1, got 0"),
-        (lambda: ProgressiveExtraction(2, 1, (1,), 1, (4,)), r"task_experts: expected one count or 2 .*got \(1,\)"),
+        (lambda: PLE(2, 0, 1, 1, (4,)), "levels: expected an integer of at least 1, got 0"),
+        (lambda: PLE(2, 1, (1,), 1, (4,)), r"task_experts: expected one count or 2 .*got \(1,\)"),
         (
-            lambda: ProgressiveExtraction(2, 1, (1, 0), 1, (4,)),
+            lambda: PLE(2, 1, (1, 0), 1, (4,)),
             "task_experts: expected an integer of at least 1, got 0",
         ),
-        (lambda: GatedExtraction((), 1, (4,)), r"task_experts: expected one count per task, got \(\)"),
-        (lambda: GatedExtraction((1,), 0, (4,)), "shared_experts: expected an integer of at least 1, got 0"),
-        (lambda: GatedExtraction((1,), 1, (4,))(tf.ones([1, 2])), "expected a list of 2 tensors"),
-        (lambda: ProgressiveExtraction(2, 1, 1, 1, (4,))([tf.ones([1, 2])]), "got a list of 1"),
+        (lambda: CGC((), 1, (4,)), r"task_experts: expected one count per task, got \(\)"),
+        (lambda: CGC((1,), 0, (4,)), "shared_experts: expected an integer of at least 1, got 0"),
+        (lambda: CGC((1,), 1, (4,))(tf.ones([1, 2])), "expected a list of 2 tensors"),
+        (lambda: PLE(2, 1, 1, 1, (4,))([tf.ones([1, 2])]), "got a list of 1"),
     ],
 )
 def test_wrong_arguments_are_named_with_the_value_received(build, message):

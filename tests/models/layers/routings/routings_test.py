@@ -4,52 +4,48 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import (
-    CrossStitch,
-    CustomizedSharing,
-    MultiGateMixture,
-    ProgressiveExtraction,
-    SharedBottom,
-    SingleTask,
-    StemExtraction,
-    TaskFusion,
-    Towers,
-)
+from models.layers import Routing, SharedBottom, SingleTask, Towers
+from models.routing import ROUTINGS
+from schema.spec import Model
 
-ROUTINGS = {
-    "shared_bottom": lambda: SharedBottom(tasks=3, units=(5, 4)),
-    "single_task": lambda: SingleTask(tasks=3, units=(5, 4)),
-    "customized_sharing": lambda: CustomizedSharing(tasks=3, units=(5, 2)),
-    "cross_stitch": lambda: CrossStitch(tasks=3, units=(5, 4)),
-    "mmoe": lambda: MultiGateMixture(tasks=3, experts=2, units=(5, 4)),
-    "ml_mmoe": lambda: MultiGateMixture(tasks=3, experts=2, units=(5, 4), levels=2),
-    "cgc": lambda: ProgressiveExtraction(tasks=3, levels=1, task_experts=(1, 2, 1), shared_experts=2, units=(5, 4)),
-    "ple": lambda: ProgressiveExtraction(tasks=3, levels=2, task_experts=2, shared_experts=1, units=4),
-    "adatt": lambda: TaskFusion(tasks=3, levels=2, task_experts=(1, 2, 1), shared_experts=1, units=4),
-    "stem": lambda: StemExtraction(tasks=3, levels=2, task_experts=(1, 2, 1), shared_experts=1, units=4),
-}
-routings = pytest.mark.parametrize("build", ROUTINGS.values(), ids=ROUTINGS)
+TASKS = 3
+MODEL = Model(levels=2, expert_units=(4,), task_experts=(1, 2, 1), shared_experts=2)
+routings = pytest.mark.parametrize("name", ROUTINGS)
+
+
+def build(name: str) -> tf.keras.layers.Layer:
+    return ROUTINGS[name].build(MODEL, TASKS)
+
+
+@routings
+def test_every_routing_has_the_interface_of_one(name):
+    routing, x = build(name), tf.ones([2, 6])
+    assert isinstance(routing, Routing)
+    assert routing.takes_user_item_rows
+    assert routing.tasks == TASKS
+    assert {weights.shape[0] for weights in routing.gate_weights(x).values()} <= {2}
 
 
 @routings
 @pytest.mark.parametrize("batch", [0, 1, 7])
-def test_a_routing_gives_one_tensor_a_task_from_one_tensor_or_one_a_task(build, batch):
-    routing, x = build(), tf.ones([batch, 6])
+def test_a_routing_gives_one_tensor_a_task_from_one_tensor_or_one_a_task(name, batch):
+    routing, x = build(name), tf.ones([batch, 6])
+    units = 8 if name == "customized_sharing" else 4
     for inputs in (x, [x, x, x]):
-        assert [output.shape.as_list() for output in routing(inputs)] == [[batch, 4]] * 3
+        assert [output.shape.as_list() for output in routing(inputs)] == [[batch, units]] * 3
 
 
 @routings
-def test_equal_inputs_given_per_task_are_the_same_as_one_shared_input(build):
-    routing, x = build(), tf.random.stateless_normal([3, 6], seed=(1, 2))
+def test_equal_inputs_given_per_task_are_the_same_as_one_shared_input(name):
+    routing, x = build(name), tf.random.stateless_normal([3, 6], seed=(1, 2))
     for a, b in zip(routing(x), routing([x, x, x]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 @routings
-def test_a_routing_refuses_another_number_of_inputs(build):
+def test_a_routing_refuses_another_number_of_inputs(name):
     with pytest.raises(ValueError, match="got a list of 2"):
-        build()([tf.ones([1, 6])] * 2)
+        build(name)([tf.ones([1, 6])] * 2)
 
 
 def test_single_task_shares_nothing():

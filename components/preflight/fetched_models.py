@@ -1,4 +1,4 @@
-"""A model that a run is told of by its address: found, checked, and copied into the run."""
+"""Finds the model at an address that a run was started with, checks it, and copies it into the run."""
 
 import re
 
@@ -7,19 +7,19 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils, path_utils
 
 from components.artifacts import NO_MODEL
-from components.preflight.uris import check_usable_by_tensorflow
+from components.uris import check_usable_by_tensorflow
 from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
 
 _VERSION = re.compile(r"\d+/?")
 
 
-class GivenModelError(ValueError):
-    """A model that was asked for can't be used; the message is meant for the person who started the run."""
+class FetchError(ValueError):
+    """The model at an address can't be used; the message is meant for the person who started the run."""
 
 
 def find_saved_model(uri: str) -> str | None:
-    """The folder of the SavedModel at `uri`, which may be one, a Model artifact, or a folder of versions; else None."""
+    """Returns the SavedModel at `uri`: itself, a Model artifact's, or the newest of a folder of versions; else None."""
     uri = uri.rstrip("/")
     folders = [uri, path_utils.serving_model_path(uri)]
     if fileio.isdir(uri):
@@ -37,7 +37,7 @@ def fetch(name: str, uri: str, model: types.Artifact) -> None:
 
     Raises:
       UriError: TensorFlow can't read the address.
-      GivenModelError: there is no model, or none that this release of Fulcrum trained.
+      FetchError: there is no model, or none that this release of Fulcrum trained.
     """
     if not uri:
         # An object store has no empty folders.
@@ -47,12 +47,12 @@ def fetch(name: str, uri: str, model: types.Artifact) -> None:
     check_usable_by_tensorflow(name, uri)
     saved_model = find_saved_model(uri)
     if saved_model is None:
-        raise GivenModelError(f"{name}: expected a SavedModel or a folder of its versions, found none in {uri!r}")
+        raise FetchError(f"{name}: expected a SavedModel or a folder of its versions, found none in {uri!r}")
     spec_file = f"{saved_model}/{SPEC_FILE}"
     if not fileio.exists(spec_file):
-        raise GivenModelError(f"{name}: expected a model with the spec that it was trained by, there is no {spec_file}")
+        raise FetchError(f"{name}: expected a model with the spec that it was trained by, there is no {spec_file}")
     try:
         RankingSpec.from_json(io_utils.read_string_file(spec_file))
     except ValueError as error:
-        raise GivenModelError(f"{name}: {spec_file}: not a spec of this release: {error}") from None
+        raise FetchError(f"{name}: {spec_file}: not a spec of this release: {error}") from None
     io_utils.copy_dir(saved_model, path_utils.serving_model_path(model.uri))

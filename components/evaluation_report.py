@@ -1,0 +1,83 @@
+"""EvaluationReport: what a run found, as one HTML page, as a component of the pipeline."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from absl import logging
+from tfx import types
+from tfx import v1 as tfx
+from tfx.types import standard_artifacts
+from tfx.utils import io_utils
+from tfx.v1.dsl.components import InputArtifact, OutputArtifact, Parameter
+
+from components.artifacts import Quarantine, Report
+from report import INDEX
+from report.lineage import Lineage, NoRunError, read_lineage
+from report.material import Artifact, read_material
+from report.report import report as report_page
+
+
+@tfx.dsl.components.component
+def EvaluationReport(  # noqa: N802 (components are named like classes)
+    report: OutputArtifact[Report],
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation] = None,
+    model_run: InputArtifact[standard_artifacts.ModelRun] = None,
+    quarantine: InputArtifact[Quarantine] = None,
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics] = None,
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies] = None,
+    drift: InputArtifact[standard_artifacts.ExampleAnomalies] = None,
+    infra_blessing: InputArtifact[standard_artifacts.InfraBlessing] = None,
+    pushed_model: InputArtifact[standard_artifacts.PushedModel] = None,
+    metadata_path: Parameter[str] = None,
+) -> None:
+    """Writes the verdict, tasks, slices, curves, training, data and lineage of a run as one page, `index.html`.
+
+    Each input that is left out leaves its section with a sentence.
+
+    ```python
+    EvaluationReport(evaluation=evaluator.outputs["evaluation"], model_run=trainer.outputs["model_run"], …)
+    ```
+
+    Args:
+      metadata_path: the SQLite file of ML Metadata, from whose latest run the lineage is read; None where there is no
+        such file, as on Kubeflow: the page then names its inputs only.
+    """
+    inputs = {
+        "evaluation": evaluation,
+        "model_run": model_run,
+        "quarantine": quarantine,
+        "statistics": statistics,
+        "anomalies": anomalies,
+        "drift": drift,
+        "infra_blessing": infra_blessing,
+        "pushed_model": pushed_model,
+    }
+    artifacts = {key: artifact for key, artifact in inputs.items() if artifact is not None}
+    lineage = _lineage(metadata_path) if metadata_path else None
+    pipeline, run = (lineage.pipeline, lineage.run_id) if lineage else (_pipeline_name(artifacts), "(unnamed)")
+    material = read_material(pipeline, run, {key: _artifact(found) for key, found in artifacts.items()}, lineage)
+    io_utils.write_string_file(f"{report.uri}/{INDEX}", report_page(material))
+
+
+def _lineage(metadata_path: str) -> Lineage | None:
+    """Returns the lineage of the run under way, the latest one, without the stage that is still running: this one."""
+    try:
+        run = read_lineage(metadata_path)
+    except NoRunError as error:
+        logging.warning("The report goes without the run's lineage: %s", error)
+        return None
+    ended = tuple(execution for execution in run.executions if execution.state != "running")
+    return replace(run, executions=ended)
+
+
+def _pipeline_name(artifacts: Mapping[str, types.Artifact]) -> str:
+    names = [artifact.pipeline_name for artifact in artifacts.values() if artifact.pipeline_name]
+    return names[0] if names else "ranker"
+
+
+def _artifact(artifact: types.Artifact) -> Artifact:
+    properties = {}
+    for key, value in artifact.mlmd_artifact.custom_properties.items():
+        if kind := value.WhichOneof("value"):
+            properties[key] = getattr(value, kind)
+    return Artifact(artifact.uri, properties)

@@ -1,1 +1,0 @@
-"""EvaluationReport: the report of a run, as a component of the pipeline."""

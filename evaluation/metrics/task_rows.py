@@ -1,0 +1,68 @@
+"""What metrics are computed from: the rows of one task with one model's scores, grouped by slice and user."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evaluation.metrics.ranking import GroupRanking, Runs, rank_groups, score_bits, tie_runs
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """The rows of a task's sample space, and what several metrics take from them, computed once.
+
+    Attributes:
+      labels, scores: float32 `(rows,)`.
+      group: which (slice, user) a row belongs to, `(rows,)`.
+      slice_of_group: rising from 0, `(groups,)`; a group may have no rows in the sample space.
+      slices: how many there are.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    group: np.ndarray
+    slice_of_group: np.ndarray
+    slices: int
+
+    @property
+    def groups(self) -> int:
+        return len(self.slice_of_group)
+
+    @cached_property
+    def slice(self) -> np.ndarray:
+        """The slice of each row, `(rows,)`."""
+        return self.slice_of_group[self.group]
+
+    @cached_property
+    def is_positive(self) -> np.ndarray:
+        """Of binary labels, bool `(rows,)`."""
+        return self.labels > 0.5
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """The scores as float64 `(rows,)`."""
+        return self.scores.astype(np.float64)
+
+    @cached_property
+    def examples(self) -> np.ndarray:
+        """The number of each group's rows, `(groups,)`."""
+        return np.bincount(self.group, minlength=self.groups)
+
+    @cached_property
+    def ranking(self) -> GroupRanking:
+        """How well the scores rank the positives of each group, `(groups,)`."""
+        return rank_groups(tie_runs(self.group, score_bits(self.scores), self.is_positive), self.groups)
+
+    def runs_by_slice(self) -> Runs:
+        """Returns the runs of equal scores of each slice."""
+        return tie_runs(self.slice, score_bits(self.scores), self.is_positive)
+
+    def sum_by_group(self, values: np.ndarray) -> np.ndarray:
+        """Returns the sums of `values`, `(rows,)`, by group: `(groups,)`."""
+        return np.bincount(self.group, values, self.groups)
+
+    def by_slice(self, values: np.ndarray) -> np.ndarray:
+        """Returns the sums of `values`, `(columns, groups)`, by slice: `(slices, columns)`."""
+        first_groups = np.searchsorted(self.slice_of_group, np.arange(self.slices))
+        return np.add.reduceat(values, first_groups, axis=1).T

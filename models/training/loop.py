@@ -1,0 +1,138 @@
+"""The loop over epochs: train, evaluate, diagnose, keep the progress, until the eval loss stops falling."""
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from models.distribution import MULTI_WORKER, DistributionError, broadcast_from_chief, is_chief
+from models.ranker import Ranker
+from models.training import reading
+from models.training.diagnostics import MeanWeights, diagnose
+from models.training.progress import Progress, ProgressStore
+from models.training.step import Step, evaluation_function, training_function
+from models.training.tensorboard import EpochLogs
+from schema.training_records import TaskMetrics
+
+# What the person who waits for the run reads.
+_progress = logging.getLogger("fulcrum.progress")
+
+
+class DivergedError(ValueError):
+    """A loss is not finite any more; the message says which and when."""
+
+
+def train_epochs(
+    model: Ranker,
+    train: tf.data.Dataset,
+    evaluation: tf.data.Dataset,
+    examples: int,
+    store: ProgressStore,
+    log_dir: str,
+) -> Progress:
+    """Trains until the epochs are over or the mean eval loss of the tasks stops falling; goes on from what `store` has.
+
+    Args:
+      train, evaluation: serialised examples (`models.training.reading.serialized_examples`).
+      examples: the number of train examples.
+      log_dir: where TensorBoard's logs go; earlier epochs of a resumed training are written there again.
+
+    Returns:
+      The progress; its `epochs` have the fields of `schema.training_records.EpochRecord`, and `diagnostics`.
+
+    Raises:
+      DivergedError: an eval loss is not finite.
+    """
+    training, strategy = model.spec.training, model.distribute_strategy
+    # Examples of one user stand together on disk; these are of many.
+    diagnosed_batch = reading.first_shuffled_batch(evaluation, model.spec, training.batch_size, training.seed)
+    eval_batches = _distributed(evaluation, model)
+    step, eval_step = training_function(model), evaluation_function(model)
+    logs = EpochLogs(log_dir, ("train", "eval") if is_chief(strategy) else ())
+    progress = store.load()
+    if training.distribution == MULTI_WORKER:
+        _check_same_start(strategy, progress, store.directory)
+    if progress.done:
+        _progress.info("going on after epoch %d, which an earlier run has done", progress.done)
+    for record in progress.epochs:
+        logs.write(record)
+    while not progress.is_over(training.epochs, training.patience):
+        epoch = progress.done + 1
+        model.epoch.assign(epoch - 1)
+        started = time.perf_counter()
+        # The order depends on the epoch alone, so that a resumed training sees the examples in the same one.
+        train_metrics = _run(model, step, _distributed(train, model, training.seed + epoch))
+        seconds = time.perf_counter() - started
+        eval_metrics, mean_weights = _evaluate(model, eval_step, eval_batches)
+        record = {
+            "epoch": epoch,
+            "seconds": round(seconds, 3),
+            "examples_per_second": round(examples / seconds, 1),
+            "train": train_metrics,
+            "eval": eval_metrics,
+            "diagnostics": diagnose(model, mean_weights, diagnosed_batch),
+        }
+        progress.add(record, _mean_loss(eval_metrics, f"eval, epoch {epoch}"))
+        store.save(progress)
+        logs.write(record)
+        _progress.info("%s", epoch_line(record, training.epochs))
+    return progress
+
+
+def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
+    """Formats an epoch's record: examples/s, then each task's eval loss and AUC, those of train in brackets."""
+    tasks = []
+    for name, metrics in record["eval"].items():
+        values = [f"{key} {_shown(value)} ({_shown(record['train'][name][key])})" for key, value in metrics.items()]
+        tasks.append(f"{name} {' '.join(values)}")
+    return f"epoch {record['epoch']}/{epochs}  {record['examples_per_second']:,.0f} examples/s  " + "  ".join(tasks)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _distributed(records: tf.data.Dataset, model: Ranker, shuffle_seed: int | None = None):
+    """Returns batches for the replicas of the model's strategy."""
+    size = model.spec.training.batch_size
+    return model.distribute_strategy.distribute_datasets_from_function(
+        lambda worker: reading.batches(records, model.spec, size, shuffle_seed, worker)
+    )
+
+
+def _check_same_start(strategy: tf.distribute.Strategy, progress: Progress, directory: str) -> None:
+    """Checks that workers go on from one epoch: else they would wait for each other for ever."""
+    chiefs = int(broadcast_from_chief(strategy, str(progress.done)))
+    if progress.done != chiefs:
+        raise DistributionError(
+            f"{directory}: this worker finds {progress.done} epochs, the chief {chiefs}; expected one that all reach"
+        )
+
+
+def _run(model: Ranker, step: Step, batches: Iterable) -> TaskMetrics:
+    """Runs a step on every batch and returns the metrics over all of them."""
+    model.reset_metrics()
+    for batch in batches:
+        step(batch)
+    return {
+        task: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        for task, metrics in model.task_metrics().items()
+    }
+
+
+def _evaluate(model: Ranker, eval_step: Step, batches: Iterable) -> tuple[TaskMetrics, MeanWeights]:
+    mean_weights = MeanWeights()
+    return _run(model, lambda batch: mean_weights.add(eval_step(batch)), batches), mean_weights
+
+
+def _mean_loss(metrics: TaskMetrics, where: str) -> float:
+    losses: list[float] = []
+    for task, values in metrics.items():
+        loss = values["loss"]
+        if loss is None:
+            raise DivergedError(f"{where}: the loss of {task!r} is not finite; try a lower training.learning_rate")
+        losses.append(loss)
+    return sum(losses) / len(losses)

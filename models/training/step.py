@@ -1,0 +1,69 @@
+"""One step of the optimiser, and one of evaluation, each as one compiled function of every replica's batch."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+
+from models.balancing import pcgrad
+from models.distribution import all_reduce_sum, replica_count
+from models.features import Features
+from models.ranker import Ranker
+from models.training.diagnostics import weight_sums
+
+# A function of a batch.
+Step: TypeAlias = Callable[[Features], Any]
+
+
+def train_step(model: Ranker, inputs: Features) -> tf.Tensor:
+    """Takes one step of the optimiser and returns the loss of the whole batch, which the replicas share.
+
+    Unlike TFRS's, it doesn't compute every metric's result at every step.
+    """
+    with tf.GradientTape(persistent=model.balancing == "pcgrad") as tape:
+        # The loss of the whole batch on each replica, whose gradients the optimiser adds up.
+        losses = [loss / replica_count() for loss in model.weighted_losses(inputs, training=True)]
+        loss = tf.add_n(losses)
+    if model.balancing == "pcgrad":
+        variables, gradients = _projected_gradients(model, tape, losses, loss)
+    else:
+        variables = model.trainable_variables
+        gradients = tape.gradient(loss, variables)
+    if not model.sparse_tables:
+        gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+    model.optimizer.apply_gradients(
+        (gradient, variable) for gradient, variable in zip(gradients, variables, strict=True) if gradient is not None
+    )
+    return loss * replica_count()
+
+
+def _projected_gradients(
+    model: Ranker, tape: tf.GradientTape, losses: list[tf.Tensor], loss: tf.Tensor
+) -> tuple[list[tf.Variable], list[tf.Tensor]]:
+    """Returns the variables and their gradients: the tables' own, the network's without conflicts (PCGrad)."""
+    network, tables = model.network_variables(), model.embedding_tables()
+    # What conflicts is the tasks' gradients of the whole batch. Every replica projects them alike.
+    by_task = [all_reduce_sum(*tape.gradient(task_loss, network, unconnected_gradients="zero")) for task_loss in losses]
+    projected = pcgrad(by_task, model.steps_done(), model.spec.training.seed)
+    return [*network, *tables], [*(gradient / replica_count() for gradient in projected), *tape.gradient(loss, tables)]
+
+
+def training_function(model: Ranker) -> Step:
+    """Compiles `train_step` for the model's replicas: a function of each replica's batch that returns the loss."""
+    return _on_every_replica(model, lambda batch: train_step(model, batch))
+
+
+def evaluation_function(model: Ranker) -> Step:
+    """Compiles evaluation: a function of each replica's batch that updates metrics only and returns `weight_sums`."""
+    return _on_every_replica(model, lambda batch: weight_sums(model.spec.tasks, batch, model.evaluate_batch(batch)))
+
+
+def _on_every_replica(model: Ranker, step: Step) -> Step:
+    """Returns the first replica's result; it is identical on all."""
+    strategy = model.distribute_strategy
+
+    @tf.function(jit_compile=model.compiled == "step")
+    def run(batch):
+        return strategy.experimental_local_results(strategy.run(step, args=(batch,)))[0]
+
+    return run

@@ -1,0 +1,82 @@
+"""What each stage of the pipeline depends on in the spec: a spec in which everything else is at its defaults.
+
+A component holds its stage's part as JSON in a property, which is in TFX's cache key. So a change of the spec runs
+those stages again that read what has changed, and no others. A field that a stage reads and its part lacks would be
+served stale from the cache: tests/schema/stages_test.py names the stages of every field.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from schema.spec import Model, RankingSpec, Split, Training, Weight
+
+
+def examples_part(spec: RankingSpec) -> RankingSpec:
+    """Returns what defines the examples and what their columns mean; most parts are this with something added."""
+    tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in spec.tasks)
+    rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
+    return spec.model_copy(update={"tasks": tasks, **rest, "tuning": None})
+
+
+def ingest_part(spec: RankingSpec) -> RankingSpec:
+    """Returns what InteractionExampleGen reads: all that defines the examples, but not how features are encoded."""
+    unencoded = {"scale": "standardize", "buckets": 10, "vocabulary": None}
+    features = tuple(feature.model_copy(update=unencoded) for feature in spec.features)
+    return examples_part(spec).model_copy(update={"features": features})
+
+
+def snapshot_part(spec: RankingSpec) -> RankingSpec:
+    """Returns what says which rows count, and as what: the key of the snapshots of a rolling window.
+
+    Where the files lie and how many bad rows they may hold doesn't matter, nor do the tables, which aren't carried on.
+    """
+    features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
+    log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
+    return examples_part(spec).model_copy(
+        update={"log": log, "features": features, "users": None, "items": None, "split": Split()}
+    )
+
+
+def transform_part(spec: RankingSpec) -> RankingSpec:
+    """Returns what Transform reads: the examples, and of the model what makes vocabularies."""
+    model = Model(
+        min_frequency=spec.model.min_frequency,
+        max_vocabulary=spec.model.max_vocabulary,
+        oov_buckets=spec.model.oov_buckets,
+    )
+    return examples_part(spec).model_copy(update={"model": model})
+
+
+def training_part(spec: RankingSpec) -> RankingSpec:
+    """Returns what Tuner and Trainer read: all but what judges the data and the model.
+
+    A reference is a second Trainer in the graph, and changes nothing of the first.
+    """
+    training = spec.training.model_copy(update={"reference": False})
+    return spec.model_copy(update={"slices": (), "gates": {}, "drift": None, "training": training})
+
+
+def evaluation_part(spec: RankingSpec) -> RankingSpec:
+    """Returns what SeesawEvaluator reads: the examples, what they are broken down by, and what a model must reach."""
+    return examples_part(spec).model_copy(update={"slices": spec.slices, "gates": spec.gates})
+
+
+def serving_part(spec: RankingSpec) -> RankingSpec:
+    """Returns what ServingValidator reads: the examples, and the exponents of the ranking score (PLE, eq. 1)."""
+    tasks = tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks)
+    return examples_part(spec).model_copy(update={"tasks": tasks})
+
+
+# By stage, in the order of the pipeline. Preflight takes the whole spec; `drift` and `training.reference` say which
+# nodes the graph has (`pipeline.pipeline`).
+STAGES: Mapping[str, Callable[[RankingSpec], RankingSpec]] = MappingProxyType(
+    {
+        "ingest": ingest_part,
+        "snapshot": snapshot_part,
+        "transform": transform_part,
+        "training": training_part,
+        "evaluation": evaluation_part,
+        "serving": serving_part,
+    }
+)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.features import table_name
+from models.training.step import evaluation_function, train_step
+
+
+def test_keras_own_fit_takes_the_same_step(build, batch):
+    model, twin = (build(lean=True, balancing="pcgrad", routing="shared_bottom") for _ in range(2))
+    model(batch), twin(batch)
+    twin.set_weights(model.get_weights())
+    for ranker in (model, twin):
+        # Its step is as large as the gradient. Adam's first is 0.01 whatever the gradient, and blows up rounding.
+        ranker.compile(optimizer=tf.keras.optimizers.legacy.SGD(1.0))
+    train_step(model, batch)
+    twin.fit(tf.data.Dataset.from_tensors(dict(batch)), verbose=0)
+    for mine, keras in zip(model.trainable_variables, twin.trainable_variables, strict=True):
+        # A compiled function may fuse what eager operations do one by one.
+        np.testing.assert_allclose(mine, keras, atol=1e-5)
+    assert int(model.steps_done()) == int(twin.steps_done()) == 1
+
+
+@pytest.mark.parametrize("routing", ["ple", "stem"])
+def test_evaluation_encodes_a_batch_once_for_metrics_and_weights(build, batch, routing):
+    model = build(lean=True, routing=routing, bottom="dtrn")
+    model(batch)
+    graph = evaluation_function(model).get_concrete_function(batch).graph
+    looked_up = sum(operation.type == "ResourceGather" for operation in graph.get_operations())
+    columns = [column for encoder in model.encoders for column in encoder.embeddings.columns]
+    assert looked_up == sum(table_name(column) is not None for column in columns)
+
+
+@pytest.mark.parametrize("compiled", ["nothing", "head"])
+def test_an_evaluated_batch_gives_the_losses_and_weights_of_separate_calls(build, disturb, batch, compiled):
+    model = build(compiled, lean=True, bottom="dtrn")
+    model(batch)
+    disturb(model)
+    model.compute_loss(batch)
+    expected = model.task_metrics()
+    model.reset_metrics()
+    weights = model.evaluate_batch(batch)
+    for task, metrics in model.task_metrics().items():
+        assert metrics == pytest.approx(expected[task], rel=1e-5)
+    # XLA may add up in another order.
+    for name, gate in model.gate_weights(batch).items():
+        np.testing.assert_allclose(weights.gates[name], gate, atol=1e-6)
+    for task, fields in model.refinement_weights(batch).items():
+        for name, weight in fields.items():
+            np.testing.assert_allclose(weights.refinement[task][name], weight, atol=1e-6)

@@ -1,0 +1,65 @@
+"""Each node's cache key holds its stage's part of the spec."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import RunConfig
+from pipeline.pipeline import create_pipeline
+from schema.loading import load_spec
+from schema.spec import Drift, RankingSpec
+from schema.stages import STAGES
+from schema.tuning import Tuning
+
+SHORTVIDEO = load_spec(Path(__file__).parents[2] / "schema" / "specs" / "shortvideo.yaml").model_copy(
+    update={"tuning": Tuning(learning_rate=(0.01, 0.001)), "drift": Drift(limits={"country": 0.1})}
+)
+
+
+def properties(spec: RankingSpec) -> dict[str, dict[str, Any]]:
+    config = RunConfig(logs="logs", output="output", fingerprint="")
+    return {node.id: dict(node.exec_properties) for node in create_pipeline(spec, config).components}
+
+
+@pytest.fixture(scope="module")
+def shortvideo() -> dict[str, dict[str, Any]]:
+    return properties(SHORTVIDEO)
+
+
+def _plain(node: dict[str, Any]) -> str:
+    return node["spec"]
+
+
+def _configured(node: dict[str, Any]) -> str:
+    return json.loads(node["custom_config"])["spec"]
+
+
+@pytest.mark.parametrize(
+    ("node", "stage", "spec_of"),
+    [
+        ("InteractionExampleGen", "ingest", _plain),
+        ("Transform", "transform", _configured),
+        ("Tuner", "training", _configured),
+        ("Trainer", "training", _configured),
+        ("SeesawEvaluator", "evaluation", _plain),
+        ("ServingValidator", "serving", _plain),
+    ],
+)
+def test_a_node_is_given_its_stages_part(shortvideo, node: str, stage: str, spec_of: Callable[[dict[str, Any]], str]):
+    assert spec_of(shortvideo[node]) == STAGES[stage](SHORTVIDEO).to_json()
+
+
+def test_a_change_of_drift_changes_the_nodes_that_judge_it_alone(shortvideo):
+    drift = Drift(action="warn", limits={"country": 0.2})
+    changed = properties(SHORTVIDEO.model_copy(update={"drift": drift}))
+    assert {name for name in shortvideo if shortvideo[name] != changed[name]} == {"DistributionValidator", "DriftCheck"}
+
+
+def test_a_reference_is_one_more_node_and_changes_no_other(shortvideo):
+    training = SHORTVIDEO.training.model_copy(update={"reference": True})
+    changed = properties(SHORTVIDEO.model_copy(update={"training": training}))
+    assert set(changed) - set(shortvideo) == {"ReferenceTrainer"}
+    assert all(changed[name] == shortvideo[name] for name in shortvideo)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from schema.spec import Feature, RankingSpec, Task
+from schema.statistics import Statistic, is_of_item, slots, statistics_of
 
 # Stands for a categorical value that the log leaves empty, or whose user or item the tables don't have.
 # A missing number is NaN.
@@ -19,11 +20,12 @@ class ExampleColumn:
     """One column of an example.
 
     `ragged` columns hold a list of any length (multi-valued features and behaviour sequences, newest last); the others
-    hold exactly one value. `side` says whose it is when one user's candidates are ranked.
+    hold exactly one value, or `width` of them (a statistic's slots, see `schema.statistics.slots`). `side` says whose
+    it is when one user's candidates are ranked.
     """
 
     name: str
-    role: Literal["id", "timestamp", "feature", "sequence", "label", "space"]
+    role: Literal["id", "timestamp", "feature", "sequence", "statistic", "label", "space"]
     dtype: Literal["string", "float", "int"]
     side: Literal["user", "item", "target"]
     ragged: bool = False
@@ -33,6 +35,8 @@ class ExampleColumn:
     feature: Feature | None = None
     # The behaviour that a sequence belongs to.
     behaviour: str | None = None
+    # How many values a vector has; None is one value, not a vector.
+    width: int | None = None
 
 
 def label_name(task: Task) -> str:
@@ -63,6 +67,7 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
     columns += [_feature_column(feature) for feature in spec.features]
     for behaviour in spec.behaviours:
         columns += _sequence_columns(behaviour.name, sequence_features(spec))
+    columns += [_statistic_column(spec, statistic) for statistic in statistics_of(spec)]
     for task in spec.tasks:
         columns.append(ExampleColumn(label_name(task), "label", "float", "target"))
         columns.append(ExampleColumn(space_name(task), "space", "float", "target"))
@@ -78,12 +83,12 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
 
 
 def model_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
-    """Returns the columns that the ranker reads: no targets, no timestamp, no ids that the spec doesn't embed."""
+    """Returns the columns that the ranker reads: no targets, no vectors, no timestamp, no ids that aren't embedded."""
     unread = {USER_ID, ITEM_ID} - set(spec.model.embed_ids)
     return tuple(
         column
         for column in example_columns(spec)
-        if column.side != "target" and column.role != "timestamp" and column.vocabulary not in unread
+        if column.side != "target" and column.role not in ("timestamp", "statistic") and column.vocabulary not in unread
     )
 
 
@@ -106,6 +111,11 @@ def _sequence_columns(behaviour: str, features: tuple[Feature, ...]) -> Iterator
     for feature in features:
         name = f"{behaviour}_{feature.name}"
         yield column(name, dtype=_dtype(feature), vocabulary=_vocabulary(feature), feature=feature)
+
+
+def _statistic_column(spec: RankingSpec, statistic: Statistic) -> ExampleColumn:
+    side: Literal["user", "item"] = "item" if is_of_item(spec, statistic) else "user"
+    return ExampleColumn(statistic.column, "statistic", "float", side, width=len(slots(spec, statistic)))
 
 
 def _dtype(feature: Feature) -> Literal["string", "float"]:

@@ -179,6 +179,12 @@ def sums_of(spec: RankingSpec, statistic: Statistic) -> tuple[Sum, ...]:
     return Sum(IMPRESSIONS, "impressions"), *labels, *spaces.values(), *summed
 
 
+def all_sums(spec: RankingSpec) -> tuple[Sum, ...]:
+    """Returns the sums of all statistics, each once."""
+    sums = {one.name: one for statistic in statistics_of(spec) for one in sums_of(spec, statistic)}
+    return tuple(sums.values())
+
+
 def denominator(spec: RankingSpec, statistic: Statistic, task: Task) -> str:
     """Returns the name of the sum that the task's rate is taken of: the rows where `within` holds, else impressions.
 
@@ -195,8 +201,11 @@ def denominator(spec: RankingSpec, statistic: Statistic, task: Task) -> str:
 
 
 def _space_name(condition: Condition) -> str:
-    words = [str(condition.event or condition.column), *map(str, condition.comparison or ())]
-    return "within_" + "_".join(words)
+    words = [condition.event or condition.column, *(condition.comparison or ())]
+    # The text "1" is not the number 1.
+    return "_".join(
+        ["within", *(repr(word) if isinstance(word, str) and word.isdigit() else str(word) for word in words)]
+    )
 
 
 def slots(spec: RankingSpec, statistic: Statistic) -> tuple[Slot, ...]:

@@ -95,4 +95,5 @@ def ingest_part(spec: RankingSpec) -> RankingSpec:
     """The spec without what examples don't depend on, so that a change of it leaves TFX's cache of them valid."""
     plain = {"scale": "standardize", "buckets": 10, "vocabulary": None}
     features = tuple(feature.model_copy(update=plain) for feature in spec.features)
-    return spec.data_part().model_copy(update={"features": features})
+    statistics = spec.statistics and spec.statistics.model_copy(update={"prior_strength": 20.0})
+    return spec.data_part().model_copy(update={"features": features, "statistics": statistics})

@@ -47,29 +47,29 @@ class Snapshot:
         )
 
 
-def latest_valid(spec: RankingSpec, state: str, first: date, daily: DailyLogs) -> Snapshot | None:
-    """The latest snapshot, not after `first`, of the logs as they are now; None where there is none.
+def latest_valid(home: str, first: date, daily: DailyLogs) -> Snapshot | None:
+    """The latest snapshot in `home`, not after `first`, of the logs as they are now; None where there is none.
 
     Of the days before it the logs may have lost the oldest, and no other; one that has changed makes the snapshots that
     it is in invalid. Only the listing is looked at, and where that differs, that day's files.
     """
-    for snapshot in _snapshots(spec, state, first):
+    for snapshot in _snapshots(home, first):
         if _still_holds(snapshot, daily):
             return snapshot
     return None
 
 
 def planned(
-    spec: RankingSpec, state: str, day: date, earlier: Snapshot | None, daily: DailyLogs, files: tuple[SourceFile, ...]
+    home: str, day: date, earlier: Snapshot | None, daily: DailyLogs, files: tuple[SourceFile, ...]
 ) -> Snapshot:
-    """Where the snapshot of `day` goes, made of an earlier one and of the days since, whose `files` were matched."""
+    """Where the snapshot of `day` goes in `home`, made of an earlier one and of the days since, with their `files`."""
     days = dict(earlier.days) if earlier else {}
     since = {file.day for file in files if file.source == "log" and file.day and file.day < day}
     for one in sorted(since):
         content = digest_of(file for file in files if file.source == "log" and file.day == one)
         days[one] = Day(stamp(daily[one]), content)
     lineage = hashlib.sha256("".join(f"{one} {days[one].content}\n" for one in sorted(days)).encode()).hexdigest()
-    return Snapshot(day, FileSystems.join(_home(spec, state), str(day), lineage[:16]), days)
+    return Snapshot(day, FileSystems.join(home, str(day), lineage[:16]), days)
 
 
 def publish(snapshot: Snapshot, buckets: int) -> None:
@@ -96,20 +96,20 @@ def scratch_of(folder: str) -> str:
     return FileSystems.join(folder, "_scratch")
 
 
-def _home(spec: RankingSpec, state: str) -> str:
+def home_of(spec: RankingSpec, state: str) -> str:
     """The folder of the snapshots of a spec: all that says which rows count, and as what, is in its name."""
     features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
     log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
     rows = spec.data_part().model_copy(
-        update={"log": log, "features": features, "users": None, "items": None, "split": Split()}
+        update={"log": log, "features": features, "users": None, "items": None, "split": Split(), "statistics": None}
     )
     return FileSystems.join(state, f"{spec.name}-{hashlib.sha256(rows.to_json().encode()).hexdigest()[:12]}")
 
 
-def _snapshots(spec: RankingSpec, state: str, first: date) -> Iterator[Snapshot]:
+def _snapshots(home: str, first: date) -> Iterator[Snapshot]:
     """The whole snapshots of days up to `first`, the latest first, each read when it is asked for."""
     try:
-        found = FileSystems.match([FileSystems.join(_home(spec, state), "*", "*", MANIFEST)])[0].metadata_list
+        found = FileSystems.match([FileSystems.join(home, "*", "*", MANIFEST)])[0].metadata_list
     except BeamIOError:
         return
     for path in sorted((one.path for one in found), reverse=True):

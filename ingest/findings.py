@@ -79,7 +79,7 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
     """The verdict on what was read: files that can't be read, too many bad rows, or a split without impressions."""
     problems = list(read.problems)
     cuts, impressions = cut_times(spec.split, times)
-    first, skipped = first_time(spec.split, times)
+    begin, skipped = first_time(spec.split, times)
     impressions["train"] -= skipped
     for source in ("log", "users", "items"):
         rows, bad = read.counts["rows", source], sum(_of(read.counts, "bad", source).values())
@@ -91,7 +91,7 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
                 f"{spec.log.max_bad_rows:.1%}: {reasons}. The first: {first}"
             )
     if problems:
-        return Verdict(tuple(problems), cuts, impressions, first)
+        return Verdict(tuple(problems), cuts, impressions, begin)
     if not sum(impressions.values()):
         opens = f"no row has {spec.log.event} = {spec.log.impression!r}" if spec.log.event else "no row is left"
         unused = _of(read.counts, "unused", None)
@@ -105,7 +105,7 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
             f"split: by time, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: {held} "
             f"impressions, cut at {at}; equal times stay together"
         )
-    return Verdict(tuple(problems), cuts, impressions, first)
+    return Verdict(tuple(problems), cuts, impressions, begin)
 
 
 def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, Any]:

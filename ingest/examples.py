@@ -1,13 +1,14 @@
 """Timelines -> the columns of examples, as `schema.columns.example_columns` names them."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.statistics.vectors import Vectors
 from ingest.timeline import Sequence, Timelines
 from schema.columns import ITEM_ID, MISSING, TIMESTAMP, USER_ID, example_columns, label_name, space_name
 from schema.spec import Feature, RankingSpec
@@ -36,11 +37,14 @@ class Lookup:
 
     def at(self, keys: pa.Array) -> dict[str, pa.Array]:
         """Returns each feature's value for each key."""
-        if len(self.keys):
-            rows = pc.fill_null(pc.index_in(keys, value_set=self.keys), len(self.keys))
-        else:
-            rows = pa.array(np.zeros(len(keys), np.int32))
+        rows = self.rows_of(keys)
         return {name: values.take(rows) for name, values in self.features.items()}
+
+    def rows_of(self, keys: pa.Array) -> pa.Array:
+        """Returns the row of each key in `features`."""
+        if len(self.keys):
+            return pc.fill_null(pc.index_in(keys, value_set=self.keys), len(self.keys))
+        return pa.array(np.zeros(len(keys), np.int32))
 
 
 def _one_missing(feature: Feature) -> pa.Array:
@@ -69,7 +73,8 @@ def _split(texts: pa.Array, separator: str) -> pa.ListArray:
 class ExampleBuilder:
     """Makes the examples of any of a bucket's impressions, a slice at a time.
 
-    `text` is applied to the distinct texts, before they are repeated in the examples' columns.
+    `text` is applied to the distinct texts, before they are repeated in the examples' columns. Without `statistics`
+    (by column, for the rows of `rows`) the examples have no column of these.
     """
 
     def __init__(
@@ -80,8 +85,12 @@ class ExampleBuilder:
         users: Lookup | None = None,
         items: Lookup | None = None,
         text: Callable[[pa.Array], pa.Array] = lambda texts: texts,
+        statistics: Mapping[str, Vectors] | None = None,
     ):
-        self.columns = example_columns(spec)
+        self.statistics = statistics or {}
+        self.columns = tuple(
+            column for column in example_columns(spec) if column.role != "statistic" or column.name in self.statistics
+        )
         self.spec, self.timelines = spec, timelines
         self.users, self.items = text(timelines.users), text(timelines.items)
         self.small_numbers = text(pa.array([str(number) for number in range(24)]))
@@ -123,6 +132,8 @@ class ExampleBuilder:
             values[feature.name] = self._feature(feature, rows, time)
         for behaviour in self.spec.behaviours:
             values.update(self._sequence(behaviour.name, lines.sequences[behaviour.name], which, time))
+        for name, vectors in self.statistics.items():
+            values[name] = _lists(vectors.take(lines.source[rows]))
         for task in self.spec.tasks:
             values[label_name(task)] = pa.array(lines.labels[task.name][which])
             values[space_name(task)] = pa.array(lines.spaces[task.name][which].astype(np.float32))
@@ -157,6 +168,11 @@ class ExampleBuilder:
                 flat[column.name] = self.by_item[column.feature.name].take(items)
         edges = pa.array(offsets, pa.int32())
         return {column: pa.ListArray.from_arrays(edges, values) for column, values in flat.items()}
+
+
+def _lists(vectors: np.ndarray) -> pa.ListArray:
+    count, width = vectors.shape
+    return pa.ListArray.from_arrays(pa.array(np.arange(count + 1) * width, pa.int32()), pa.array(vectors.reshape(-1)))
 
 
 def _texts_by(text: Callable[[pa.Array], pa.Array], features: dict[str, pa.Array]) -> dict[str, pa.Array]:

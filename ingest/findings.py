@@ -10,7 +10,7 @@ import apache_beam as beam
 import orjson
 from apache_beam.io.filesystems import FileSystems
 
-from ingest.time_split import SPLITS, TimeCounts, cut_times
+from ingest.time_split import SPLITS, TimeCounts, cut_times, first_time
 from schema.spec import RankingSpec
 
 # The counts of a run, in the folder of its `quarantine` artifact.
@@ -64,17 +64,23 @@ class MergeFindings(beam.CombineFn):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether examples are worth writing, known before any is written; `cuts` are the times of eval and test."""
+    """Whether examples are worth writing, known before any is written; `cuts` are the times of eval and test.
+
+    Impressions before `first` become no examples.
+    """
 
     problems: tuple[str, ...]
     cuts: tuple[int, int]
     impressions: dict[str, int]
+    first: int = -(1 << 63)
 
 
 def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
     """Returns the verdict on what was read: unreadable files, too many bad rows, or a split without impressions."""
     problems = list(read.problems)
     cuts, impressions = cut_times(spec.split, times)
+    begin, skipped = first_time(spec.split, times)
+    impressions["train"] -= skipped
     for source in ("log", "users", "items"):
         rows, bad = read.counts["rows", source], sum(_of(read.counts, "bad", source).values())
         if rows and bad / rows > spec.log.max_bad_rows:
@@ -87,7 +93,7 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
                 f"{spec.log.max_bad_rows:.1%}: {reasons}. The first: {first}"
             )
     if problems:
-        return Verdict(tuple(problems), cuts, impressions)
+        return Verdict(tuple(problems), cuts, impressions, begin)
     if not sum(impressions.values()):
         opens = f"no row has {spec.log.event} = {spec.log.impression!r}" if spec.log.event else "no row is left"
         unused = _of(read.counts, "unused", None)
@@ -103,7 +109,7 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
             f"split: by time, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: {held} "
             f"impressions, cut at {at}; equal times stay together"
         )
-    return Verdict(tuple(problems), cuts, impressions)
+    return Verdict(tuple(problems), cuts, impressions, begin)
 
 
 def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, Any]:

@@ -8,7 +8,6 @@ and stops the run at the end: runners wrap exceptions, and what has been found w
 import logging
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
+from ingest.chunks import Chunk, bucket_of, packed, unpacked
 from ingest.encoding.tf_example import serialized, text_elements
 from ingest.encoding.tfrecord import gzipped, write_whole
 from ingest.errors import IngestError
@@ -28,10 +28,13 @@ from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, su
 from ingest.formats import BadRow, read_file
 from ingest.rows import columns_of, parse, separators_of
 from ingest.sources import SourceFile, shard_count
+from ingest.statistics.answers import definitions
+from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
+from ingest.statistics.graph import AnswerAsks, TileRows, shared, state_chunks
+from ingest.statistics.vectors import Vectors
 from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_of
 from ingest.timeline import Timelines, join
-from ingest.windows.carried import prepend_carried
-from ingest.windows.rolling import DAY, Rolling, lookup_by_day, read_part, with_day
+from ingest.windows.rolling import DAY, Rolling, lookup_by_day, number_of_statistic, read_part, with_day
 from ingest.windows.snapshots import part_name, scratch_of
 from ingest.windows.window import day_of_number, times_of
 from schema.columns import label_name, space_name
@@ -39,9 +42,6 @@ from schema.spec import RankingSpec
 
 SCRATCH = "_scratch"
 _LONGEST_TEXT = 500
-
-# A chunk: (source, file, number in the file, Arrow IPC stream).
-Chunk = tuple[str, int, int, bytes]
 
 
 def ingest(
@@ -70,19 +70,35 @@ def ingest(
         | "Spread" >> beam.Reshuffle()
         | "Read"
         >> beam.ParDo(ReadRows(text, shards, quarantine, rolling)).with_outputs(
-            "items", "times", "findings", main="rows"
+            "items", "times", "findings", "parts", main="rows"
         )
     )
     read_findings = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
     times = read.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
     verdict = AsSingleton(read_findings | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
+    items = AsList(read["items"])
+    rows, findings = read.rows, [read_findings]
+    if shared(spec):
+        tiled = (
+            read.rows
+            | "GroupToTile" >> beam.GroupByKey()
+            | "Tile" >> beam.ParDo(TileRows(text, shards, rolling), verdict, items).with_outputs("parts", main="places")
+        )
+        answers = (
+            (tiled.parts, read.parts)
+            | "AllParts" >> beam.Flatten()
+            | "GroupByKeys" >> beam.GroupByKey()
+            | "Answer" >> beam.ParDo(AnswerAsks(text, shards, rolling)).with_outputs("findings", main="answers")
+        )
+        rows = (read.rows, tiled.places, answers.answers) | "WithAnswers" >> beam.Flatten()
+        findings.append(answers.findings)
     written = (
-        read.rows
+        rows
         | "GroupByUser" >> beam.GroupByKey()
-        | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples, rolling), verdict, AsList(read["items"]))
+        | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples, rolling), verdict, items)
     )
     (
-        (read_findings, written)
+        (*findings, written)
         | "AllFindings" >> beam.Flatten()
         | "Sum" >> beam.CombineGlobally(MergeFindings())
         | "Summarize" >> beam.Map(_write_summary, text, FileSystems.join(quarantine, SUMMARY), scratch, verdict)
@@ -100,13 +116,6 @@ def _write_summary(total: Findings, spec: str, path: str, scratch: str, verdict:
     except OSError as error:
         # The executor finds it missing; there is no other place left to tell it.
         logging.error(_cannot_write(path, error))
-
-
-def bucket_of(keys: pa.Array, buckets: int) -> np.ndarray:
-    """Returns the bucket of each key: CRC-32 of its text, the same in every process and run."""
-    encoded = keys.dictionary_encode()
-    hashes = [zlib.crc32(key) % buckets for key in encoded.dictionary.cast(pa.binary()).to_pylist()]
-    return np.array(hashes, np.int32)[encoded.indices.to_numpy()]
 
 
 class ReadRows(beam.DoFn):
@@ -128,6 +137,11 @@ class ReadRows(beam.DoFn):
                     table = read_part(file.path)
                     findings.counts["rows", file.source] += table.num_rows
                     yield from self._chunks(spec, file, 0, table)
+                    yield TaggedOutput("findings", findings)
+                    return
+                number = number_of_statistic(spec, file)
+                if number is not None:
+                    yield from state_chunks(spec, number, read_part(file.path), file.index, self._buckets)
                     yield TaggedOutput("findings", findings)
                     return
                 times = times_of(spec, file)
@@ -168,7 +182,7 @@ class ReadRows(beam.DoFn):
             return
         table = with_day(table, file)
         if file.source == "items":
-            yield TaggedOutput("items", (file.source, file.index, number, _packed(table)))
+            yield TaggedOutput("items", (file.source, file.index, number, packed(table)))
             return
         if file.source == "log" and (not self._rolling or self._rolling.has(file.day)):
             opens = np.ones(table.num_rows, bool)
@@ -184,7 +198,7 @@ class ReadRows(beam.DoFn):
         edges = np.searchsorted(buckets[order], np.arange(self._buckets + 1))
         for bucket in np.flatnonzero(np.diff(edges)).tolist():
             rows_of_bucket = table.slice(edges[bucket], edges[bucket + 1] - edges[bucket])
-            yield bucket, (file.source, file.index, number, _packed(rows_of_bucket))
+            yield bucket, (file.source, file.index, number, packed(rows_of_bucket))
 
 
 class JoinAndWrite(beam.DoFn):
@@ -204,32 +218,66 @@ class JoinAndWrite(beam.DoFn):
             return
         spec = RankingSpec.from_json(self._spec)
         if self._items is None:
-            self._items = lookup_by_day(spec, "items", _unpacked(items))
-        parts: dict[str, list[Chunk]] = {"log": [], "users": [], "history": []}
+            self._items = lookup_by_day(spec, "items", unpacked(items))
+        parts: dict[str, list[Chunk]] = {}
         for chunk in chunks:
-            parts[chunk[0]].append(chunk)
-        log, history = _unpacked(parts.pop("log")), _unpacked(parts.pop("history"))
-        rows = prepend_carried(log, history)
+            parts.setdefault(chunk[0], []).append(chunk)
+        log, history = unpacked(parts.pop("log", [])), unpacked(parts.pop("history", []))
+        of_bucket = BucketRows.of(spec, log, history, self._rolling)
+        rows = of_bucket.rows
         try:
             if self._rolling and rows is not None:
                 self._carry(spec, bucket, rows, self._rolling)
+            users = lookup_by_day(spec, "users", unpacked(parts.pop("users", [])))
+            statistics = self._statistics(spec, bucket, of_bucket, users, self._items, parts)
             if log is None or rows is None:
                 return
-            users = lookup_by_day(spec, "users", _unpacked(parts.pop("users")))
             timelines = join(spec, rows)
             # Without daily folders, all rows are of one day.
             days = np.zeros(len(timelines.impressions), np.int32)
+            within = timelines.time[timelines.impressions] >= verdict.first
             if self._rolling:
                 days = rows[DAY].to_numpy()[timelines.source[timelines.impressions]]
-                within = self._rolling.examples(days)
+                within &= self._rolling.examples(days)
+            if not within.all():
                 timelines, days = timelines.only(within), days[within]
             findings = _feedback_findings(timelines)
-            build = ExampleBuilder(spec, rows, timelines, text=text_elements)
+            build = ExampleBuilder(spec, rows, timelines, text=text_elements, statistics=statistics)
             for day in np.unique(days).tolist():
                 self._write(bucket, day, days, build.with_tables(users(day), self._items(day)), verdict, findings)
         except OSError as error:
             findings = Findings(problems=[_cannot_write(error.filename or self._examples, error)])
         yield findings
+
+    def _statistics(
+        self,
+        spec: RankingSpec,
+        bucket: int,
+        rows: BucketRows,
+        users: Callable[[int], Lookup],
+        items: Callable[[int], Lookup],
+        parts: dict[str, list[Chunk]],
+    ) -> dict[str, Vectors]:
+        """The vectors of the bucket's rows, by column; what the statistics by user carry on is written."""
+        if not spec.statistics:
+            return {}
+        here = BucketStatistics(spec, rows, users, items, self._rolling) if rows.log is not None else None
+        result = {}
+        if here:
+            result = shared_vectors(spec, here, parts.get("places", []), parts.get("answers", []))
+        for number, definition in enumerate(definitions(spec)):
+            if not definition.statistic.by_user:
+                continue
+            carried = unpacked(chunk for chunk in parts.get("state", []) if chunk[1] == number)
+            if here is None and carried is None:
+                continue
+            vectors, part = answered(spec, number, definition, here, carried, self._rolling)
+            if vectors is not None:
+                result[definition.statistic.column] = vectors
+            if part is not None and self._rolling:
+                folder = self._rolling.statistics[number].snapshot.folder
+                write_whole(FileSystems.join(folder, part_name(bucket, self._buckets)), [part], scratch_of(folder))
+        return result
 
     def _carry(self, spec: RankingSpec, bucket: int, rows: pa.Table, rolling: Rolling) -> None:
         content, folder = rolling.part(spec, rows), rolling.snapshot.folder
@@ -280,19 +328,6 @@ def _encoded(
             # A Counter may hold floats: the sum of a regression's labels.
             findings.counts["positives", split, task.name] += total if task.is_regression else int(total)  # type: ignore[assignment]
         yield serialized(columns)
-
-
-def _packed(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def _unpacked(chunks: Iterable[Chunk]) -> pa.Table | None:
-    """Returns the chunks as one table, in the order of the logs; None without any."""
-    ordered = sorted(chunks, key=lambda chunk: chunk[:3])
-    return pa.concat_tables(pa.ipc.open_stream(chunk[3]).read_all() for chunk in ordered) if ordered else None
 
 
 def _json_line(file: str, row: BadRow) -> bytes:

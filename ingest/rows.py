@@ -3,7 +3,9 @@
 The table of log rows has `user`, `item` (text), `time` (int64 ticks) and
 - layout events: `event` (int8), the place of its name in `events_of`;
 - layout impressions: `in:B` (bool) for each behaviour, `label:T` (float32) and `space:T` (bool) for each task;
-- `feature:F` for each feature from the log: float32, or text with null = missing.
+- `feature:F` for each feature from the log: float32, or text with null = missing;
+- where statistics want them: `request` (text), and in layout impressions `sum:S` (bool, or int64 in fixed point) for
+  each space and measure.
 """
 
 from collections import Counter
@@ -15,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.formats import BadRow, RawBatch
+from ingest.statistics.sums import fixed_point
 from ingest.values import Column, Rejects, shown
 from schema.spec import Condition, RankingSpec, Table, Task
+from schema.statistics import Sum, all_sums
 
 _COMPARISONS = {
     "equals": np.equal,
@@ -32,6 +36,7 @@ def events_of(spec: RankingSpec) -> tuple[str, ...]:
     """Returns the events that the spec names, the one that opens an example first; none in layout impressions."""
     conditions: list[Condition] = [*spec.behaviours, *spec.tasks]
     conditions += [task.within for task in spec.tasks if task.within]
+    conditions += spec.statistics.measures if spec.statistics else ()
     names = [spec.log.impression] + [condition.event for condition in conditions]
     return tuple(dict.fromkeys(name for name in names if name is not None))
 
@@ -57,6 +62,12 @@ def log_columns(spec: RankingSpec) -> dict[str, str]:
             readers.setdefault(task.ratio.denominator, f"task {task.name!r}")
         if task.within:
             conditions.append((f"task {task.name!r} (within)", task.within))
+    for measure in spec.statistics.measures if spec.statistics else ():
+        conditions.append((f"statistics measure {measure.name!r}", measure))
+        if measure.sum:
+            readers.setdefault(measure.sum, f"statistics measure {measure.name!r}")
+    if log.request and log.request.column:
+        readers.setdefault(log.request.column, "log.request")
     for who, condition in conditions:
         if condition.column:
             readers.setdefault(condition.column, who)
@@ -140,6 +151,8 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column]) -> dict[str, p
         "item": columns[log.item].ids(),
         "time": pa.array(columns[log.timestamp.column].times(log.timestamp)),
     }
+    if log.request and log.request.column:
+        values["request"] = columns[log.request.column].texts()
     if log.event:
         event = columns[log.event]
         names = event.texts()
@@ -152,7 +165,18 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column]) -> dict[str, p
     for task in spec.tasks:
         label, space = _label(task, columns)
         values[f"label:{task.name}"], values[f"space:{task.name}"] = pa.array(label), pa.array(space)
+    for one in all_sums(spec):
+        if one.role in ("space", "measure"):
+            values[f"sum:{one.name}"] = pa.array(_summed(one, columns))
     return values
+
+
+def _summed(one: Sum, columns: Mapping[str, Column]) -> np.ndarray:
+    """Returns what each row adds to a sum: whether its condition holds, or a value in fixed point (0 if missing)."""
+    column = getattr(one.condition, "sum", None)
+    if column is None:
+        return holds(one.condition, columns) == 1  # type: ignore[arg-type]
+    return fixed_point(columns[column].numbers(), one.bits)
 
 
 def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.ndarray]:

@@ -75,6 +75,19 @@ def cut_times(split: Split, times: TimeCounts) -> tuple[tuple[int, int], dict[st
     return (cuts[0], cuts[1]), counts
 
 
+def first_time(split: Split, times: TimeCounts) -> tuple[int, int]:
+    """Returns the time from which impressions become examples, and how many lie before it (`split.skip`).
+
+    Equal times stay together, among the examples.
+    """
+    upto = np.concatenate(([0], np.cumsum(times.counts)))
+    skipped = round(int(upto[-1]) * split.skip)
+    if skipped == 0:
+        return np.iinfo(np.int64).min, 0
+    index = int(np.searchsorted(upto, skipped, side="right")) - 1
+    return int(times.values[index]) << times.shift, int(upto[index])
+
+
 def split_of(times: np.ndarray, cuts: tuple[int, int]) -> np.ndarray:
     """Returns per impression the index of its split in `SPLITS`."""
     return (times >= cuts[0]).astype(np.int8) + (times >= cuts[1])

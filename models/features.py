@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from models.kinds import kind_of
-from schema.columns import label_name, model_columns, space_name
+from schema.columns import ExampleColumn, label_name, model_columns, space_name
 from schema.spec import RankingSpec
 
 # What padded positions hold: no id and no age is negative.
@@ -42,7 +43,10 @@ def transformed_feature_spec(spec: RankingSpec) -> dict[str, tf.io.RaggedFeature
                 dtype, value_key=column.name + RAGGED_VALUES, row_splits_dtype=tf.int32
             )
         else:
-            features[column.name] = tf.io.FixedLenFeature([], dtype, default_value=dtype.as_numpy_dtype(0))
+            shape = _shape(column)
+            features[column.name] = tf.io.FixedLenFeature(
+                shape, dtype, default_value=np.zeros(shape, dtype.as_numpy_dtype)
+            )
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             features[name] = tf.io.FixedLenFeature([], tf.float32, default_value=0.0)
@@ -62,7 +66,7 @@ def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec
         if isinstance(values, tf.RaggedTensor):
             width = lengths[column.behaviour] if column.behaviour else _width(values)
             values = _padded(values, width)
-        elif values.shape.rank == 2 and not column.ragged:
+        elif values.shape.rank == 2 and not column.ragged and column.width is None:
             values = tf.squeeze(values, axis=1)
         result[column.name] = values if values.dtype == tf.float32 else tf.cast(values, tf.int32)
     return result
@@ -72,10 +76,16 @@ def placeholders(spec: RankingSpec) -> dict[str, tf.Tensor]:
     """Returns one example of zeros in the shapes and types of `dense`, to create a ranker's weights without data."""
     return {
         column.name: tf.zeros(
-            [1, 1] if column.ragged else [1], tf.float32 if kind_of(column).dtype == tf.float32 else tf.int32
+            [1, 1] if column.ragged else [1, *_shape(column)],
+            tf.float32 if kind_of(column).dtype == tf.float32 else tf.int32,
         )
         for column in model_columns(spec)
     }
+
+
+def _shape(column: ExampleColumn) -> list[int]:
+    """Returns the shape of an example's transformed value in a column that isn't ragged."""
+    return [] if column.model_width is None else [column.model_width]
 
 
 def _width(values: tf.RaggedTensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from schema.spec import Feature, RankingSpec, Task
+from schema.statistics import Statistic, is_of_item, numbers_read, slots, statistics_of
 
 # Stands for a categorical value that the log leaves empty, or whose user or item the tables don't have.
 # A missing number is NaN.
@@ -15,7 +16,7 @@ USER_ID, ITEM_ID, TIMESTAMP = "user_id", "item_id", "timestamp"
 
 
 # What a column's values are; `models.kinds` has what Transform and the model make of each.
-ColumnKind = Literal["timestamp", "id", "number", "buckets", "age", "target"]
+ColumnKind = Literal["timestamp", "id", "number", "buckets", "age", "statistic", "target"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,12 @@ class ExampleColumn:
     """One column of an example.
 
     `ragged` columns hold a list of any length (multi-valued features and behaviour sequences, newest last); the others
-    hold exactly one value. `side` says whose it is when one user's candidates are ranked.
+    hold exactly one value, or `width` of them (a statistic's slots, see `schema.statistics.slots`). `side` says whose
+    it is when one user's candidates are ranked.
     """
 
     name: str
-    role: Literal["id", "timestamp", "feature", "sequence", "label", "space"]
+    role: Literal["id", "timestamp", "feature", "sequence", "statistic", "label", "space"]
     dtype: Literal["string", "float", "int"]
     side: Literal["user", "item", "target"]
     ragged: bool = False
@@ -37,14 +39,18 @@ class ExampleColumn:
     feature: Feature | None = None
     # The behaviour that a sequence belongs to.
     behaviour: str | None = None
+    # How many values a vector has; None is one value, not a vector.
+    width: int | None = None
+    # How many numbers the model reads of a vector.
+    model_width: int | None = None
 
     @property
     def kind(self) -> ColumnKind:
         """Returns what the values are."""
         if self.side == "target":
             return "target"
-        if self.role == "timestamp":
-            return "timestamp"
+        if self.role in ("timestamp", "statistic"):
+            return "timestamp" if self.role == "timestamp" else "statistic"
         if self.vocabulary is not None:
             return "id"
         if self.feature is None:
@@ -80,6 +86,7 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
     columns += [_feature_column(feature) for feature in spec.features]
     for behaviour in spec.behaviours:
         columns += _sequence_columns(behaviour.name, sequence_features(spec))
+    columns += [_statistic_column(spec, statistic) for statistic in statistics_of(spec)]
     for task in spec.tasks:
         columns.append(ExampleColumn(label_name(task), "label", "float", "target"))
         columns.append(ExampleColumn(space_name(task), "space", "float", "target"))
@@ -123,6 +130,18 @@ def _sequence_columns(behaviour: str, features: tuple[Feature, ...]) -> Iterator
     for feature in features:
         name = f"{behaviour}_{feature.name}"
         yield column(name, dtype=_dtype(feature), vocabulary=_vocabulary(feature), feature=feature)
+
+
+def _statistic_column(spec: RankingSpec, statistic: Statistic) -> ExampleColumn:
+    side: Literal["user", "item"] = "item" if is_of_item(spec, statistic) else "user"
+    return ExampleColumn(
+        statistic.column,
+        "statistic",
+        "float",
+        side,
+        width=len(slots(spec, statistic)),
+        model_width=numbers_read(spec, statistic),
+    )
 
 
 def _dtype(feature: Feature) -> Literal["string", "float"]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from schema.statistics_consistency import statistics_problems
+
 if TYPE_CHECKING:
     from schema.spec import Condition, RankingSpec
 
@@ -18,6 +20,7 @@ def inconsistencies(spec: RankingSpec) -> Iterator[str]:
     yield from _name_problems(spec)
     yield from _feature_problems(spec)
     yield from _condition_problems(spec)
+    yield from statistics_problems(spec)
     yield from _slice_problems(spec)
     yield from _gate_problems(spec)
     yield from _drift_problems(spec)

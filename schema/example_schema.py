@@ -13,9 +13,10 @@ _TYPES = {"string": schema_pb2.BYTES, "float": schema_pb2.FLOAT, "int": schema_p
 def example_schema(spec: RankingSpec) -> schema_pb2.Schema:
     """Returns the `schema_pb2.Schema` of the examples that ingest writes for `spec`.
 
-    Single-valued columns are required and hold exactly one value; ragged ones may be empty. Strings are open
-    vocabularies, numbers may be NaN (missing), ages are not negative, labels and sample spaces lie in [0, 1]. Labels
-    and spaces belong to the TRAINING environment only: a request to the served model has none.
+    Single-valued columns are required and hold exactly one value, vectors exactly `width`; ragged ones may be empty.
+    Strings are open vocabularies, numbers may be NaN (missing; in a vector all at once), ages are not negative, labels
+    and sample spaces lie in [0, 1]. Labels and spaces belong to the TRAINING environment only: a request to the served
+    model has none.
     """
     schema = schema_pb2.Schema(
         default_environment=[TRAINING, SERVING],
@@ -33,6 +34,8 @@ def _add_feature(schema: schema_pb2.Schema, column: ExampleColumn) -> None:
         feature.value_count.min = 0
     else:
         feature.shape.SetInParent()
+        if column.width is not None:
+            feature.shape.dim.add(size=column.width)
         feature.presence.min_fraction = 1.0
         feature.presence.min_count = 1
     if column.side == "target":

@@ -6,47 +6,25 @@ are, how the data is split and sliced, and what a model must reach to be blessed
 `load_spec` reads and validates a file; every value is frozen afterwards.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from schema.condition import Condition
 from schema.consistency import inconsistencies
 from schema.modelling import Model, Training
-from schema.parts import Frozen, Name, nonempty
+from schema.parts import Column, Duration, Frozen, Name, nonempty
+from schema.statistics import Request, Statistics
 from schema.tuning import Tuning
 
-Column = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _duration(value: Any) -> int:
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError("expected a duration such as 45s, 30m, 12h or 1d")
-    return int(match[1]) * _SECONDS[match[2]]
 
 
 def _one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _listed(keys: Sequence[str]) -> str:
-    return " or ".join(f"`{key}`" for key in keys)
-
-
-# Seconds, written with a unit.
-Duration = Annotated[int, BeforeValidator(_duration), PlainSerializer(lambda seconds: f"{seconds}s")]
 # Glob patterns relative to the folder of the logs; a single one may stand without a list.
 Files = Annotated[tuple[Column, ...], BeforeValidator(_one_or_many), Field(min_length=1, strict=False)]
 
@@ -77,6 +55,8 @@ class Log(Frozen):
     allowed_lateness: Duration = 3600
     # The share of unreadable rows above which a run stops.
     max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.05
+    # Which impressions were asked for together: they all see the statistics as of the first one.
+    request: Request | None = None
 
     @model_validator(mode="after")
     def _layout_has_its_keys(self) -> Self:
@@ -153,39 +133,6 @@ class Feature(Frozen):
         return self.vocabulary or self.name
 
 
-_COMPARISONS = ("equals", "at_least", "at_most", "above", "below")
-
-
-class Condition(Frozen):
-    """Something that is true or false of a log row: an event, a 0/1 column, or a column compared with a value."""
-
-    event: str | None = None
-    column: Column | None = None
-    equals: str | int | float | bool | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    above: float | None = None
-    below: float | None = None
-
-    @property
-    def comparison(self) -> tuple[str, Any] | None:
-        """Returns the comparison's name and value; None for an event or a plain 0/1 column."""
-        return next(((key, getattr(self, key)) for key in _COMPARISONS if getattr(self, key) is not None), None)
-
-    @model_validator(mode="after")
-    def _one_meaning(self) -> Self:
-        comparisons = [key for key in _COMPARISONS if getattr(self, key) is not None]
-        possible = [key for key in ("event", "column", "ratio") if key in type(self).model_fields]
-        kinds = [key for key in possible if getattr(self, key) is not None]
-        if len(kinds) != 1:
-            raise ValueError(f"expected exactly one of {_listed(possible)}, got {' and '.join(kinds) or 'none'}")
-        if comparisons and self.column is None:
-            raise ValueError(f"`{comparisons[0]}` compares a `column`, got `{kinds[0]}`")
-        if len(comparisons) > 1:
-            raise ValueError(f"expected one comparison, got {' and '.join(comparisons)}")
-        return self
-
-
 class Ratio(Frozen):
     """`numerator / denominator`, clipped to [0, 1]: a regression."""
 
@@ -226,16 +173,23 @@ class Task(Condition):
 
 
 class Split(Frozen):
-    """The last shares of the impressions, by time. Equal timestamps stay together."""
+    """The last shares of the impressions, by time. Equal timestamps stay together.
+
+    `skip`: the first share feeds sequences and statistics, and becomes no example.
+    """
 
     by: Literal["time"] = "time"
     eval: Share = 0.1
     test: Share = 0.1
+    skip: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _leaves_a_train_split(self) -> Self:
         if self.eval + self.test >= 1:
             raise ValueError(f"eval + test must leave something to train on, got {self.eval} + {self.test}")
+        if self.skip + self.eval + self.test >= 1:
+            shares = f"{self.skip} + {self.eval} + {self.test}"
+            raise ValueError(f"skip + eval + test must leave something to train on, got {shares}")
         return self
 
 
@@ -282,6 +236,7 @@ class RankingSpec(Frozen):
     features: Annotated[tuple[Feature, ...], Field(strict=False)] = ()
     behaviours: Annotated[tuple[Behaviour, ...], Field(strict=False)] = ()
     tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(nonempty)]
+    statistics: Statistics | None = None
     split: Split = Split()
     slices: Annotated[tuple[Slice, ...], Field(strict=False)] = ()
     gates: dict[str, Gate] = {}  # noqa: RUF012 (pydantic copies it)

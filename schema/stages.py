@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schema.spec import Model, RankingSpec, Split, Training, Weight
+from schema.statistics import DEFAULT_PRIOR_STRENGTH
 
 
 def examples_part(spec: RankingSpec) -> RankingSpec:
@@ -20,10 +21,11 @@ def examples_part(spec: RankingSpec) -> RankingSpec:
 
 
 def ingest_part(spec: RankingSpec) -> RankingSpec:
-    """Returns what InteractionExampleGen reads: all that defines the examples, but not how features are encoded."""
+    """Returns what InteractionExampleGen reads: all that defines the examples, but not how values are encoded."""
     unencoded = {"scale": "standardize", "buckets": 10, "vocabulary": None}
     features = tuple(feature.model_copy(update=unencoded) for feature in spec.features)
-    return examples_part(spec).model_copy(update={"features": features})
+    statistics = spec.statistics and spec.statistics.model_copy(update={"prior_strength": DEFAULT_PRIOR_STRENGTH})
+    return examples_part(spec).model_copy(update={"features": features, "statistics": statistics})
 
 
 def snapshot_part(spec: RankingSpec) -> RankingSpec:
@@ -34,7 +36,7 @@ def snapshot_part(spec: RankingSpec) -> RankingSpec:
     features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
     log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
     return examples_part(spec).model_copy(
-        update={"log": log, "features": features, "users": None, "items": None, "split": Split()}
+        update={"log": log, "features": features, "users": None, "items": None, "split": Split(), "statistics": None}
     )
 
 

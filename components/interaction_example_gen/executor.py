@@ -14,6 +14,7 @@ from ingest.errors import IngestError
 from ingest.findings import SUMMARY, read_summary
 from ingest.graph import SCRATCH, ingest
 from ingest.sources import SourceFile, match_files, shard_count
+from ingest.statistics.graph import state_buckets
 from ingest.time_split import SPLITS
 from ingest.windows.rolling import Rolling, plan
 from ingest.windows.snapshots import publish, scratch_of
@@ -68,6 +69,9 @@ class Executor(BaseBeamExecutor):
         if rolling:
             publish(rolling.snapshot, shards)
             _remove(scratch_of(rolling.snapshot.folder))
+            for state, buckets in zip(rolling.statistics, state_buckets(spec, shards), strict=True):
+                publish(state.snapshot, buckets)
+                _remove(scratch_of(state.snapshot.folder))
             examples.set_string_custom_property("window", str(rolling.window))
             # Transform keeps its analyses of the days there too.
             examples.set_string_custom_property("state", exec_properties["state"])

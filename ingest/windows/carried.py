@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.rows import events_of
+from ingest.statistics.requests import START, carried_starts
 from ingest.timeline import rank_encode
 from schema.spec import RankingSpec
 
@@ -21,7 +22,8 @@ def carried(spec: RankingSpec, rows: pa.Table, horizon: int) -> pa.Table:
       rows: as `rows.parse` gives them, all rows so far of each user; or what was carried, with the rows since.
 
     Returns:
-      Their `user`, `item`, `time`, and `event` or the `in:B` of each behaviour, in the order of `rows`.
+      Their `user`, `item`, `time`, and `event` or the `in:B` of each behaviour, in the order of `rows`. Where the spec
+      has requests, also the last impression of each request that may go on, `request` and `request_start`.
     """
     rows = rows.combine_chunks()
     user, item, time = rank_encode(rows["user"])[1], rank_encode(rows["item"])[1], rows["time"].to_numpy()
@@ -35,6 +37,11 @@ def carried(spec: RankingSpec, rows: pa.Table, horizon: int) -> pa.Table:
         keep |= member & ~is_known
         keep[_last(user, order[is_known[order]], behaviour.max_length)] = True
     names = ["user", "item", "time", *(name for name in rows.column_names if name == "event" or name[:3] == "in:")]
+    if spec.log.request:
+        followed, starts = carried_starts(spec, rows, horizon)
+        keep |= followed
+        rows = rows.drop_columns([START]).append_column(START, pa.array(starts))
+        names += [name for name in ("request", START) if name in rows.column_names]
     return rows.select(names).filter(pa.array(keep))
 
 

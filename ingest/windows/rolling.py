@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 from ingest.errors import IngestError
 from ingest.examples import Lookup
 from ingest.sources import SourceFile, open_raw
+from ingest.statistics.answers import definitions
+from ingest.statistics.state import home_of as statistic_home
 from ingest.windows.carried import carried
-from ingest.windows.snapshots import Snapshot, latest_valid, planned
+from ingest.windows.snapshots import Snapshot, home_of, latest_valid, planned
 from ingest.windows.window import DailyLogs, Window, daily_logs, day_number, earliest, window_files
 from schema.spec import RankingSpec
 
@@ -22,15 +24,29 @@ _progress = logging.getLogger("fulcrum.progress")
 DAY = "day"
 # The day of rows that were carried on from earlier days.
 _EARLIER = -1
+# The source of the state of a statistic.
+_STATISTIC = "statistic-{}"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What was known at the window's start, and the snapshot of the next window's start."""
+
+    earlier: Snapshot | None
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True)
 class Rolling:
-    """A window, what was known at its start, and the snapshot of the next window's start, which it makes."""
+    """A window, what was known at its start, and the snapshot of the next window's start, which it makes.
+
+    `statistics` is the same for each of the spec's statistics: it may begin with earlier days than the rows do.
+    """
 
     window: Window
     earlier: Snapshot | None
     snapshot: Snapshot
+    statistics: tuple[Carried, ...] = ()
 
     def has(self, day: date | None) -> bool:
         """Returns whether impressions of the day's folder become examples."""
@@ -59,20 +75,35 @@ def plan(spec: RankingSpec, logs: str, state: str, window: Window) -> tuple[Roll
       IngestError: as `window_files`.
     """
     daily = daily_logs(spec, logs)
-    earlier = latest_valid(spec, state, window.first, daily)
-    since = _read_from(earlier, window, daily)
-    if since < window.first:
+    homes = (home_of(spec, state), *(statistic_home(spec, state, one) for one in definitions(spec)))
+    earlier = [latest_valid(home, window.first, daily) for home in homes]
+    since = [_read_from(snapshot, window, daily) for snapshot in earlier]
+    if min(since) < window.first:
         # It costs time, and where older logs are gone sequences begin here.
         _progress.warning(
-            "reading the logs from %s on: no run has carried on what was known on %s", since, window.first
+            "reading the logs from %s on: no run has carried on what was known on %s", min(since), window.first
         )
-    files = window_files(spec, logs, window, daily, since=since)
-    snapshot = planned(spec, state, window.first + timedelta(days=1), earlier, daily, files)
-    return Rolling(window, earlier, snapshot), (*(earlier.files if earlier else ()), *files)
+    # Keys may be features of the tables of all days that are read.
+    tables = min(since) if spec.statistics else None
+    files = window_files(spec, logs, window, daily, since=min(since), tables_since=tables)
+    day = window.first + timedelta(days=1)
+    made = [planned(home, day, then, daily, files) for home, then in zip(homes, earlier, strict=True)]
+    carried_on = [file for then in earlier[:1] if then for file in then.files]
+    for number, then in enumerate(earlier[1:]):
+        if then:
+            carried_on += [replace(file, source=_STATISTIC.format(number)) for file in then.files]
+    statistics = tuple(Carried(*pair) for pair in zip(earlier[1:], made[1:], strict=True))
+    return Rolling(window, earlier[0], made[0], statistics), (*carried_on, *files)
 
 
 def _read_from(earlier: Snapshot | None, window: Window, daily: DailyLogs) -> date:
     return earlier.day if earlier else min(window.first, *daily)
+
+
+def number_of_statistic(spec: RankingSpec, file: SourceFile) -> int | None:
+    """Returns which statistic's state a file is a part of; None if it is another file."""
+    numbers = {_STATISTIC.format(number): number for number in range(len(definitions(spec)))}
+    return numbers.get(file.source)
 
 
 def read_part(path: str) -> pa.Table:

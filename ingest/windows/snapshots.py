@@ -48,22 +48,22 @@ class Snapshot:
         )
 
 
-def latest_valid(spec: RankingSpec, state: str, first: date, daily: DailyLogs) -> Snapshot | None:
-    """Finds the latest snapshot, not after `first`, of the logs as they are now; None where there is none.
+def latest_valid(home: str, first: date, daily: DailyLogs) -> Snapshot | None:
+    """Finds the latest snapshot in `home`, not after `first`, of the logs as they are now; None where there is none.
 
     Of the days before it the logs may have lost the oldest, and no other; one that has changed makes the snapshots that
     it is in invalid. Only the listing is looked at, and where that differs, that day's files.
     """
-    for snapshot in _snapshots(spec, state, first):
+    for snapshot in _snapshots(home, first):
         if _still_holds(snapshot, daily):
             return snapshot
     return None
 
 
 def planned(
-    spec: RankingSpec, state: str, day: date, earlier: Snapshot | None, daily: DailyLogs, files: tuple[SourceFile, ...]
+    home: str, day: date, earlier: Snapshot | None, daily: DailyLogs, files: tuple[SourceFile, ...]
 ) -> Snapshot:
-    """Returns where the snapshot of `day` goes, made of an earlier one and of the days since (`files`)."""
+    """Returns where the snapshot of `day` goes in `home`, made of an earlier one and of the days since (`files`)."""
     days = dict(earlier.days) if earlier else {}
     since = {file.day for file in files if file.source == "log" and file.day and file.day < day}
     for past_day in sorted(since):
@@ -71,7 +71,7 @@ def planned(
         days[past_day] = Day(stamp(daily[past_day]), content)
     contents = "".join(f"{past_day} {days[past_day].content}\n" for past_day in sorted(days))
     lineage = hashlib.sha256(contents.encode()).hexdigest()
-    return Snapshot(day, FileSystems.join(_home(spec, state), str(day), lineage[:16]), days)
+    return Snapshot(day, FileSystems.join(home, str(day), lineage[:16]), days)
 
 
 def publish(snapshot: Snapshot, buckets: int) -> None:
@@ -98,16 +98,16 @@ def scratch_of(folder: str) -> str:
     return FileSystems.join(folder, "_scratch")
 
 
-def _home(spec: RankingSpec, state: str) -> str:
+def home_of(spec: RankingSpec, state: str) -> str:
     """Returns the folder of the snapshots of a spec; all that says which rows count, and as what, is in its name."""
     digest = hashlib.sha256(snapshot_part(spec).to_json().encode()).hexdigest()
     return FileSystems.join(state, f"{spec.name}-{digest[:12]}")
 
 
-def _snapshots(spec: RankingSpec, state: str, first: date) -> Iterator[Snapshot]:
+def _snapshots(home: str, first: date) -> Iterator[Snapshot]:
     """Yields the whole snapshots of days up to `first`, the latest first, each read when it is asked for."""
     try:
-        manifests = FileSystems.match([FileSystems.join(_home(spec, state), "*", "*", MANIFEST)])[0].metadata_list
+        manifests = FileSystems.match([FileSystems.join(home, "*", "*", MANIFEST)])[0].metadata_list
     except BeamIOError:
         return
     for path in sorted((file.path for file in manifests), reverse=True):

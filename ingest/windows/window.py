@@ -154,11 +154,17 @@ def check_days(logs: str, daily: DailyLogs, first: date, last: date) -> None:
 
 
 def window_files(
-    spec: RankingSpec, logs: str, window: Window, daily: DailyLogs, since: date | None = None
+    spec: RankingSpec,
+    logs: str,
+    window: Window,
+    daily: DailyLogs,
+    since: date | None = None,
+    tables_since: date | None = None,
 ) -> tuple[SourceFile, ...]:
     """Lists the files to read: the log's from `since` (or the window's first day) to its last day, and the tables.
 
-    A table that lies in the daily folders is that day's: it must be there whole on every day of the window. One that
+    A table that lies in the daily folders is that day's: it must be there whole on every day of the window (from
+    `tables_since` on, if that is given). One that
     doesn't lies in the folder `logs` and holds for all days.
 
     Raises:
@@ -167,7 +173,9 @@ def window_files(
     check_days(logs, daily, window.first, window.last)
     since = since or window.first
     check_days(logs, daily, since, window.last)
-    return _files(spec, logs, daily, days_between(since, window.last), window.days)
+    return _files(
+        spec, logs, daily, days_between(since, window.last), days_between(tables_since or window.first, window.last)
+    )
 
 
 def files_to_read(

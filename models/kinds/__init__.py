@@ -8,9 +8,16 @@ from models.kinds.base import Kind
 from models.kinds.buckets import Buckets
 from models.kinds.ids import Ids
 from models.kinds.numbers import Numbers
+from models.kinds.statistics import StatisticVectors
 from schema.columns import ColumnKind, ExampleColumn
 
-KINDS: dict[ColumnKind, Kind] = {"id": Ids(), "number": Numbers(), "buckets": Buckets(), "age": Ages()}
+KINDS: dict[ColumnKind, Kind] = {
+    "id": Ids(),
+    "number": Numbers(),
+    "buckets": Buckets(),
+    "age": Ages(),
+    "statistic": StatisticVectors(),
+}
 
 
 def kind_of(column: ExampleColumn) -> Kind:

@@ -7,6 +7,7 @@ from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.formats import BadRow, RawBatch
 from ingest.rows import columns_of, parse
+from ingest.statistics.answers import vectors_of
 from ingest.timeline import join
 from schema.spec import RankingSpec
 
@@ -42,11 +43,7 @@ def examples_of(
         tables[source], left_out, _ = parse(spec, source, batch)
         bad += left_out
     timelines = join(spec, tables["log"])
-    build = ExampleBuilder(
-        spec,
-        tables["log"],
-        timelines,
-        Lookup.of(spec, "users", tables.get("users")),
-        Lookup.of(spec, "items", tables.get("items")),
-    )
+    by_user, by_item = (Lookup.of(spec, source, tables.get(source)) for source in ("users", "items"))
+    statistics = vectors_of(spec, tables["log"], lambda day: by_user, lambda day: by_item)
+    build = ExampleBuilder(spec, tables["log"], timelines, by_user, by_item, statistics=statistics)
     return pa.table(build(np.arange(len(timelines.impressions)))), bad

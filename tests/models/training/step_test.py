@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.features import table_name
+from models.kinds import kind_of
 from models.training.step import evaluation_function, train_step
 
 
@@ -28,7 +28,7 @@ def test_evaluation_encodes_a_batch_once_for_metrics_and_weights(build, batch, r
     graph = evaluation_function(model).get_concrete_function(batch).graph
     looked_up = sum(operation.type == "ResourceGather" for operation in graph.get_operations())
     columns = [column for encoder in model.encoders for column in encoder.embeddings.columns]
-    assert looked_up == sum(table_name(column) is not None for column in columns)
+    assert looked_up == sum(kind_of(column).table(column) is not None for column in columns)
 
 
 @pytest.mark.parametrize("compiled", ["nothing", "head"])

@@ -1,0 +1,136 @@
+"""Statistics of daily folders: one day after the other gives what one run over everything gives, to the bit."""
+
+import csv
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from schema.spec import RankingSpec
+from simulation.logs import simulate
+
+SHORTVIDEO = Path(__file__).resolve().parents[3] / "schema" / "specs" / "shortvideo.yaml"
+DAY_MS, FIRST = 86_400_000, 1_767_225_600_000  # 2026-01-01
+BY = [
+    {"keys": "author", "windows": ["6h", "30h"], "age": True},
+    {"keys": ["user", "category"], "age": True, "windows": ["30h"], "granularity": "10m", "half_lives": ["1d", "5h"]},
+    {"keys": ["user", "author"], "half_lives": ["7d"], "of": ["like"], "expire": "12h"},
+    {"keys": ["item", "tab"], "expire": "20h", "windows": ["26h"], "of": ["completion"]},
+    {"keys": "hour", "half_lives": [], "of": ["like"]},
+]
+DAYS = ("1d:2026-01-01", "2d:2026-01-02", "1d:2026-01-03", "1d:2026-01-04", "2d:2026-01-05")
+
+
+def _spec(by: list | None = None, **log) -> RankingSpec:
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    behaviours = [{**behaviour, "max_length": 5} for behaviour in declared["behaviours"]]
+    log = {**declared["log"], "request": {"gap": "45m"}, **log}
+    statistics = {"by": by or BY, "delay": "90m"}
+    return RankingSpec.model_validate({**declared, "behaviours": behaviours, "log": log, "statistics": statistics})
+
+
+@pytest.fixture(scope="module")
+def five_days(tmp_path_factory) -> Path:
+    """Simulated logs, a folder a day; the last half hour of each day is late and lies in the next day's folder."""
+    logs = tmp_path_factory.mktemp("daily")
+    simulate(logs, users=40, impressions=1_500, seed=3, days=5, daily=True)
+    late: list[dict] = []
+    for number, folder in enumerate(sorted(logs.glob("2026-*"))):
+        (file,) = folder.glob("impressions-*.csv.gz")
+        with gzip.open(file, "rt") as stream:
+            rows = list(csv.DictReader(stream))
+        file.unlink()
+        end = FIRST + (number + 1) * DAY_MS - 1_800_000
+        moved = [row for row in rows if number < 4 and int(row["timestamp"]) >= end]
+        rows, late = [row for row in rows if row not in moved] + late, moved
+        with gzip.open(folder / "impressions-0.csv.gz", "wt", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    return logs
+
+
+@pytest.fixture
+def logs(five_days, tmp_path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(five_days, tmp_path / "logs"))
+
+
+def _rows(ingested, since: int) -> dict[tuple, list[str]]:
+    """What the examples from a day on hold, by user, item and time."""
+    result: dict[tuple, list[str]] = {}
+    for row in ingested.rows:
+        if row["timestamp"][0] >= FIRST + (since - 1) * DAY_MS:
+            key = row["user_id"][0], row["item_id"][0], row["timestamp"][0]
+            result.setdefault(key, []).append(repr(sorted(row.items())))
+    return {key: sorted(values) for key, values in result.items()}
+
+
+def _bytes(ingested) -> list[bytes]:
+    return [file.read_bytes() for file in sorted(Path(ingested.examples.uri).rglob("*.gz"))]
+
+
+def test_day_by_day_the_statistics_are_those_of_one_run_over_everything(five_days, ingest_logs, tmp_path):
+    state = tmp_path / "state"
+    whole = _rows(ingest_logs(_spec(files="*/impressions-*.csv.gz"), five_days, shards=2), 1)
+    read = 0
+    for shards, window in zip((1, 2, 1, 2, 2), DAYS, strict=True):
+        ingested = ingest_logs(_spec(), five_days, window=window, state=state, shards=shards)
+        told = _rows(ingested, 1)
+        assert told
+        assert {key: whole[key] for key in told} == told
+        read += ingested.summary["sources"]["log"]["files"]
+    # Of the days before its window a run reads only the 2nd, once: the run before it began with the 1st.
+    assert read == 8
+    assert len(list(state.glob("*-statistics-*"))) == len(BY)
+
+
+def test_a_statistic_added_later_reads_its_days_and_leaves_the_others_alone(logs, ingest_logs, tmp_path):
+    state = tmp_path / "state"
+    whole = _rows(ingest_logs(_spec(files="*/impressions-*.csv.gz"), logs), 1)
+    for window in DAYS[:3]:
+        ingest_logs(_spec(BY[:1]), logs, window=window, state=state)
+    before = {file: file.read_bytes() for file in state.rglob("*") if file.is_file()}
+    told = _rows(ingest_logs(_spec(BY), logs, window="1d:2026-01-04", state=state), 4)
+    assert {key: whole[key] for key in told} == told
+    assert all(file.read_bytes() == data for file, data in before.items())
+
+    # From then on it reads no more than the others.
+    last = ingest_logs(_spec(BY), logs, window="1d:2026-01-05", state=state)
+    assert last.summary["sources"]["log"]["files"] == 1
+    told = _rows(last, 5)
+    assert {key: whole[key] for key in told} == told
+
+
+def test_a_kill_between_the_parts_and_the_manifest_changes_nothing(logs, ingest_logs, tmp_path):
+    state = tmp_path / "state"
+    ingest_logs(_spec(), logs, window="1d:2026-01-02", state=state, shards=2)
+    first = _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state, shards=2))
+    kept = {file: file.read_bytes() for file in state.rglob("2026-01-04/**/*") if file.is_file()}
+    assert len(kept) > 2 * len(BY)
+    for manifest in state.glob("*-statistics-*/*/*/manifest.json"):
+        manifest.unlink()
+        for part in manifest.parent.glob("part-00000-*"):
+            part.write_bytes(b"half")
+    assert _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state, shards=2)) == first
+    assert {file: file.read_bytes() for file in state.rglob("2026-01-04/**/*") if file.is_file()} == kept
+
+
+def test_earlier_days_may_be_gone_but_not_changed(logs, ingest_logs, tmp_path):
+    state = tmp_path / "state"
+    ingest_logs(_spec(), logs, window="2d:2026-01-02", state=state)
+    first = _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state))
+    shutil.rmtree(logs / "2026-01-01")
+    assert _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state)) == first
+
+    # A like more on an earlier day is read, and counts.
+    file = logs / "2026-01-02" / "impressions-0.csv.gz"
+    with gzip.open(file, "rt") as stream:
+        rows = list(csv.DictReader(stream))
+    with gzip.open(file, "wt", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows({**row, "clicked": "1", "like": "1"} for row in rows)
+    assert _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state)) != first

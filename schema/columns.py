@@ -1,11 +1,15 @@
 """The columns of an example, derived from the spec: what ingest writes, Transform reads and the model takes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from schema.spec import Feature, RankingSpec, Task
+if TYPE_CHECKING:
+    # The spec checks its own names by the columns' and the served tensors'.
+    from schema.spec import Feature, RankingSpec, Task
 
 # Stands for a categorical value that the log leaves empty, or whose user or item the tables don't have.
 # A missing number is NaN.
@@ -36,11 +40,12 @@ class ExampleColumn:
 
 
 def label_name(task: Task) -> str:
+    """Returns the column that holds the task's label."""
     return f"label_{task.name}"
 
 
 def space_name(task: Task) -> str:
-    """The 0/1 column that says whether an example is in the task's sample space (PLE, eq. 9)."""
+    """Returns the 0/1 column that says whether an example is in the task's sample space (PLE, eq. 9)."""
     return f"space_{task.name}"
 
 

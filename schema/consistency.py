@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from schema.columns import label_name
+from schema.served import EXPONENTS, ORDER, SCORE
+
 if TYPE_CHECKING:
     from schema.spec import Condition, RankingSpec
 
 
 # What the served `rank` takes and gives beside the columns and the tasks.
-_SERVED = {"features": ("exponents",), "tasks": ("score", "order")}
+_SERVED = {"features": (EXPONENTS,), "tasks": (SCORE, ORDER)}
 
 
 def inconsistencies(spec: RankingSpec) -> Iterator[str]:
@@ -107,7 +110,7 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _drift_problems(spec: RankingSpec) -> Iterator[str]:
-    expected = [feature.name for feature in spec.features] + [f"label_{task.name}" for task in spec.tasks]
+    expected = [feature.name for feature in spec.features] + [label_name(task) for task in spec.tasks]
     for name in spec.drift.limits if spec.drift else ():
         if name not in expected:
             yield f"drift.limits: got {name!r}, expected a feature or a task's label: {', '.join(expected)}"

@@ -94,7 +94,7 @@ class ServingValidator(base_component.BaseComponent):
 
 
 def serving_part(spec: RankingSpec) -> RankingSpec:
-    """The spec without what requests and answers don't depend on; the model is an input of its own."""
+    """Returns the spec without what requests and answers don't depend on; the model is an input of its own."""
     # The exponents stay: the scores of the answers are checked by them.
     tasks = tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks)
     return spec.data_part().model_copy(update={"tasks": tasks})

@@ -1,4 +1,4 @@
-"""A file of candidates: item ids as text, CSV or JSON lines, in the order in which they are asked about."""
+"""Reads a file of candidates: item ids as text, CSV or JSON lines, in the order in which they are asked about."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from schema.spec import RankingSpec
 
 
 def read_candidates(spec: RankingSpec, path: Path) -> list[str]:
-    """The item ids in a file, one a line; empty lines are skipped.
+    """Returns the item ids in a file, one a line; empty lines are skipped.
 
     In CSV and JSON objects (`.csv`, `.jsonl`, `.ndjson`) they are in the column that the items table, the log or an
     example calls the item; a line of JSON may also be the id itself. Any other file is text.
@@ -34,10 +34,10 @@ def _from_text(_: Path, lines: Iterator[str], names: list[str]) -> Iterator[str]
 
 def _from_csv(path: Path, lines: Iterator[str], names: list[str]) -> Iterator[str]:
     rows = csv.DictReader(lines)
-    found = list(rows.fieldnames or [])
-    column = next((name for name in names if name in found), None)
+    columns = list(rows.fieldnames or [])
+    column = next((name for name in names if name in columns), None)
     if column is None:
-        raise RequestError(f"{path}: expected a column {' or '.join(dict.fromkeys(names))}, got the columns {found}")
+        raise RequestError(f"{path}: expected a column {' or '.join(dict.fromkeys(names))}, got the columns {columns}")
     for row in rows:
         if not row[column]:
             raise RequestError(f"{path} line {rows.line_num}: {column} is empty")

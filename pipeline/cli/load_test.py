@@ -1,4 +1,4 @@
-"""Rank requests of people in the logs, to drive a server with."""
+"""Makes rank requests of people in the logs, to drive a server with."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from ingest.rank_request import RequestLogs
 from ingest.sample import read_sample
 from ingest.windows.window import files_to_read
 from schema.spec import RankingSpec
+from serving.requests import Inputs, rank_request
 
 # Rows of the log from which people and candidates are drawn.
 _SAMPLE_ROWS = 200_000
@@ -24,8 +25,8 @@ def recorded_requests(
     users: int = 50,
     seed: int = 1,
     window: str | None = None,
-) -> list[list[dict[str, np.ndarray]]]:
-    """The columns of rank requests, for each of the numbers of `candidates` as many as there are `users`.
+) -> list[list[Inputs]]:
+    """Returns the inputs of rank requests, for each of the numbers of `candidates` as many as there are `users`.
 
     People and their candidates are drawn from the first rows of the log's files; each is asked about just after the
     last row.
@@ -44,17 +45,21 @@ def recorded_requests(
     random = np.random.default_rng(seed)
     people, items = (np.sort(pc.unique(rows[name]).to_numpy(zero_copy_only=False)) for name in ("user", "item"))
     chosen = random.permutation(people)[:users].tolist()
-    asked = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
-    named = {item for lists in asked for ids in lists for item in ids}
-    read = RequestLogs.read(spec, logs, chosen, named, window)
-    sides = [read.user_columns(user) for user in chosen]
+    drawn = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
+    all_drawn = {item for lists in drawn for ids in lists for item in ids}
+    read = RequestLogs.read(spec, logs, chosen, all_drawn, window)
+    users_columns = [read.user_columns(user) for user in chosen]
     return [
-        [{**side, **read.candidate_columns(ids)} for side, ids in zip(sides, lists, strict=True)] for lists in asked
+        [
+            rank_request(spec, columns, read.candidate_columns(ids))
+            for columns, ids in zip(users_columns, lists, strict=True)
+        ]
+        for lists in drawn
     ]
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a server's address is on this machine by its own text; names other than `localhost` are not looked up."""
+    """Returns whether an address is on this machine by its own text; names other than `localhost` are not looked up."""
     host = urlsplit(address).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from schema.columns import label_name
+from schema.served import EXPONENTS, ORDER, SCORE
+
 if TYPE_CHECKING:
     from schema.spec import Condition, RankingSpec
 
 
 # What the served `rank` takes and gives beside the columns and the tasks.
-_SERVED = {"features": ("exponents",), "tasks": ("score", "order")}
+_SERVED = {"features": (EXPONENTS,), "tasks": (SCORE, ORDER)}
 
 
 def inconsistencies(spec: RankingSpec) -> Iterator[str]:
@@ -107,9 +110,6 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _drift_problems(spec: RankingSpec) -> Iterator[str]:
-    # A column is derived from the spec, whose types are checked here.
-    from schema.columns import label_name
-
     expected = [feature.name for feature in spec.features] + [label_name(task) for task in spec.tasks]
     for name in spec.drift.limits if spec.drift else ():
         if name not in expected:

@@ -11,8 +11,10 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.serving_validator.requests import cold_row, request_columns, write_record
+from components.serving_validator.sample_requests import cold_row
+from schema.served import request_columns
 from schema.spec import RankingSpec
+from serving.requests import write_record
 
 SPEC = RankingSpec.model_validate(
     {

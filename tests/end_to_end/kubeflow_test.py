@@ -15,6 +15,9 @@ from pipeline.runners.kubeflow import compile_pipeline
 from report.summary import load_summary
 from schema.loading import load_spec
 
+# The first to ask waits for two whole runs.
+pytestmark = pytest.mark.timeout(1_800)
+
 
 def test_another_process_compiles_it_to_the_same_bytes(simulated: Simulated, compiled: Path):
     prepared = prepare(simulated.spec, KubeflowRun.IMAGE, KubeflowRun.ROOT, **KubeflowRun.DEFAULTS)

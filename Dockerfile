@@ -19,7 +19,8 @@ WORKDIR /opt/fulcrum
 COPY requirements.lock ./
 COPY third_party/ third_party/
 RUN pip install --no-cache-dir uv \
-    && uv pip install --system --no-cache --no-deps --requirement requirements.lock ./third_party/tfx_bsl_sql_util
+    && uv pip install --system --no-cache --no-deps --compile-bytecode \
+        --requirement requirements.lock ./third_party/tfx_bsl_sql_util
 
 COPY setup.py pyproject.toml legacy_keras.pth ./
 COPY schema/ schema/
@@ -31,7 +32,7 @@ COPY report/ report/
 COPY components/ components/
 COPY pipeline/ pipeline/
 COPY simulation/ simulation/
-RUN uv pip install --system --no-cache --no-deps .
+RUN uv pip install --system --no-cache --no-deps --compile-bytecode .
 
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 

@@ -14,10 +14,11 @@ help:  ## What there is to make
 
 setup: .venv/.installed  ## The environment, from the lock file
 
+# Bytecode, since where PYTHONDONTWRITEBYTECODE is set each process would compile TensorFlow and TFX anew, for ten seconds.
 .venv/.installed: requirements.lock setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip sync --quiet requirements.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock
 	$(BIN)/uv pip install --quiet uv ./third_party/tfx_bsl_sql_util
 	$(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@

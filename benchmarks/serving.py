@@ -27,12 +27,12 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.served_model import SPEC, Server, full_examples, serve, stage, train
-from ingest.rank_request import exponents
 from pipeline.cli.load_test import recorded_requests
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 from serving.client import Client
 from serving.load import Load, drive
+from serving.requests import examples_request, exponents, with_exponents
 
 FULL_OVER_RANK, SERVER_OVER_PROCESS, SWAP_OVER_USUAL = 2.0, 1.25, 3.0
 CANDIDATES, COMPARED = (1, 100, 500, 2_000), 500
@@ -92,8 +92,8 @@ def compare(spec: RankingSpec, server: Server, saved: Path, requests: Requests, 
         tensors = {name: tf.constant(array) for name, array in columns.items()}
         return {name: tensor.numpy() for name, tensor in signature(**tensors).items()}
 
-    ranked = [{**columns, "exponents": powers} for columns in requests]
-    examples = [{"examples": full_examples(spec, columns)} for columns in requests]
+    ranked = [with_exponents(columns, powers) for columns in requests]
+    examples = [examples_request(full_examples(spec, columns)) for columns in requests]
     with ExitStack() as stack:
         grpc, rest = (stack.enter_context(server.connects[protocol]()) for protocol in ("gRPC", "REST"))
         ways: dict[str, tuple[Callable, list]] = {

@@ -10,6 +10,7 @@ from evaluation.metrics import metrics_of
 from evaluation.metrics.metric import Metric
 from evaluation.result import BASELINE, ModelName
 from schema.columns import USER_ID, label_name, space_name
+from schema.served import SERVING_DEFAULT
 from schema.spec import Gate, RankingSpec, Task
 
 
@@ -19,7 +20,7 @@ def eval_config(spec: RankingSpec, models: Sequence[ModelName]) -> config_pb2.Ev
         config_pb2.ModelSpec(
             name=name,
             is_baseline=name == BASELINE,
-            signature_name="serving_default",
+            signature_name=SERVING_DEFAULT,
             model_type=tfma.constants.TF_GENERIC,
             label_keys={task.name: label_name(task) for task in spec.tasks},
             example_weight_keys={task.name: space_name(task) for task in spec.tasks},

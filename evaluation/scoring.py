@@ -9,11 +9,11 @@ import tensorflow as tf
 from evaluation.plan import Plan
 from evaluation.scored import ScoredRows, Texts, concatenated
 from schema.columns import USER_ID
+from schema.served import SERVING_DEFAULT
 
 BATCH = 4096
 # Rows that are put together before they are shuffled by user.
 CHUNK = 65_536
-SIGNATURE = "serving_default"
 
 
 class ScoringError(ValueError):
@@ -58,7 +58,7 @@ class Score(beam.DoFn):
         return ScoredRows(columns.users, columns.labels, columns.in_space, scores, columns.slices)
 
     def _predict(self, model: int, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        signature = self._models[model].signatures[SIGNATURE]
+        signature = self._models[model].signatures[SERVING_DEFAULT]
         (argument,) = signature.structured_input_signature[1]
         try:
             return signature(**{argument: serialized})

@@ -1,14 +1,14 @@
-"""A rank request from the logs: one user's side at a moment, and the candidates' side.
+"""Reads what a rank request holds from the logs: one user's columns at a moment, and the candidates'.
 
 The user's side is that of an artificial impression at that moment, read, joined and built by ingest's own functions, so
 that what is asked of a served model can't drift away from what the model was trained on.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -85,8 +85,8 @@ class RequestLogs:
 
     def user_columns(
         self, user: str, at: int | None = None, context: Mapping[str, str | None] | None = None
-    ) -> dict[str, np.ndarray]:
-        """The user's side of a `rank` request: single values as scalars, ragged columns as `[n]`, newest last.
+    ) -> dict[str, Any]:
+        """Returns the user's columns: single values (bytes or a number), ragged ones as arrays `[n]`, newest last.
 
         Behaviours are those known strictly before `at`. Features from the log are those of the user's last row until
         then; an unknown user has none, and no past.
@@ -108,29 +108,19 @@ class RequestLogs:
         timelines = join(self.spec, table)
         (which,) = np.flatnonzero(timelines.source[timelines.impressions] == len(rows))
         built = ExampleBuilder(self.spec, table, timelines, self.users, self.items)(np.array([which]))
-        return {column.name: _user_tensor(column, built[column.name]) for column in self._columns("user")}
+        return {column.name: _values(column, built[column.name])[0] for column in self._columns("user")}
 
-    def candidate_columns(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
-        """The candidates' side of a `rank` request: `[N]`, multi-valued columns `[N, m]` padded with "".
+    def candidate_columns(self, item_ids: Sequence[str]) -> dict[str, Sequence[Any] | np.ndarray]:
+        """Returns the candidates' columns, N values each; those of multi-valued columns are arrays.
 
         Raises:
           RequestError: an id is empty or can't be one.
         """
         ids = candidate_ids(item_ids)
         built = {ITEM_ID: ids, **self.items.at(ids)}
-        return {column.name: _item_tensor(column, built[column.name]) for column in self._columns("item")}
+        return {column.name: _values(column, built[column.name]) for column in self._columns("item")}
 
-    def columns(
-        self,
-        user: str,
-        item_ids: Sequence[str],
-        at: int | None = None,
-        context: Mapping[str, str | None] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """Both sides: the inputs of the signature `rank` but for the exponents."""
-        return {**self.user_columns(user, at, context), **self.candidate_columns(item_ids)}
-
-    def _columns(self, side: str) -> Iterable[ExampleColumn]:
+    def _columns(self, side: str) -> Iterator[ExampleColumn]:
         return (column for column in model_columns(self.spec) if column.side == side)
 
     def _rows_of(self, user: str) -> pa.Table:
@@ -148,21 +138,18 @@ class RequestLogs:
 
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
-        """Where each user's rows stand in `_order`."""
+        """Where each user's rows start and stop in `_order`."""
         users, codes = self._user_codes
         edges = np.concatenate(([0], np.cumsum(np.bincount(codes, minlength=len(users))))).tolist()
         return {user: (edges[i], edges[i + 1]) for i, user in enumerate(users)}
 
 
-def user_request(
-    spec: RankingSpec, logs: str, user: str, at: int | None = None, context: Mapping[str, str | None] | None = None
-) -> dict[str, np.ndarray]:
-    """One user's side, from the logs in a folder; see `RequestLogs`, which reads them once for many requests."""
-    return RequestLogs.read(spec, logs, [user]).user_columns(user, at, context)
-
-
 def candidate_ids(item_ids: Sequence[str]) -> pa.Array:
-    """The ids as ingest would read them from a log."""
+    """Returns the ids as ingest would read them from a log.
+
+    Raises:
+      RequestError: an id is empty or can't be one.
+    """
     rejects = Rejects(len(item_ids))
     ids = Column("candidates", pa.array(item_ids, pa.string()), rejects).ids()
     if rejects.reasons:
@@ -172,7 +159,7 @@ def candidate_ids(item_ids: Sequence[str]) -> pa.Array:
 
 
 def ticks(spec: RankingSpec, text: str) -> int:
-    """A moment in ticks of the log's clock: a whole number of them, or an ISO 8601 time (UTC if it names no zone).
+    """Returns a moment in ticks of the log's clock: a whole number, or an ISO 8601 time (UTC if it names no zone).
 
     Raises:
       RequestError: it is neither, or no time that a log may have.
@@ -196,31 +183,18 @@ def ticks(spec: RankingSpec, text: str) -> int:
     return int(result)
 
 
-def exponents(spec: RankingSpec, given: Mapping[str, float]) -> np.ndarray:
-    """The exponents `w_k` of the fused score `prod_k p_k^w_k` (PLE, eq. 1), the spec's where `given` has none.
-
-    Raises:
-      RequestError: `given` names something else than a task.
-    """
-    names = [task.name for task in spec.tasks]
-    for name in given:
-        if name not in names:
-            raise RequestError(f"exponent: no task {name!r}, expected one of {', '.join(names)}")
-    return np.array([given.get(task.name, task.exponent) for task in spec.tasks], np.float32)
-
-
 def _of_the_last_day(files: list[SourceFile]) -> list[SourceFile]:
     last = max((file.day for file in files if file.day), default=None)
     return [file for file in files if file.day == last]
 
 
 def _rows(spec: RankingSpec, source: str, files: Iterable[SourceFile], column: str, keys: pa.Array | None) -> pa.Table:
-    """The typed rows of a source whose `column` is among `keys`; batches are filtered as they come."""
-    wanted = columns_of(spec, source)
-    nothing = RawBatch("", np.zeros(0, np.int64), {name: pa.array([], pa.string()) for name in wanted})
-    tables = [parse(spec, source, nothing)[0]]
+    """Reads the typed rows of a source whose `column` is among `keys`; batches are filtered as they come."""
+    names = columns_of(spec, source)
+    empty = RawBatch("", np.zeros(0, np.int64), {name: pa.array([], pa.string()) for name in names})
+    tables = [parse(spec, source, empty)[0]]
     for file in files:
-        for batch in read_file(file.path, wanted, separators_of(spec, source)):
+        for batch in read_file(file.path, names, separators_of(spec, source)):
             table, _, _ = parse(spec, source, batch, times_of(spec, file))
             tables.append(table if keys is None else table.filter(pc.is_in(table[column], value_set=keys)))
     return pa.concat_tables(tables).combine_chunks()
@@ -231,7 +205,7 @@ def _now(spec: RankingSpec) -> int:
 
 
 def _last_values(rows: pa.Table) -> dict[str, object]:
-    """The features of the latest row, of equally late ones the last."""
+    """Returns the features of the latest row, of equally late ones the last."""
     if rows.num_rows == 0:
         return {}
     times = rows["time"].to_numpy()
@@ -240,12 +214,13 @@ def _last_values(rows: pa.Table) -> dict[str, object]:
 
 
 def _typed_context(spec: RankingSpec, context: Mapping[str, str | None]) -> dict[str, object]:
-    given = {feature.name: feature for feature in spec.features_of("log") if not feature.derive}
+    """Returns the values of `context` by the typed rows' columns."""
+    settable = {feature.name: feature for feature in spec.features_of("log") if not feature.derive}
     for name in context:
-        if name not in given:
-            known = ", ".join(given) or "none"
-            raise RequestError(f"{name}: is not a feature that the request may set, expected one from the log: {known}")
-    return {f"feature:{name}": _typed(given[name], text) for name, text in context.items()}
+        if name not in settable:
+            names = ", ".join(settable) or "none"
+            raise RequestError(f"{name}: is not a feature that the request may set, expected one from the log: {names}")
+    return {f"feature:{name}": _typed(settable[name], text) for name, text in context.items()}
 
 
 def _typed(feature: Feature, text: str | None) -> object:
@@ -258,10 +233,10 @@ def _typed(feature: Feature, text: str | None) -> object:
 
 
 def _impression(schema: pa.Schema, user: str, at: int, features: Mapping[str, object]) -> pa.Table:
-    """One row, an impression without feedback. (0 is also the place of the event that opens an example.)"""
-    known = {"user": user, "item": _NO_ITEM, "time": at}
+    """Returns one row, an impression without feedback. (0 is also the place of the event that opens an example.)"""
+    impression = {"user": user, "item": _NO_ITEM, "time": at}
     values = {
-        field.name: features.get(field.name) if field.name.startswith("feature:") else known.get(field.name, 0)
+        field.name: features.get(field.name) if field.name.startswith("feature:") else impression.get(field.name, 0)
         for field in schema
     }
     types = {field.name: field.type for field in schema}
@@ -272,22 +247,13 @@ def _impression(schema: pa.Schema, user: str, at: int, features: Mapping[str, ob
     return pa.table(arrays, schema=schema)
 
 
-def _user_tensor(column: ExampleColumn, built: pa.Array) -> np.ndarray:
-    return _numpy(built[0].values) if column.ragged else _numpy(built).reshape(())
-
-
-def _item_tensor(column: ExampleColumn, built: pa.Array) -> np.ndarray:
-    if not column.ragged:
-        return _numpy(built)
-    rows = [_numpy(row.values) for row in built]
-    padded = np.full((len(rows), max(map(len, rows), default=0)), b"", object)
-    for i, row in enumerate(rows):
-        padded[i, : len(row)] = row
-    return padded
+def _values(column: ExampleColumn, built: pa.Array) -> Sequence[Any] | np.ndarray:
+    """Returns a column's values, one a row."""
+    return [_numpy(row.values) for row in built] if column.ragged else _numpy(built)
 
 
 def _numpy(values: pa.Array) -> np.ndarray:
-    """float32, int64, or object with bytes."""
+    """Returns float32, int64, or object with bytes."""
     if pa.types.is_string(values.type):
         return values.cast(pa.binary()).to_numpy(zero_copy_only=False)
     return values.to_numpy(zero_copy_only=False)

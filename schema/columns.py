@@ -1,12 +1,17 @@
 """The columns of an example, derived from the spec: what ingest writes, Transform reads and the model takes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from schema.spec import Feature, RankingSpec, Task
 from schema.statistics import Statistic, is_of_item, numbers_read, slots, statistics_of
+
+if TYPE_CHECKING:
+    # The spec checks its own names by the columns' and the served tensors'.
+    from schema.spec import Feature, RankingSpec, Task
 
 # Stands for a categorical value that the log leaves empty, or whose user or item the tables don't have.
 # A missing number is NaN.
@@ -59,6 +64,7 @@ class ExampleColumn:
 
 
 def label_name(task: Task) -> str:
+    """Returns the column that holds the task's label."""
     return f"label_{task.name}"
 
 

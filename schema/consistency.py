@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from schema.columns import label_name
+from schema.served import EXPONENTS, ORDER, SCORE
 from schema.statistics_consistency import statistics_problems
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 # What the served `rank` takes and gives beside the columns and the tasks.
-_SERVED = {"features": ("exponents",), "tasks": ("score", "order")}
+_SERVED = {"features": (EXPONENTS,), "tasks": (SCORE, ORDER)}
 
 
 def inconsistencies(spec: RankingSpec) -> Iterator[str]:
@@ -110,9 +112,6 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _drift_problems(spec: RankingSpec) -> Iterator[str]:
-    # A column is derived from the spec, whose types are checked here.
-    from schema.columns import label_name
-
     expected = [feature.name for feature in spec.features] + [label_name(task) for task in spec.tasks]
     for name in spec.drift.limits if spec.drift else ():
         if name not in expected:

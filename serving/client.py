@@ -14,12 +14,12 @@ import tensorflow as tf
 import urllib3
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from schema.served import RANK
 from serving.model.messages import fill_proto
+from serving.requests import Ranking, with_exponents
 
 TIMEOUT_SECONDS = 10.0
 _PORTS = {"grpc": 8500, "http": 8501}
-# Outputs of the signature `rank` that are no task's.
-_SCORE, _ORDER = "score", "order"
 
 
 class ClientError(Exception):
@@ -47,32 +47,17 @@ class Target:
             raise ClientError(f"expected a version or a label, got version {self.version} and label {self.label!r}")
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """What `rank` says of N candidates.
-
-    Attributes:
-      tasks: each task's output, float32 `[N]`.
-      score: the fused score `prod_k p_k^w_k`, float32 `[N]` (PLE, eq. 1).
-      order: candidates' places, best score first, `[N]`.
-    """
-
-    tasks: dict[str, np.ndarray]
-    score: np.ndarray
-    order: np.ndarray
-
-
 class Client(Protocol):
     """Speaks to one model of one server; of use to one thread at a time. Close it, or use it in a `with`."""
 
     address: str
 
     def prepare(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Any:
-        """The request in the protocol's own form, to be sent any number of times."""
+        """Returns the request in the protocol's own form, to be sent any number of times."""
         ...
 
     def send(self, prepared: Any) -> Any:
-        """Sends a prepared request and gives the answer in the protocol's own form.
+        """Sends a prepared request and returns the answer in the protocol's own form.
 
         Raises:
           ClientError: there is no answer, or it is an error.
@@ -80,7 +65,7 @@ class Client(Protocol):
         ...
 
     def outputs(self, answer: Any) -> dict[str, np.ndarray]:
-        """The tensors of an answer by name. REST doesn't tell the name of a signature's only output: `outputs`."""
+        """Returns an answer's tensors by name. REST doesn't tell the name of a signature's only output: `outputs`."""
         ...
 
     def close(self) -> None: ...
@@ -91,7 +76,7 @@ class Client(Protocol):
 
 
 def connect(address: str, target: Target, timeout_seconds: float = TIMEOUT_SECONDS) -> Client:
-    """A client of the server at `grpc://host[:port]` or `http://host[:port]`; nothing is sent yet.
+    """Returns a client of the server at `grpc://host[:port]` or `http://host[:port]`; nothing is sent yet.
 
     Raises:
       ClientError: the address is of another form.
@@ -105,32 +90,30 @@ def connect(address: str, target: Target, timeout_seconds: float = TIMEOUT_SECON
         raise ClientError(
             f"expected an address such as grpc://localhost:8500 or http://localhost:8501, got {address!r}"
         )
-    kind = GrpcClient if parts.scheme == "grpc" else RestClient
-    return kind(parts.hostname, port or _PORTS[parts.scheme], target, timeout_seconds)
+    client_class = GrpcClient if parts.scheme == "grpc" else RestClient
+    return client_class(parts.hostname, port or _PORTS[parts.scheme], target, timeout_seconds)
 
 
 def predict(client: Client, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs of `signature` for `inputs`, arrays of numbers or of bytes (dtype object), by name."""
+    """Returns the outputs of `signature` for `inputs`, arrays of numbers or of bytes (dtype object), by name."""
     return client.outputs(client.send(client.prepare(signature, inputs)))
 
 
-def rank(client: Client, columns: Mapping[str, np.ndarray], exponents: np.ndarray | None = None) -> Ranking:
+def rank(client: Client, inputs: Mapping[str, np.ndarray], exponents: np.ndarray | None = None) -> Ranking:
     """Ranks one user's candidates.
 
     Args:
-      columns: the inputs of the signature `rank` by name.
-      exponents: `w_k` of the fused score, a number per task; the model's own where None.
+      inputs: of the signature `rank` by name, as `serving.requests.rank_request` makes them.
+      exponents: `w_k` of the fused score, a number per task; those in `inputs`, or the model's own, where None.
 
     Raises:
       ClientError: there is no answer, or it is an error.
     """
-    given = {} if exponents is None else {"exponents": np.asarray(exponents, np.float32)}
-    outputs = predict(client, "rank", {**columns, **given})
-    missing = {_SCORE, _ORDER} - outputs.keys()
-    if missing:
-        raise ClientError(f"{client.address}: the answer of `rank` has no {', '.join(sorted(missing))}")
-    tasks = {name: values for name, values in outputs.items() if name not in (_SCORE, _ORDER)}
-    return Ranking(tasks, outputs[_SCORE], outputs[_ORDER].astype(np.int64))
+    outputs = predict(client, RANK, inputs if exponents is None else with_exponents(inputs, exponents))
+    try:
+        return Ranking.of(outputs)
+    except ValueError as error:
+        raise ClientError(f"{client.address}: {error}") from None
 
 
 class _Closing(ABC):
@@ -243,7 +226,7 @@ def _late(address: str, seconds: float) -> str:
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, list):
-        return [_as_json(one) for one in value]
+        return [_as_json(element) for element in value]
     if not isinstance(value, bytes):
         return value
     try:

@@ -1,11 +1,15 @@
 """Which tests one process of pytest-xdist runs, so that what they share is made once; and what was skipped."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# Beam makes an argument parser for each look at its options, and argparse looks for translations of each word on disk.
+os.environ["LANGUAGE"] = "C"
 
 # By file, the run that these end-to-end tests read.
 SHARED_RUNS = {

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from components.serving_validator.requests import EXPONENTS, request_columns
+from schema import served
+from schema.served import EXAMPLES, EXPONENTS, ORDER, PREDICT, RANK, SCORE, SERVING_DEFAULT
 from schema.spec import RankingSpec
 from serving.model.saved_model import Signature
 
-SERVING_DEFAULT, PREDICT, RANK = "serving_default", "predict", "rank"
-EXAMPLES = "examples"
-SCORE, ORDER = "score", "order"
 # How far the outputs for one user and item may lie apart, whichever signature and loader gives them.
 TOLERANCE = 1e-5
 # Relative: the score is a product of powers in float32, by way of logarithms. Models keep outputs away from 0 before
@@ -22,31 +20,31 @@ Outputs = Mapping[str, np.ndarray]
 
 
 def signature_findings(spec: RankingSpec, signatures: Mapping[str, Signature]) -> list[str]:
-    """Signatures that are missing, take what no request has, or do not give every task.
+    """Names signatures that are missing, take what no request has, or do not give every task.
 
     A model that reads nothing of the candidates needs no `rank`.
     """
-    columns = {column.name: column.side for column in request_columns(spec)}
+    columns = {column.name: column.side for column in served.request_columns(spec)}
     needed = [SERVING_DEFAULT, PREDICT]
     if PREDICT not in signatures or any(columns.get(name) == "item" for name in signatures[PREDICT].inputs):
         needed.append(RANK)
     missing = [name for name in needed if name not in signatures]
     if missing:
-        there = ", ".join(sorted(signatures)) or "none"
-        return [f"signature {name!r} is missing; the model has {there}" for name in missing]
+        present = ", ".join(sorted(signatures)) or "none"
+        return [f"signature {name!r} is missing; the model has {present}" for name in missing]
     findings = []
     allowed = {SERVING_DEFAULT: {EXAMPLES}, PREDICT: {*columns}, RANK: {*columns, EXPONENTS}}
     for name in needed:
-        wanted = {task.name for task in spec.tasks} | ({SCORE, ORDER} if name == RANK else set())
+        expected = {tensor.name for tensor in served.outputs(spec, name)}
         if unknown := sorted(signatures[name].inputs.keys() - allowed[name]):
             findings.append(f"signature {name!r} takes {', '.join(unknown)}, which requests do not have")
-        if lacking := sorted(wanted - signatures[name].outputs.keys()):
+        if lacking := sorted(expected - signatures[name].outputs.keys()):
             findings.append(f"signature {name!r} has no output {', '.join(lacking)}")
     return findings
 
 
 def output_findings(where: str, tasks: Sequence[str], outputs: Outputs, shape: tuple[int, ...]) -> list[str]:
-    """Tasks' outputs of another shape than `shape`, or that are no probabilities: not finite, or outside of [0, 1]."""
+    """Names tasks' outputs of another shape than `shape`, or no probabilities: not finite, or outside of [0, 1]."""
     findings = []
     for task in tasks:
         values = outputs[task]
@@ -60,7 +58,7 @@ def output_findings(where: str, tasks: Sequence[str], outputs: Outputs, shape: t
 
 
 def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected: Outputs, other: str) -> list[str]:
-    """Tasks whose outputs differ from those of `other` for the same users and items by more than `TOLERANCE`."""
+    """Names tasks whose outputs differ from those of `other` for the same users and items by more than `TOLERANCE`."""
     findings = []
     for task in tasks:
         ours, theirs = got[task].ravel().astype(np.float64), expected[task].ravel().astype(np.float64)
@@ -79,7 +77,7 @@ def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected:
 
 
 def ranking_findings(where: str, tasks: Sequence[str], outputs: Outputs, exponents: Sequence[float]) -> list[str]:
-    """Whether `score` is `prod_k p_k^w_k` (PLE, eq. 1), and `order` all candidates, by descending score.
+    """Checks that `score` is `prod_k p_k^w_k` (PLE, eq. 1), and `order` all candidates, by descending score.
 
     Which of two equal scores comes first is not looked at: models order by logarithms, which tell more of them apart.
     """

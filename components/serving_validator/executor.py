@@ -15,9 +15,9 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.serving_validator.isolation import try_out
-from components.serving_validator.probe import WARMUP, Job, Report
-from components.serving_validator.requests import read_rows
+from components.serving_validator.probe import WARMUP, Job, ProbeResult
 from schema.spec import RankingSpec
+from serving.requests import read_rows
 
 # As Pusher and InfraValidator know them.
 _BLESSED, _HAS_MODEL = "blessed", "has_model"
@@ -56,16 +56,16 @@ class Executor(base_executor.BaseExecutor):
             job = Job(
                 str(path), exec_properties["spec"], exec_properties["candidates"], exec_properties["max_latency_ms"]
             )
-            report = try_out(job, records, folder, exec_properties["timeout_s"])
-            _tell(report, blessing)
-            if report.findings:
-                _refuse(blessing, "; ".join(report.findings))
+            result = try_out(job, records, folder, exec_properties["timeout_s"])
+            _record_latency(result, blessing)
+            if result.findings:
+                _refuse(blessing, "; ".join(result.findings))
             else:
                 _bless(blessing, served, (folder / WARMUP).read_bytes())
 
 
 def read_records(examples: types.Artifact, split: str, count: int) -> list[bytes]:
-    """The first serialised examples of a split, of all its files in turn, so that they are not all of a few users.
+    """Reads the first serialised examples of a split, of all its files in turn, so that many users have some.
 
     Raises:
       ValueError: the split doesn't exist or is empty.
@@ -87,7 +87,7 @@ def read_records(examples: types.Artifact, split: str, count: int) -> list[bytes
 
 @contextmanager
 def _local(path: str, scratch: Path) -> Iterator[Path]:
-    """The model's folder where a plain file system can reach it."""
+    """Yields the model's folder where a plain file system can reach it."""
     if "://" not in path:
         yield Path(path)
         return
@@ -96,8 +96,8 @@ def _local(path: str, scratch: Path) -> Iterator[Path]:
     yield copy
 
 
-def _tell(report: Report, blessing: types.Artifact) -> None:
-    for name, latency in report.latency.items():
+def _record_latency(result: ProbeResult, blessing: types.Artifact) -> None:
+    for name, latency in result.latency.items():
         logging.info("%s: p50 %.3g ms, p99 %.3g ms, %d requests", name, *vars(latency).values())
         blessing.set_float_custom_property(f"{name}_p50_ms", latency.p50_ms)
         blessing.set_float_custom_property(f"{name}_p99_ms", latency.p99_ms)

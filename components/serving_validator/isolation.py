@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 from absl import logging
 
-from components.serving_validator.probe import JOB, RECORDS, REPORT, STAGE, Job, Report
+from components.serving_validator.probe import JOB, RECORDS, RESULT, STAGE, Job, ProbeResult
 
 _STDERR = "stderr"
 _LOGGED_CHARACTERS = 5_000
@@ -23,11 +23,12 @@ _FATAL = re.compile(r"F\d{4} .*?\] (.*)")
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
-def try_out(job: Job, records: Sequence[bytes], folder: Path, timeout_s: float) -> Report:
-    """The probe's report; one finding where the process ended without one, or was killed after `timeout_s` seconds.
+def try_out(job: Job, records: Sequence[bytes], folder: Path, timeout_s: float) -> ProbeResult:
+    """Returns what the probe found; a single finding where it ended without a result, or was killed.
 
     Args:
       folder: an empty one; the probe's files stay there.
+      timeout_s: seconds after which it is killed.
     """
     (folder / JOB).write_text(json.dumps(asdict(job)))
     with tf.io.TFRecordWriter(str(folder / RECORDS)) as writer:
@@ -41,15 +42,17 @@ def try_out(job: Job, records: Sequence[bytes], folder: Path, timeout_s: float) 
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            return Report([f"the model's process was not done after {timeout_s:g} s and was killed: {_stage(folder)}"])
+            return ProbeResult(
+                [f"the model's process was not done after {timeout_s:g} s and was killed: {_stage(folder)}"]
+            )
         finally:
             _kill(process)
-    report = folder / REPORT
-    if code == 0 and report.is_file():
-        return Report.from_json(report.read_text())
+    result = folder / RESULT
+    if code == 0 and result.is_file():
+        return ProbeResult.from_json(result.read_text())
     printed = (folder / _STDERR).read_text(errors="replace")
     logging.error("The model's process printed:\n%s", printed[-_LOGGED_CHARACTERS:])
-    return Report([f"the model's process {_ending(code)}: {_stage(folder)}{_last_words(printed)}"])
+    return ProbeResult([f"the model's process {_ending(code)}: {_stage(folder)}{_last_words(printed)}"])
 
 
 def _kill(process: subprocess.Popen) -> None:
@@ -71,7 +74,7 @@ def _stage(folder: Path) -> str:
 
 
 def _last_words(printed: str, limit: int = 500) -> str:
-    """Why TensorFlow aborted, or the last line, which is where Python names its error."""
+    """Returns why TensorFlow aborted, or the last line, which is where Python names its error."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     fatal = [match[1] for line in lines if (match := _FATAL.match(line))]
     words = (fatal or lines[-1:] or [""])[0]

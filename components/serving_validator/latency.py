@@ -24,13 +24,13 @@ def measure(
     Stops early, but not before the first is measured, when `patience_seconds` have passed.
     """
     start = time.monotonic()
-    for place in range(warm):
-        calls[place % len(calls)]()
+    for index in range(warm):
+        calls[index % len(calls)]()
         if time.monotonic() - start > patience_seconds:
             break
-    took: list[float] = []
-    while len(took) < count and (not took or time.monotonic() - start < patience_seconds):
+    milliseconds: list[float] = []
+    while len(milliseconds) < count and (not milliseconds or time.monotonic() - start < patience_seconds):
         before = time.perf_counter()
-        calls[len(took) % len(calls)]()
-        took.append(1e3 * (time.perf_counter() - before))
-    return Latency(float(np.percentile(took, 50)), float(np.percentile(took, 99)), len(took))
+        calls[len(milliseconds) % len(calls)]()
+        milliseconds.append(1e3 * (time.perf_counter() - before))
+    return Latency(float(np.percentile(milliseconds, 50)), float(np.percentile(milliseconds, 99)), len(milliseconds))

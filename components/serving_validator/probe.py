@@ -1,7 +1,7 @@
-"""The process that a candidate model is tried in: `python -m components.serving_validator.probe FOLDER`.
+"""Tries a candidate model in a process of its own: `python -m components.serving_validator.probe FOLDER`.
 
 Nothing but TensorFlow may register operations here, and whatever the model does to the process, the pipeline's goes on.
-FOLDER holds `job.json` and `examples.tfrecord`; it gets `stage`, what is being done, and at the end `report.json` and,
+FOLDER holds `job.json` and `examples.tfrecord`; it gets `stage`, what is being done, and at the end `result.json` and,
 of a model without findings, `warmup.tfrecord`.
 """
 
@@ -18,18 +18,20 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 from components.serving_validator import checks, warmup_requests
-from components.serving_validator.checks import RANK, SERVING_DEFAULT, Outputs
+from components.serving_validator.checks import Outputs
 from components.serving_validator.latency import Latency, measure
-from components.serving_validator.replay import Requests, replay
-from components.serving_validator.requests import Inputs, combine, write_record
+from components.serving_validator.replay import replay
+from components.serving_validator.sample_requests import SampleRequests
 from components.serving_validator.stock_ops import foreign_ops, serving_graph
+from schema.served import RANK, SERVING_DEFAULT
 from schema.spec import RankingSpec
 from serving.model.errors import ServingError
 from serving.model.messages import fill_proto
 from serving.model.predict import Limits, find_signature, predict
 from serving.model.saved_model import SavedModel, tensorflow_reason
+from serving.requests import Inputs
 
-JOB, RECORDS, STAGE, REPORT, WARMUP = "job.json", "examples.tfrecord", "stage", "report.json", "warmup.tfrecord"
+JOB, RECORDS, STAGE, RESULT, WARMUP = "job.json", "examples.tfrecord", "stage", "result.json", "warmup.tfrecord"
 # More of them would say the same again.
 _MAX_FINDINGS = 5
 # Users whose requests are timed, and full examples of the same size to compare with.
@@ -52,8 +54,8 @@ class Job:
 
 
 @dataclass
-class Report:
-    """What came of it: a model without findings may be served. Latencies by signature, at the job's `candidates`."""
+class ProbeResult:
+    """What came of a job: a model without findings may be served. Latencies by signature, at the job's `candidates`."""
 
     findings: list[str] = field(default_factory=list)
     latency: dict[str, Latency] = field(default_factory=dict)
@@ -63,8 +65,8 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        told = json.loads(text)
-        return cls(told["findings"], {name: Latency(**one) for name, one in told["latency"].items()})
+        fields = json.loads(text)
+        return cls(fields["findings"], {name: Latency(**latency) for name, latency in fields["latency"].items()})
 
 
 class Probe:
@@ -75,46 +77,47 @@ class Probe:
         self._job = Job(**json.loads((folder / JOB).read_text()))
         self._spec = RankingSpec.from_json(self._job.spec)
         self._records = list(tf.data.TFRecordDataset(str(folder / RECORDS)).as_numpy_iterator())
-        self._report = Report()
+        self._result = ProbeResult()
 
-    def run(self) -> Report:
+    def run(self) -> ProbeResult:
+        """Returns the findings and the latencies; an error of the model's is a finding."""
         try:
-            self._report.findings = list(islice(self._findings(), _MAX_FINDINGS))
+            self._result.findings = list(islice(self._findings(), _MAX_FINDINGS))
         except ServingError as error:
-            self._report.findings = [f"{self._stage}: {tensorflow_reason(error)}"]
-        return self._report
+            self._result.findings = [f"{self._stage}: {tensorflow_reason(error)}"]
+        return self._result
 
     def _findings(self) -> Iterator[str]:
         path = Path(self._job.model)
         self._enter("reading the graph")
         try:
-            found = foreign_ops(serving_graph(path))
+            findings = foreign_ops(serving_graph(path))
         except ValueError as error:
-            found = [str(error)]
-        if found:
-            yield from found
+            findings = [str(error)]
+        if findings:
+            yield from findings
             return
         self._enter("loading the model")
         model = SavedModel(path)
-        found = checks.signature_findings(self._spec, model.signatures)
-        if found:
-            yield from found
+        findings = checks.signature_findings(self._spec, model.signatures)
+        if findings:
+            yield from findings
             return
         names = {name: list(signature.inputs) for name, signature in model.signatures.items()}
-        requests = Requests(self._spec, self._records, names)
+        requests = SampleRequests(self._spec, self._records, names)
         for step in (self._check_answers, self._check_loaders, self._check_latency):
-            found = list(step(model, requests))
-            if found:
-                yield from found
+            findings = list(step(model, requests))
+            if findings:
+                yield from findings
                 return
         self._write_warmup(requests)
         model.close()
 
-    def _check_answers(self, model: SavedModel, requests: Requests) -> Iterator[str]:
+    def _check_answers(self, model: SavedModel, requests: SampleRequests) -> Iterator[str]:
         return replay(requests, partial(self._ask, model))
 
-    def _check_loaders(self, model: SavedModel, requests: Requests) -> list[str]:
-        """The Evaluator judges a model as Python loads what the trainer wrote; clients get the C++ loader's answers."""
+    def _check_loaders(self, model: SavedModel, requests: SampleRequests) -> list[str]:
+        """Compares the model as C++ loads it, for clients, with what Python loads, which the Evaluator judges."""
         served = self._ask(model, SERVING_DEFAULT, requests.default(self._records))
         self._enter("loading the model in Python")
         evaluated = tf.saved_model.load(self._job.model).signatures[SERVING_DEFAULT]
@@ -122,28 +125,29 @@ class Probe:
         tasks = [task.name for task in self._spec.tasks]
         return checks.agreement_findings("'serving_default' served", tasks, served, outputs, "the model in Python")
 
-    def _check_latency(self, model: SavedModel, requests: Requests) -> list[str]:
+    def _check_latency(self, model: SavedModel, requests: SampleRequests) -> list[str]:
         self._enter("measuring the latency")
         count = self._job.candidates
-        made: dict[str, list[Inputs]] = {RANK: [], SERVING_DEFAULT: []}
-        for place, user in enumerate(requests.users(_TIMED_USERS)):
-            candidates = requests.candidates(count, place * count)
-            records = [write_record(self._spec, combine(self._spec, user, one)) for one in candidates]
-            made[SERVING_DEFAULT].append(requests.default(records))
+        timed: dict[str, list[Inputs]] = {RANK: [], SERVING_DEFAULT: []}
+        for index, user in enumerate(requests.users(_TIMED_USERS)):
+            candidates = requests.candidates(count, index * count)
+            timed[SERVING_DEFAULT].append(requests.pairs(user, candidates))
             if RANK in model.signatures:
-                made[RANK].append(requests.rank(user, candidates))
-        limited = RANK if made[RANK] else SERVING_DEFAULT
-        for name, inputs in made.items():
-            if inputs:
+                timed[RANK].append(requests.rank(user, candidates))
+        limited = RANK if timed[RANK] else SERVING_DEFAULT
+        for name, signature_requests in timed.items():
+            if signature_requests:
                 signature = find_signature(model, name)
-                calls = [partial(predict, model, signature, _protos(one), (), _LIMITS) for one in inputs]
-                self._report.latency[name] = measure(calls, count=100 if name == limited else 20)
-        return checks.latency_findings(limited, self._report.latency[limited].p99_ms, self._job.max_latency_ms, count)
+                calls = [
+                    partial(predict, model, signature, _protos(inputs), (), _LIMITS) for inputs in signature_requests
+                ]
+                self._result.latency[name] = measure(calls, count=100 if name == limited else 20)
+        return checks.latency_findings(limited, self._result.latency[limited].p99_ms, self._job.max_latency_ms, count)
 
-    def _write_warmup(self, requests: Requests) -> None:
+    def _write_warmup(self, requests: SampleRequests) -> None:
         self._enter("writing warm-up requests")
-        made = warmup_requests.warmup_requests(requests, self._job.candidates)
-        warmup_requests.write(str(self._folder / WARMUP), warmup_requests.prediction_logs(self._spec.name, made))
+        warm_up = warmup_requests.warmup_requests(requests, self._job.candidates)
+        warmup_requests.write(str(self._folder / WARMUP), warmup_requests.prediction_logs(self._spec.name, warm_up))
 
     def _ask(self, model: SavedModel, name: str, inputs: Inputs) -> Outputs:
         self._enter(f"answering {name!r}")
@@ -155,7 +159,7 @@ class Probe:
 
 
 def _protos(inputs: Inputs) -> dict[str, tensor_pb2.TensorProto]:
-    """As gRPC brings them."""
+    """Returns the inputs as gRPC brings them."""
     protos = {name: tensor_pb2.TensorProto() for name in inputs}
     for name, proto in protos.items():
         fill_proto(proto, inputs[name])
@@ -163,5 +167,5 @@ def _protos(inputs: Inputs) -> dict[str, tensor_pb2.TensorProto]:
 
 
 if __name__ == "__main__":
-    there = Path(sys.argv[1])
-    (there / REPORT).write_text(Probe(there).run().to_json())
+    job_folder = Path(sys.argv[1])
+    (job_folder / RESULT).write_text(Probe(job_folder).run().to_json())

@@ -1,4 +1,4 @@
-"""Which operations of a graph TensorFlow Serving lacks: those of other libraries, and those that call Python."""
+"""Finds the operations of a graph that TensorFlow Serving lacks: other libraries', and those that call Python."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +14,12 @@ _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 
 def is_registered(op: str) -> bool:
-    """Whether this process knows `op`: its answer means something only where nothing but TensorFlow is imported."""
+    """Returns whether this process knows `op`, which means something only where nothing but TensorFlow is imported."""
     return op_def_registry.get(op) is not None
 
 
 def serving_graph(folder: Path) -> meta_graph_pb2.MetaGraphDef:
-    """The graph in the SavedModel `folder` that is meant to be served.
+    """Reads the graph in the SavedModel `folder` that is meant to be served.
 
     Raises:
       ValueError: there is none; says why.
@@ -37,15 +37,15 @@ def serving_graph(folder: Path) -> meta_graph_pb2.MetaGraphDef:
 
 
 def foreign_ops(graph: meta_graph_pb2.MetaGraphDef, is_stock: Callable[[str], bool] = is_registered) -> list[str]:
-    """One line an operation, functions included, that TensorFlow Serving does not have; names one node each."""
+    """Returns one line an operation, functions included, that TensorFlow Serving does not have; names one node each."""
     functions = {function.signature.name for function in graph.graph_def.library.function}
-    found: dict[str, str] = {}
+    findings: dict[str, str] = {}
     for where, node in _nodes(graph):
         if node.op in _PYTHON:
-            found.setdefault(node.op, f"the operation {node.op} ({where}) needs Python")
+            findings.setdefault(node.op, f"the operation {node.op} ({where}) needs Python")
         elif node.op not in functions and not is_stock(node.op):
-            found.setdefault(node.op, f"the operation {node.op} ({where}) is not TensorFlow's own")
-    return [found[op] for op in sorted(found)]
+            findings.setdefault(node.op, f"the operation {node.op} ({where}) is not TensorFlow's own")
+    return [findings[op] for op in sorted(findings)]
 
 
 def _nodes(graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tuple[str, node_def_pb2.NodeDef]]:

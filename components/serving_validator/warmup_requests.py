@@ -6,32 +6,32 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components.serving_validator.checks import PREDICT, RANK, SERVING_DEFAULT
-from components.serving_validator.replay import Requests
-from components.serving_validator.requests import Inputs
+from components.serving_validator.sample_requests import SampleRequests
+from schema.served import PREDICT, RANK, SERVING_DEFAULT
 from serving.model.messages import fill_proto
+from serving.requests import Inputs
 
 # Of each kind and size: histories of several lengths, and a quick start. TensorFlow Serving takes 1,000 in all.
 _REPEATS = 4
 
 
-def warmup_requests(requests: Requests, candidates: int) -> Iterator[tuple[str, Inputs]]:
-    """Signature and inputs: batches of one and many examples, and `rank` from one to `candidates` candidates."""
+def warmup_requests(requests: SampleRequests, candidates: int) -> Iterator[tuple[str, Inputs]]:
+    """Yields signature and inputs: batches of one and many examples, and `rank` from one to `candidates` candidates."""
     for size in (1, min(64, len(requests.rows))):
-        for place in range(_REPEATS):
-            start = place * len(requests.rows) // _REPEATS
+        for repeat in range(_REPEATS):
+            start = repeat * len(requests.rows) // _REPEATS
             rows = requests.candidates(size, start)
             records = [requests.records[(start + i) % len(requests.records)] for i in range(size)]
             yield SERVING_DEFAULT, requests.default(records)
             yield PREDICT, requests.predict(rows)
     for count in sorted({1, 10, 100, candidates}):
         if count <= candidates and RANK in requests.inputs:
-            for place, user in enumerate(requests.users(_REPEATS)):
-                yield RANK, requests.rank(user, requests.candidates(count, place * count))
+            for index, user in enumerate(requests.users(_REPEATS)):
+                yield RANK, requests.rank(user, requests.candidates(count, index * count))
 
 
 def prediction_logs(model: str, requests: Iterable[tuple[str, Inputs]]) -> list[bytes]:
-    """The requests as serialised PredictionLogs, the records of the warm-up file."""
+    """Returns the requests as serialised PredictionLogs, the records of the warm-up file."""
     return [
         prediction_log_pb2.PredictionLog(
             predict_log=prediction_log_pb2.PredictLog(request=_predict_request(model, signature, inputs))

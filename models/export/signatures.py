@@ -9,7 +9,8 @@ import tensorflow_transform as tft
 from models.export import requests
 from models.features import dense
 from models.ranker import Ranker
-from schema.served import SPEC_FILE
+from schema import served
+from schema.served import ORDER, PREDICT, RANK, SCORE, SERVING_DEFAULT, SPEC_FILE
 
 # What an output of 0 counts as in the score, whose logarithm is finite.
 _TINY = np.finfo(np.float32).tiny
@@ -31,35 +32,37 @@ class Servable(tf.Module):
         self.transform = transform.transform_features_layer()
         spec = ranker.spec
         feature_spec = requests.request_feature_spec(spec)
+        declared = served.signatures(spec)
+        (examples_spec,) = requests.tensor_specs(declared[SERVING_DEFAULT].inputs).values()
 
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        @tf.function(autograph=False, input_signature=[examples_spec])
         def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             """Scores serialised tf.Examples, `(batch, 1)` by task; columns that aren't read may be absent."""
             raw = tf.io.parse_example(examples, feature_spec)
             return ranker(dense(self.transform(raw), spec))
 
-        @tf.function(autograph=False, input_signature=[requests.predict_inputs(spec)])
+        @tf.function(autograph=False, input_signature=[requests.tensor_specs(declared[PREDICT].inputs)])
         def predict(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            """Scores columns by name (`models.export.requests.predict_inputs`), `(batch, 1)` by task."""
+            """Returns each task's output `(batch, 1)` for columns by name (`schema.served.predict_inputs`)."""
             return ranker(dense(self.transform(requests.examples(inputs, spec)), spec))
 
-        exponents_spec = tf.TensorSpec([len(spec.tasks)], tf.float32, name=requests.EXPONENTS)
+        columns_spec = requests.tensor_specs(served.rank_inputs(spec))
+        (exponents_spec,) = requests.tensor_specs([served.exponents_input(spec)]).values()
         default_exponents = tf.constant([task.exponent for task in spec.tasks], tf.float32)
 
-        @tf.function(autograph=False, input_signature=[requests.rank_inputs(spec), exponents_spec])
+        @tf.function(autograph=False, input_signature=[columns_spec, exponents_spec])
         def rank(inputs: Mapping[str, tf.Tensor], exponents: tf.Tensor = default_exponents) -> dict[str, tf.Tensor]:
             """Scores and orders one user's N candidates: each task's output, `score` and `order`, all `(N,)`.
 
-            `inputs` are columns by name (`models.export.requests.rank_inputs`), `exponents` the tasks'.
+            `inputs` are columns by name (`schema.served.rank_inputs`), `exponents` the tasks'.
             """
             features = dense(self.transform(requests.user_and_candidates(inputs, spec)), spec)
             outputs = ranker.score_candidates(features)
             probabilities = {task: tf.squeeze(output, axis=1) for task, output in outputs.items()}
             return {**probabilities, **fused_ranking(list(probabilities.values()), exponents)}
 
-        self.functions = {"serving_default": serving_default, "predict": predict}
-        if requests.candidate_columns(spec):
-            self.functions["rank"] = rank
+        functions = {SERVING_DEFAULT: serving_default, PREDICT: predict, RANK: rank}
+        self.functions = {name: functions[name] for name in declared}
         # Tracing creates what variables there are not yet.
         serving_default.get_concrete_function()
         self.weights = list(ranker.variables)
@@ -84,7 +87,7 @@ def fused_ranking(probabilities: list[tf.Tensor], exponents: tf.Tensor) -> dict[
         exponents = tf.identity(exponents)
     logarithms = tf.math.log(tf.maximum(tf.stack(probabilities, axis=1), _TINY))
     fused = tf.reduce_sum(exponents * logarithms, axis=1)
-    return {"score": tf.exp(fused), "order": tf.argsort(fused, direction="DESCENDING", stable=True)}
+    return {SCORE: tf.exp(fused), ORDER: tf.argsort(fused, direction="DESCENDING", stable=True)}
 
 
 def save(ranker: Ranker, transform: tft.TFTransformOutput, directory: str) -> Servable:

@@ -12,6 +12,7 @@ from ingest.rank_request import RequestLogs
 from ingest.sample import read_sample
 from ingest.windows.window import files_to_read
 from schema.spec import RankingSpec
+from serving.requests import Inputs, rank_request
 
 # Rows of the log from which people and candidates are drawn.
 _SAMPLE_ROWS = 200_000
@@ -24,8 +25,8 @@ def recorded_requests(
     users: int = 50,
     seed: int = 1,
     window: str | None = None,
-) -> list[list[dict[str, np.ndarray]]]:
-    """Returns the columns of rank requests, for each of the numbers of `candidates` as many as there are `users`.
+) -> list[list[Inputs]]:
+    """Returns the inputs of rank requests, for each of the numbers of `candidates` as many as there are `users`.
 
     People and their candidates are drawn from the first rows of the log's files; every request is of the time just
     after the last row.
@@ -44,13 +45,16 @@ def recorded_requests(
     random = np.random.default_rng(seed)
     people, items = (np.sort(pc.unique(rows[name]).to_numpy(zero_copy_only=False)) for name in ("user", "item"))
     chosen = random.permutation(people)[:users].tolist()
-    candidate_lists = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
-    candidate_items = {item for lists in candidate_lists for ids in lists for item in ids}
-    request_logs = RequestLogs.read(spec, logs, chosen, candidate_items, window)
-    sides = [request_logs.user_columns(user) for user in chosen]
+    drawn = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
+    all_drawn = {item for lists in drawn for ids in lists for item in ids}
+    read = RequestLogs.read(spec, logs, chosen, all_drawn, window)
+    users_columns = [read.user_columns(user) for user in chosen]
     return [
-        [{**side, **request_logs.candidate_columns(ids)} for side, ids in zip(sides, lists, strict=True)]
-        for lists in candidate_lists
+        [
+            rank_request(spec, columns, read.candidate_columns(ids))
+            for columns, ids in zip(users_columns, lists, strict=True)
+        ]
+        for lists in drawn
     ]
 
 

@@ -100,10 +100,11 @@ def rank(
 ) -> None:
     """Rank a user's candidates by a served model: the user's side comes from the logs, as in training."""
     from ingest.errors import IngestError
-    from ingest.rank_request import RequestError, RequestLogs, exponents, ticks
+    from ingest.rank_request import RequestError, RequestLogs, ticks
     from pipeline.cli.candidates import read_candidates
     from schema.loading import SpecError, load_spec
     from serving import client
+    from serving.requests import UnknownTaskError, exponents, rank_request
 
     powers = {key: _number(f"--exponent {key}", value, float) for key, value in _pairs("--exponent", exponent).items()}
     context = {key: value or None for key, value in _pairs("--set", set_).items()}
@@ -113,13 +114,15 @@ def rank(
         moment = None if at is None else ticks(declared, at)
         items = read_candidates(declared, candidates)
         read = RequestLogs.read(declared, logs, [user], items, window=window, at=moment)
-        columns = read.columns(user, items, moment, context)
-    except (SpecError, RequestError, IngestError) as error:
+        request = rank_request(
+            declared, read.user_columns(user, moment, context), read.candidate_columns(items), weights
+        )
+    except (SpecError, RequestError, UnknownTaskError, IngestError) as error:
         raise fail(error, 2) from None
     try:
         target = client.Target(name or declared.name, version, label)
         with client.connect(server, target, timeout) as connection:
-            ranking = client.rank(connection, columns, weights)
+            ranking = client.rank(connection, request)
     except client.ClientError as error:
         raise fail(error, 1) from None
     # Over gRPC outputs come in no order; of a model made from another spec, its own tasks come last.
@@ -163,6 +166,7 @@ def load_test(
     from ingest.errors import IngestError
     from pipeline.cli.load_test import is_loopback, recorded_requests
     from schema.loading import SpecError, load_spec
+    from schema.served import RANK
     from serving import client
     from serving.load import drive
 
@@ -173,7 +177,7 @@ def load_test(
         recorded = recorded_requests(declared, logs, candidates, users, seed, window)
         target = client.Target(name or declared.name, version, label)
         with client.connect(server, target, timeout) as connection:
-            prepared = [[connection.prepare("rank", columns) for columns in requests_] for requests_ in recorded]
+            prepared = [[connection.prepare(RANK, inputs) for inputs in requests_] for requests_ in recorded]
             for requests_ in prepared:
                 # A first answer before the clock starts: is anybody there, and does it take such requests?
                 connection.send(requests_[0])
@@ -206,8 +210,8 @@ def _pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _number(where: str, text: str, number: type[T]) -> T:
+def _number(where: str, text: str, number_type: type[T]) -> T:
     try:
-        return number(text)
+        return number_type(text)
     except ValueError:
         raise fail(f"{where}: expected a number, got {text!r}", 2) from None

@@ -32,6 +32,7 @@ MOVED_EXECUTORS = {
     "components.anomaly_gate.component.AnomalyGate_Executor": "components.anomaly_check.AnomalyCheck_Executor",
     "components.anomaly_gate.drift.DriftGate_Executor": "components.drift_check.DriftCheck_Executor",
     "components.distribution_validator.component.Executor": "components.distribution_validator.Executor",
+    "components.evaluation_report.executor.Executor": "components.evaluation_report.EvaluationReport_Executor",
     "components.pusher.component.Executor": "components.pusher.Executor",
     "components.schema_source.component.SchemaSource_Executor": "components.schema_source.SchemaSource_Executor",
     "components.trainer.component.Executor": "components.trainer.Executor",

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+from schema.served import SERVING_DEFAULT
 from serving.model.errors import Code, ServingError, invalid
-from serving.model.saved_model import DEFAULT_SIGNATURE, SavedModel, Signature, TensorSpec, shown, tensorflow_reason
+from serving.model.saved_model import SavedModel, Signature, TensorSpec, shown, tensorflow_reason
 from serving.model.tensorflow_c import STRING_BYTES, Tensor
 
 Value: TypeAlias = tensor_pb2.TensorProto | np.ndarray
@@ -33,7 +34,7 @@ class Limits:
 
 
 def find_signature(model: SavedModel, name: str) -> Signature:
-    name = name or DEFAULT_SIGNATURE
+    name = name or SERVING_DEFAULT
     if name not in model.signatures:
         names = ", ".join(sorted(model.signatures))
         raise invalid(f'Serving signature key "{_brief(name)}" not found; the model has {names}')

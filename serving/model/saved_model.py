@@ -16,7 +16,6 @@ from schema.spec import RankingSpec
 from serving.model.errors import Code, ServingError, invalid
 from serving.model.tensorflow_c import Session, Tensor
 
-DEFAULT_SIGNATURE = "serving_default"
 _PREDICT_METHOD = "tensorflow/serving/predict"
 
 

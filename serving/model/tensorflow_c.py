@@ -1,5 +1,8 @@
 """TensorFlow's C API, as far as serving needs it: load a SavedModel, run it, and move tensors in and out.
 
+The only unsafe code of the project: pointers, buffers and their lifetimes are this file's own care, and a mistake here
+ends the process.
+
 This is the loader and the session of TensorFlow Serving. Through it no graph is built in Python, and `ctypes` gives the
 interpreter's lock back during every call, so that requests go on while the next version loads: loaders in Python hold
 it for tens of milliseconds while they import the graph. The API is in the package's `include/tensorflow/c/c_api.h`.
@@ -117,7 +120,7 @@ class Tensor:
 
     @classmethod
     def from_numpy(cls, array: np.ndarray) -> "Tensor":
-        """Of an array of numbers or truth values; strings go through `from_proto`."""
+        """Makes one of an array of numbers or truth values; strings go through `from_proto`."""
         library, array = _library(), np.asarray(array, order="C")
         shape = (c_int64 * array.ndim)(*array.shape)
         dtype = tf.as_dtype(array.dtype).as_datatype_enum
@@ -132,7 +135,7 @@ class Tensor:
         return self._pointer
 
     def numpy(self) -> np.ndarray:
-        """A copy as an array; strings as an object array of bytes."""
+        """Returns a copy as an array; strings as an object array of bytes."""
         library, pointer = _library(), self.pointer
         shape = tuple(library.TF_Dim(pointer, axis) for axis in range(library.TF_NumDims(pointer)))
         dtype = tf.as_dtype(library.TF_TensorType(pointer))
@@ -194,7 +197,7 @@ class Session:
             library.TF_DeleteBuffer(buffer)
 
     def endpoint(self, tensor_name: str) -> _Output:
-        """Where the tensor `operation:index` comes out of the graph."""
+        """Returns where the tensor `operation:index` comes out of the graph."""
         operation, _, index = tensor_name.partition(":")
         pointer = _library().TF_GraphOperationByName(self._graph, operation.encode())
         if not pointer:
@@ -204,7 +207,7 @@ class Session:
     def run(
         self, feeds: Mapping[str, Tensor], inputs: Mapping[str, _Output], outputs: Sequence[_Output]
     ) -> list[Tensor]:
-        """The tensors at `outputs`, `feeds[name]` standing at `inputs[name]`. The caller closes all of them."""
+        """Returns the tensors at `outputs`, `feeds[name]` standing at `inputs[name]`. The caller closes all of them."""
         fed = (_Output * len(feeds))(*(inputs[name] for name in feeds))
         values = (c_void_p * len(feeds))(*(tensor.pointer for tensor in feeds.values()))
         fetched, results = (_Output * len(outputs))(*outputs), (c_void_p * len(outputs))()

@@ -1,22 +1,91 @@
-"""One small run of the whole pipeline, a window of daily logs, shared by every test that only reads it."""
+"""The runs of the whole pipeline that end-to-end tests read: each is made once, and most tests only look at it."""
+
+from pathlib import Path
 
 import pytest
-from whole_runs import DESKDROP, KUAIRAND, PROJECT, WINDOW, Run, fulcrum, write_spec
+from kubeflow_local import run_compiled
+from whole_runs import (
+    DESKDROP,
+    KUAIRAND,
+    PROJECT,
+    WINDOW,
+    KubeflowRun,
+    Run,
+    Simulated,
+    fulcrum,
+    start_and_kill,
+    write_spec,
+)
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory) -> Run:
-    folder = tmp_path_factory.mktemp("run")
+def simulated(tmp_path_factory) -> Simulated:
+    """Four days of simulated logs, and the spec of small runs on them."""
+    folder = tmp_path_factory.mktemp("simulated")
     # The newest impressions are of the evening, which is a drift.
     drift = {"action": "warn", "limits": {"hour": 0.2}}
-    logs, output, spec = folder / "logs", folder / "output", write_spec(folder / "spec.yaml", drift=drift)
+    logs, spec = folder / "logs", write_spec(folder / "spec.yaml", drift=drift)
     made = fulcrum(
         "simulate", "--out", logs, "--users", 200, "--impressions", 12_000, "--days", 4, "--daily", "--seed", 7
     )
     assert made.code == 0, made.err
-    finished = fulcrum("run", spec, "--logs", logs, "--window", WINDOW, "--output", output)
+    return Simulated(spec, logs)
+
+
+@pytest.fixture(scope="session")
+def run(simulated: Simulated, tmp_path_factory) -> Run:
+    """A window of daily logs under LocalDagRunner, killed in ingest, killed again in training, and then left alone.
+
+    So one run shows that a run goes on after a kill and what a run leaves behind; `kubeflow_run`, which nobody kills,
+    is what it must equal.
+    """
+    folder = tmp_path_factory.mktemp("run")
+    output = folder / "output"
+    command = ("run", simulated.spec, "--logs", simulated.logs, "--window", WINDOW, "--output", output)
+    ingest = output / "artifacts" / "InteractionExampleGen"
+    in_ingest, in_training = folder / "killed_in_ingest.txt", folder / "killed_in_training.txt"
+    start_and_kill(*command, printed=in_ingest, when=lambda: any(path.is_file() for path in ingest.rglob("*")))
+    start_and_kill(*command, printed=in_training, when=lambda: "epoch 1/" in in_training.read_text())
+    finished = fulcrum(*command)
     assert finished.code == 0, finished.out + finished.err
-    return Run(spec, logs, output, finished)
+    killed = (in_ingest.read_text(), in_training.read_text())
+    return Run(simulated.spec, simulated.logs, output, finished, killed)
+
+
+@pytest.fixture(scope="session")
+def compiled(simulated: Simulated, tmp_path_factory) -> Path:
+    """The pipeline for Kubeflow, with other defaults than the runs' arguments."""
+    path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
+    defaults = [argument for name, value in KubeflowRun.DEFAULTS.items() for argument in (f"--{name}", value)]
+    done = fulcrum(
+        "compile", simulated.spec, "--image", KubeflowRun.IMAGE, "--root", KubeflowRun.ROOT, "--out", path, *defaults
+    )
+    assert done.code == 0, done.err
+    assert "have defaults: beam_args, compare_with, epochs, routing, start_from, state, window" in done.out
+    return path
+
+
+@pytest.fixture(scope="session")
+def kubeflow_run(run: Run, compiled: Path, tmp_path_factory) -> KubeflowRun:
+    """The compiled pipeline on the same window, by kfp's local orchestration; compared with the local run's model."""
+    folder = tmp_path_factory.mktemp("kubeflow")
+    serving, state, log = folder / "serving", folder / "state", folder / "log.txt"
+    baseline = run.output / "serving" / "shortvideo"
+    tasks = run_compiled(
+        compiled,
+        root=folder / "runs",
+        log=log,
+        arguments={
+            "logs": str(run.logs),
+            "window": WINDOW,
+            "state": str(state),
+            "push_destination": str(serving),
+            "routing": "ple",
+            "epochs": 3,
+            "compare_with": str(baseline),
+        },
+    )
+    return KubeflowRun(tasks, serving, state, baseline, log.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tfx.utils import path_utils
 from whole_runs import KUAIRAND, Run, read_examples
 
 from report.summary import load_summary
 from schema.loading import load_spec
+from serving.local_server.warmup import warm_up
+from serving.model.predict import Limits
+from serving.model.saved_model import SavedModel
 
 MISSING = "__missing__"
 LABELS = {
@@ -109,3 +113,13 @@ def test_the_model_is_evaluated_on_each_task_and_pushed_if_it_is_blessed(kuairan
     ]
     assert all(summary.evaluation.result(task).metrics["auc"]["candidate"].value > 0.55 for task in ("click", "like"))
     assert ("pushed model" in summary.places) == summary.blessed
+
+
+def test_what_would_be_pushed_serves_requests_made_of_the_log(kuairand_run: Run):
+    (blessing,) = (kuairand_run.output / "artifacts" / "ServingValidator" / "blessing").iterdir()
+    model = SavedModel(Path(path_utils.stamped_model_path(str(blessing))))
+    try:
+        # The server's own limits, under which NaN is refused.
+        assert warm_up(model, Limits()) >= 20
+    finally:
+        model.close()

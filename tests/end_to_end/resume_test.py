@@ -1,57 +1,40 @@
 """`kill -9` in a stage, then the same command: it goes on, and the result is the same as without the kill."""
 
-import hashlib
-import os
-import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
-from evaluations import metrics
-from whole_runs import WINDOW, Run, fulcrum, start_fulcrum
+from evaluations import epochs, metrics
+from whole_runs import KubeflowRun, Run, read_examples
 
 from report.summary import load_summary
 
-
-def start_and_kill(*command: object, printed: Path, when: Callable[[], bool]) -> None:
-    """Starts the command and kills all of it by SIGKILL once `when()` holds."""
-    process = start_fulcrum(*command, printed=printed)
-    deadline = time.time() + 300
-    while not when():
-        assert process.poll() is None, f"it ended before it could be killed:\n{printed.read_text()}"
-        assert time.time() < deadline, f"the moment to kill it never came:\n{printed.read_text()}"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+SPLITS = ("train", "eval", "test")
 
 
-def digest(examples: Path) -> dict[str, str]:
-    """The content of each split, whatever the order of its records."""
-    digests = {}
-    for split in ("train", "eval", "test"):
-        files = sorted(map(str, (examples / f"Split-{split}").iterdir()))
-        records = sorted(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
-        digests[split] = hashlib.sha256(b"".join(hashlib.sha256(record).digest() for record in records)).hexdigest()
-    return digests
+def test_a_run_was_killed_in_ingest_and_in_training(run: Run):
+    in_ingest, in_training = run.killed
+    assert "InteractionExampleGen" not in in_ingest
+    assert "Transform" in in_training
+    assert "Trainer" not in in_training
 
 
-def test_a_killed_run_goes_on_to_the_same_result(run: Run, tmp_path):
-    output, printed = tmp_path / "output", tmp_path / "printed.txt"
-    command = ("run", run.spec, "--logs", run.logs, "--window", WINDOW, "--output", output)
-    ingest = output / "artifacts" / "InteractionExampleGen"
-    start_and_kill(*command, printed=printed, when=lambda: any(path.is_file() for path in ingest.rglob("*")))
-    assert "InteractionExampleGen" not in printed.read_text()
+def test_what_was_done_comes_from_the_cache_and_training_goes_on_after_its_last_epoch(run: Run):
+    assert "going on after epoch" in run.finished.out
+    stages = {words[1]: words[-1] for line in run.finished.out.splitlines() if len(words := line.split()) > 3}
+    assert stages["InteractionExampleGen"] == stages["Transform"] == "cached"
+    assert stages["Trainer"] == "s"
 
-    start_and_kill(*command, printed=printed, when=lambda: "epoch 1/" in printed.read_text())
-    assert "Trainer" not in printed.read_text()
 
-    finished = fulcrum(*command)
-    assert finished.code == 0, finished.err
-    assert "going on after epoch" in finished.out
-
-    resumed, whole = load_summary(output), load_summary(run.output)
-    assert digest(Path(resumed.places["examples"])) == digest(Path(whole.places["examples"]))
-    ours, theirs = metrics(resumed.places["evaluation"]), metrics(whole.places["evaluation"])
-    assert ours == pytest.approx(theirs, abs=1e-6)
+def test_a_killed_run_goes_on_to_the_same_result(run: Run, kubeflow_run: KubeflowRun):
+    resumed = load_summary(run.output)
+    for split in SPLITS:
+        ours, theirs = (
+            sorted(map(repr, read_examples(folder / f"Split-{split}")))
+            for folder in (Path(resumed.places["examples"]), kubeflow_run.outputs("examples"))
+        )
+        assert ours == theirs
+    assert epochs(Path(resumed.places["TensorBoard logs"])) == pytest.approx(
+        epochs(kubeflow_run.outputs("model_run")), abs=1e-6
+    )
+    ours, theirs = metrics(resumed.places["evaluation"]), metrics(kubeflow_run.outputs("evaluation"), "candidate")
+    assert ours == pytest.approx({key: theirs[key] for key in ours}, abs=1e-6)

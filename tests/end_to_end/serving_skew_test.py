@@ -19,6 +19,7 @@ from schema.spec import RankingSpec
 from serving.client import Target, connect, predict, rank
 from serving.local_server.server import ModelServer, ServerOptions
 from serving.model.predict import Limits
+from serving.requests import Inputs, rank_request
 
 IMPRESSIONS = 1_000
 TOLERANCE = 1e-5
@@ -58,7 +59,7 @@ def impressions(spec, deskdrop_run, ingested) -> tuple[list[dict[str, np.ndarray
     requests, examples = [], []
     for row in (rows[i] for i in chosen):
         told = {name: row[f"feature:{name}"] for name in context}
-        requests.append(logs.columns(row["user"], [row["item"]], row["time"], told))
+        requests.append(request_of(spec, logs, row["user"], [row["item"]], row["time"], told))
         examples.append(ingested[row["user"], row["item"], row["time"]])
     return requests, np.array(examples, object)
 
@@ -122,12 +123,23 @@ def test_candidates_in_one_request_score_as_they_do_one_by_one(client, impressio
 
 def test_unknown_ids_share_the_out_of_vocabulary_buckets_and_an_empty_history_ranks(client, deskdrop_run, spec):
     logs = RequestLogs.read(spec, str(deskdrop_run.logs), ["nobody"], [])
-    columns = logs.columns("nobody", ["new one", "new two"], 1_488_000_000)
+    columns = request_of(spec, logs, "nobody", ["new one", "new two"], 1_488_000_000)
     assert columns["country"] == MISSING.encode()
     ranking = rank(client, columns)
     assert np.isfinite(ranking.score).all()
     assert len(ranking.order) == 2
-    assert rank(client, logs.columns("nobody", [], 1_488_000_000)).order.tolist() == []
+    assert rank(client, request_of(spec, logs, "nobody", [], 1_488_000_000)).order.tolist() == []
+
+
+def request_of(
+    spec: RankingSpec,
+    logs: RequestLogs,
+    user: str,
+    items: list[str],
+    at: int,
+    context: dict[str, str | None] | None = None,
+) -> Inputs:
+    return rank_request(spec, logs.user_columns(user, at, context), logs.candidate_columns(items))
 
 
 def in_rows(spec: RankingSpec, requests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -2,10 +2,14 @@
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import tensorflow as tf
@@ -42,10 +46,11 @@ def fulcrum(*arguments: object, timeout: float = 600) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def start_fulcrum(*arguments: object, printed: Path) -> subprocess.Popen:
-    """Starts the command as the leader of its own process group, so that a test can kill all of it."""
+def start_and_kill(*arguments: object, printed: Path, when: Callable[[], bool]) -> None:
+    """Starts the command and kills all of it by SIGKILL once `when()` holds; `printed` gets what it said till then."""
     with printed.open("w") as out:
-        return subprocess.Popen(
+        # The leader of its own process group, so that whatever it starts goes with it.
+        process = subprocess.Popen(
             [*FULCRUM, *map(str, arguments)],
             cwd=PROJECT,
             stdout=out,
@@ -53,6 +58,16 @@ def start_fulcrum(*arguments: object, printed: Path) -> subprocess.Popen:
             start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+    try:
+        deadline = time.monotonic() + 300
+        while not when():
+            assert process.poll() is None, f"it ended before it could be killed:\n{printed.read_text()}"
+            assert time.monotonic() < deadline, f"the moment to kill it never came:\n{printed.read_text()}"
+            time.sleep(0.01)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def write_spec(path: Path, **overrides: object) -> Path:
@@ -67,13 +82,43 @@ def write_spec(path: Path, **overrides: object) -> Path:
 
 
 @dataclass(frozen=True)
+class Simulated:
+    """The spec of small runs, and the daily logs that they are made from."""
+
+    spec: Path
+    logs: Path
+
+
+@dataclass(frozen=True)
 class Run:
-    """A finished run and what it was made from."""
+    """A finished run, what it was made from, and what its earlier attempts printed before they were killed."""
 
     spec: Path
     logs: Path
     output: Path
     finished: Finished
+    killed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KubeflowRun:
+    """A compiled pipeline's run: each task's outputs by its name, where it pushed to, and what its tasks printed."""
+
+    IMAGE: ClassVar[str] = "registry.example.com/fulcrum:1.0"
+    ROOT: ClassVar[str] = "gs://bucket/runs"
+    # Other values than those of the run, which gives its own.
+    DEFAULTS: ClassVar[dict[str, object]] = {"routing": "shared_bottom", "epochs": 9}
+
+    tasks: dict[str, Path]
+    serving: Path
+    state: Path
+    baseline: Path
+    log: str
+
+    def outputs(self, name: str) -> Path:
+        """The folder of the output of that name, which one task has."""
+        (task,) = [folder for folder in self.tasks.values() if (folder / name).exists()]
+        return task / name
 
 
 def rows_by_day(logs: Path) -> dict[str, int]:

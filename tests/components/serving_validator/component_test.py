@@ -1,7 +1,9 @@
 """The component on real SavedModels: what is blessed can be pushed and served, what is not has its reason."""
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tfx.utils import proto_utils
 
 from components.serving_validator.component import ServingValidator
 from components.serving_validator.executor import Executor
+from components.serving_validator.probe import JOB, RECORDS, Job, Probe
 from schema.stages import serving_part
 from serving.local_server.warmup import WARMUP_FILE, warm_up
 from serving.model.predict import Limits
@@ -38,6 +41,23 @@ def validate(tmp_path: Path, spec, examples) -> Callable[..., standard_artifacts
         return blessing
 
     return run
+
+
+@pytest.fixture
+def findings(tmp_path: Path, spec, records) -> Callable[..., list[str]]:
+    """What the executor's process finds of a model that leaves the process alive, found in this one."""
+
+    def find(model: standard_artifacts.Model, max_latency_ms: float = 1e9) -> list[str]:
+        folder = tmp_path / "probe"
+        folder.mkdir()
+        job = Job(f"{model.uri}/Format-Serving", spec.to_json(), candidates=50, max_latency_ms=max_latency_ms)
+        (folder / JOB).write_text(json.dumps(asdict(job)))
+        with tf.io.TFRecordWriter(str(folder / RECORDS)) as writer:
+            for record in records:
+                writer.write(record)
+        return Probe(folder).run().findings
+
+    return find
 
 
 def _push(blessing: standard_artifacts.InfraBlessing, folder: Path) -> standard_artifacts.PushedModel:
@@ -113,8 +133,8 @@ def test_a_model_whose_rank_disagrees_with_serving_default_is_refused_and_not_pu
     assert _push(blessing, tmp_path).get_int_custom_property("pushed") == 0
 
 
-def test_a_model_above_the_latency_limit_is_refused(validate, save_model):
-    reason = _reason(validate(save_model(), max_latency_ms=0.001))
+def test_a_model_above_the_latency_limit_is_refused(findings, save_model):
+    (reason,) = findings(save_model(), max_latency_ms=0.001)
     assert reason.startswith("'rank' of 50 candidates takes")
     assert reason.endswith("above the limit of 0.001 ms")
 
@@ -138,7 +158,7 @@ def test_a_model_that_hangs_is_killed_and_refused(validate, save_model):
     assert reason.startswith("the model's process was not done after 12 s and was killed: it was ")
 
 
-def test_a_model_with_an_operation_of_another_library_is_refused_by_its_name(validate, save_model):
+def test_a_model_with_an_operation_of_another_library_is_refused_by_its_name(findings, save_model):
     model = save_model()
     path = Path(model.uri, "Format-Serving", "saved_model.pb")
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
@@ -146,32 +166,34 @@ def test_a_model_with_an_operation_of_another_library_is_refused_by_its_name(val
     node = next(node for node in nodes if node.op == "StringToHashBucketFast")
     node.op = "SentencepieceTokenizeOp"
     path.write_bytes(saved.SerializeToString())
-    reason = _reason(validate(model))
+    (reason,) = findings(model)
     assert "SentencepieceTokenizeOp" in reason
     assert node.name in reason
 
 
-def test_a_model_that_calls_python_is_refused(validate, save_model):
+def test_a_model_that_calls_python_is_refused(findings, save_model):
     model = save_model(lambda features: tf.numpy_function(lambda x: x, [features["battery"]], tf.float32))
-    assert "PyFunc" in _reason(validate(model))
+    assert "PyFunc" in "; ".join(findings(model))
 
 
-def test_a_model_without_a_signature_is_refused(validate, save_model):
-    reason = _reason(validate(save_model(without=["predict"])))
+def test_a_model_without_a_signature_is_refused(findings, save_model):
+    (reason,) = findings(save_model(without=["predict"]))
     assert reason == "signature 'predict' is missing; the model has rank, serving_default"
 
 
-def test_a_model_without_its_variables_is_refused(validate, save_model):
+def test_a_model_without_its_variables_is_refused(findings, save_model):
     model = save_model()
     shutil.rmtree(Path(model.uri, "Format-Serving", "variables"))
-    assert "variables" in _reason(validate(model))
+    (reason,) = findings(model)
+    assert "variables" in reason
 
 
-def test_a_half_copied_model_is_refused(validate, save_model):
+def test_a_half_copied_model_is_refused(findings, save_model):
     model = save_model()
     path = Path(model.uri, "Format-Serving", "saved_model.pb")
     path.write_bytes(path.read_bytes()[:1000])
-    assert "saved_model.pb is not a SavedModel" in _reason(validate(model))
+    (reason,) = findings(model)
+    assert "saved_model.pb is not a SavedModel" in reason
 
 
 def test_what_requests_do_not_depend_on_is_no_part_of_the_properties(spec):

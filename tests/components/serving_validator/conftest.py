@@ -1,5 +1,6 @@
 """A small real ranker with its three signatures, written by hand, and examples of it."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.serving_validator.requests import cold_row, request_columns, write_record
+from components.serving_validator.sample_requests import cold_row
+from schema.served import request_columns
 from schema.spec import RankingSpec
+from serving.requests import write_record
 
 SPEC = RankingSpec.model_validate(
     {
@@ -51,13 +54,21 @@ def _known(number: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(number), 0.0, number)
 
 
+Twist = Callable[[dict[str, tf.Tensor]], Any]
+SIGNATURES = ("serving_default", "predict", "rank")
+
+
+def _untwisted(features: dict[str, tf.Tensor]) -> float:
+    return 0.0
+
+
 class TinyRanker(tf.Module):
     """p_view = σ(w u i), p_click = σ(w u i - 1): u a number of the user's side, i one of the item's.
 
     `twist(features)` is added to the logit in `rank` alone: what a broken model does differently there.
     """
 
-    def __init__(self, twist: Callable[[dict[str, tf.Tensor]], Any] = lambda features: 0.0):
+    def __init__(self, twist: Twist = _untwisted):
         super().__init__()
         self.weight = tf.Variable(2.0)
         self.twist = twist
@@ -181,17 +192,30 @@ def examples(tmp_path: Path, records) -> standard_artifacts.Examples:
     return artifact
 
 
+def _save(ranker: TinyRanker, names: set[str], folder: Path) -> None:
+    kept = {name: getattr(ranker, name) for name in names}
+    tf.saved_model.save(ranker, str(folder / "Format-Serving"), signatures=kept)
+
+
+@pytest.fixture(scope="session")
+def sound_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TinyRanker with nothing wrong, traced once, to be copied."""
+    folder = tmp_path_factory.mktemp("sound")
+    _save(TinyRanker(), set(SIGNATURES), folder)
+    return folder
+
+
 @pytest.fixture
-def save_model(tmp_path: Path) -> Callable[..., standard_artifacts.Model]:
+def save_model(tmp_path: Path, sound_model: Path) -> Callable[..., standard_artifacts.Model]:
     """`save_model(twist, without=[…])` writes a TinyRanker as the Trainer would, and returns the artifact."""
 
-    def save(twist=lambda features: 0.0, without: Sequence[str] = ()) -> standard_artifacts.Model:
+    def save(twist: Twist | None = None, without: Sequence[str] = ()) -> standard_artifacts.Model:
         artifact = standard_artifacts.Model()
         artifact.uri = str(tmp_path / "model")
-        ranker = TinyRanker(twist)
-        names = {"serving_default", "predict", "rank"} - set(without)
-        kept = {name: getattr(ranker, name) for name in names}
-        tf.saved_model.save(ranker, str(tmp_path / "model" / "Format-Serving"), signatures=kept)
+        if twist is None and not without:
+            shutil.copytree(sound_model, artifact.uri)
+        else:
+            _save(TinyRanker(twist or _untwisted), set(SIGNATURES) - set(without), Path(artifact.uri))
         return artifact
 
     return save

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from components.serving_validator.latency import measure
-from components.serving_validator.replay import Requests, replay
-from components.serving_validator.requests import read_rows, request_columns
+from components.serving_validator.replay import replay
+from components.serving_validator.sample_requests import SampleRequests
+from schema.served import request_columns
+from serving.requests import read_rows
 
 TASKS = ("view", "click")
 
@@ -40,9 +42,11 @@ class NumpyRanker:
 
 
 @pytest.fixture
-def requests(spec, records) -> Requests:
+def requests(spec, records) -> SampleRequests:
     names = [column.name for column in request_columns(spec)]
-    return Requests(spec, records, {"serving_default": ["examples"], "predict": names, "rank": [*names, "exponents"]})
+    return SampleRequests(
+        spec, records, {"serving_default": ["examples"], "predict": names, "rank": [*names, "exponents"]}
+    )
 
 
 def test_nothing_is_found_of_a_sound_ranker(spec, requests):
@@ -94,7 +98,7 @@ def test_a_ranker_that_is_broken_in_one_way_is_found_out(spec, requests, broken,
 
 def test_no_examples_are_refused(spec):
     with pytest.raises(ValueError, match="at least one example, got none"):
-        Requests(spec, [], {})
+        SampleRequests(spec, [], {})
 
 
 def test_calls_are_made_in_turn_warm_ones_first():

@@ -12,10 +12,11 @@ from models.export import requests, signatures
 from models.features import dense, placeholders
 from models.ranker import Ranker
 from models.training.build import build_ranker
+from schema import served as served_contract
 from schema.columns import label_name, model_columns, space_name
 from schema.spec import RankingSpec
 from serving.model.errors import ServingError
-from serving.model.saved_model import SavedModel
+from serving.model.saved_model import SavedModel, TensorSpec
 from serving.model.tensorflow_c import Tensor
 
 # A process without this project, Transform or TFX: what stands in for TensorFlow Serving's loader.
@@ -122,10 +123,14 @@ def predict_request(spec, examples):
         columns = {column.name: column for column in model_columns(spec)}
         return {
             name: as_tensor(columns[name], [values_of(example, columns[name]) for example in rows], leading)
-            for name in requests.predict_inputs(spec)
+            for name in input_names(spec, "predict")
         }
 
     return built
+
+
+def input_names(spec: RankingSpec, signature: str) -> list[str]:
+    return [tensor.name for tensor in served_contract.signatures(spec)[signature].inputs]
 
 
 def values_of(example: tf.train.Example, column) -> list:
@@ -233,10 +238,28 @@ def test_inputs_have_the_names_of_the_columns(saved, spec):
     assert set(signature_def["rank"].defaults) == {"exponents"}
 
 
+def test_the_saved_signatures_are_the_contract(saved, spec):
+    """Names, types and shapes; adding a tensor to `schema.served` without the graph that uses it fails here."""
+
+    def described(tensors):
+        return {tensor.name: (tf.as_dtype(tensor.dtype), tensor.shape) for tensor in tensors}
+
+    def as_saved(infos):
+        specs = {name: TensorSpec.of(name, info) for name, info in infos.items()}
+        return {name: (tensor.dtype, tensor.shape) for name, tensor in specs.items()}
+
+    signature_def = meta_graph(saved).signature_def
+    contract = served_contract.signatures(spec)
+    assert {name for name in signature_def if not name.startswith("__")} == contract.keys()
+    for name, signature in contract.items():
+        assert as_saved(signature_def[name].inputs) == described(signature.inputs)
+        assert as_saved(signature_def[name].outputs) == described(signature.outputs)
+
+
 def test_behaviours_are_told_from_padding_where_ids_are_not_embedded(spec):
     unread = spec.model_copy(update={"model": spec.model.model_copy(update={"embed_ids": ()})})
-    assert "watched_item_id" in requests.predict_inputs(unread)
-    assert "watched_item_id" not in requests.rank_inputs(unread)
+    assert "watched_item_id" in input_names(unread, "predict")
+    assert "watched_item_id" not in input_names(unread, "rank")
 
 
 def test_the_score_is_the_product_of_powers_and_orders_the_candidates(served, examples, rank_request):
@@ -388,7 +411,6 @@ def test_a_ranker_that_reads_nothing_of_the_candidates_has_no_rank(spec, transfo
             "model": spec.model.model_copy(update={"embed_ids": ("user_id",)}),
         }
     )
-    assert requests.candidate_columns(reads_users) == []
     servable = signatures.Servable(build_ranker(reads_users, transformed.output), transformed.output)
     assert set(servable.functions) == {"serving_default", "predict"}
 

@@ -8,8 +8,8 @@ import tensorflow_transform as tft
 from models.kinds.ages import scaled_age
 from models.kinds.base import Columns, Kind, Transformation
 from schema.columns import ExampleColumn, label_name, space_name
-from schema.spec import RankingSpec, Task
-from schema.statistics import Slot, ages_of, counts_of, rates_of, slots, statistics_of
+from schema.spec import RankingSpec
+from schema.statistics import Rate, Slot, ages_of, counts_of, rates_of, slots, statistics_of
 
 # How far a prior may be from 0 and 1: its log-odds are finite.
 _LEAST = 1e-6
@@ -37,7 +37,7 @@ class StatisticVectors(Kind):
             return tf.gather(vectors, [names.index(slot.name) for slot in chosen], axis=1)
 
         counted, rates, ages = counts_of(spec, statistic), rates_of(spec, statistic), ages_of(spec, statistic)
-        priors = tf.stack([_prior(rate.task, picked(values, [rate.sum, rate.count]), inputs) for rate in rates])
+        priors = tf.stack([_prior(rate, picked(values, [rate.sum, rate.count]), inputs) for rate in rates])
         is_binary = tf.constant([rate.is_binary for rate in rates])
 
         def log_counts(vectors: tf.Tensor) -> tf.Tensor:
@@ -80,15 +80,16 @@ class StatisticVectors(Kind):
 _NEVER = 2.0
 
 
-def _prior(task: Task | None, sums: tf.Tensor, inputs: Columns) -> tf.Tensor:
+def _prior(rate: Rate, sums: tf.Tensor, inputs: Columns) -> tf.Tensor:
     """Returns the train split's mean: of a task's label in its space, of a measure by the statistic's own sums."""
-    if task is None:
+    if rate.task is None:
         finite = tf.where(tf.math.is_finite(sums), sums, 0.0)
         total, count = finite[:, 0], finite[:, 1]
     else:
-        space = inputs[space_name(task)]
-        total, count = inputs[label_name(task)] * space, space
-    return tf.math.divide_no_nan(tft.sum(total), tft.sum(count))
+        space = inputs[space_name(rate.task)]
+        total, count = inputs[label_name(rate.task)] * space, space
+    name = rate.sum.name.replace(".", "_")
+    return tf.math.divide_no_nan(tft.sum(total, name=f"{name}_sum"), tft.sum(count, name=f"{name}_count"))
 
 
 def _logit(rates: tf.Tensor) -> tf.Tensor:

@@ -117,7 +117,7 @@ class Probe:
         return replay(requests, partial(self._ask, model))
 
     def _check_loaders(self, model: SavedModel, requests: SampleRequests) -> list[str]:
-        """Compares the model as C++ loads it, for clients, with the one that Python loads, which the Evaluator judges."""
+        """Compares the model as C++ loads it, for clients, with what Python loads, which the Evaluator judges."""
         served = self._ask(model, SERVING_DEFAULT, requests.default(self._records))
         self._enter("loading the model in Python")
         evaluated = tf.saved_model.load(self._job.model).signatures[SERVING_DEFAULT]

@@ -78,7 +78,7 @@ def serve(
 def rank(
     spec: SpecPath,
     logs: LogsDir,
-    user: Annotated[str, typer.Option(help="Whose candidates they are; one whom the logs don't have will do.")],
+    user: Annotated[str, typer.Option(help="Whose candidates they are; unknown ids are allowed.")],
     candidates: Annotated[Path, typer.Option(help="A file of item ids: text (one a line), .csv or .jsonl.")],
     at: Annotated[
         str | None, typer.Option(help="When: ISO 8601 (UTC), or a number of the log's clock; after the last event.")

@@ -59,8 +59,8 @@ def drive(
     """Sends `prepared` requests in turn, from `concurrency` clients, each of which waits for its answer.
 
     Ends after `requests` of them or `seconds`, whichever is first (at least one is required), or when
-    `stop_at_failures` have failed. With `rate`, no more than so many are sent a second, evenly. Preparing requests and reading the answers'
-    tensors is not part of a latency.
+    `stop_at_failures` have failed. With `rate`, no more than so many are sent a second, evenly. Preparing requests and
+    reading the answers' tensors is not part of a latency.
     """
     if requests is None and seconds is None:
         raise ValueError("expected a number of requests, or of seconds, got neither")

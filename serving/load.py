@@ -13,12 +13,12 @@ from serving.client import Client, ClientError
 
 @dataclass(frozen=True)
 class Load:
-    """What a load test found.
+    """Says what a load test measured.
 
     Attributes:
       latencies: seconds from sending a request to its answer's bytes, float64 `[answered]`, as the answers came.
       sent: when each was sent, seconds since the start, `[answered]`.
-      failures: what each failed request was answered.
+      failures: the error of each failed request.
       seconds: of the whole test.
     """
 
@@ -29,17 +29,17 @@ class Load:
 
     @property
     def qps(self) -> float:
-        """Answers per second."""
+        """Returns answers per second."""
         return len(self.latencies) / self.seconds
 
     def percentile(self, percent: float) -> float:
-        """Seconds; NaN without an answer."""
+        """Returns seconds; NaN without an answer."""
         return float(np.percentile(self.latencies, percent)) if len(self.latencies) else float("nan")
 
 
 @dataclass
 class _Shared:
-    """What the clients of a test share: the next request's number, and what they have found."""
+    """Shared by the clients of a test: the next request's number, and what they have measured."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     next: int = 0
@@ -58,23 +58,23 @@ def drive(
 ) -> Load:
     """Sends `prepared` requests in turn, from `concurrency` clients, each of which waits for its answer.
 
-    Ends after `requests` of them or `seconds`, whichever is first (one must be given), or when `stop_at_failures` have
-    failed. With `rate`, no more than so many are sent a second, evenly. Preparing requests and reading the answers'
-    tensors is not part of a latency.
+    Ends after `requests` of them or `seconds`, whichever is first (at least one is required), or when
+    `stop_at_failures` have failed. With `rate`, no more than so many are sent a second, evenly. Preparing requests and
+    reading the answers' tensors is not part of a latency.
     """
     if requests is None and seconds is None:
         raise ValueError("expected a number of requests, or of seconds, got neither")
     shared = _Shared()
     start = time.perf_counter()
     deadline = float("inf") if seconds is None else start + seconds
-    most = float("inf") if requests is None else requests
+    limit = float("inf") if requests is None else requests
 
     def run() -> None:
         with connect() as client:
             while time.perf_counter() < deadline:
                 with shared.lock:
                     number = shared.next
-                    if number >= most or len(shared.failures) >= stop_at_failures:
+                    if number >= limit or len(shared.failures) >= stop_at_failures:
                         return
                     shared.next += 1
                 if rate is not None:

@@ -1,4 +1,4 @@
-"""Requests for a model to be tried with, made of real examples."""
+"""Makes requests for a model to be tried with, of real examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -44,7 +44,7 @@ def find_signature(model: SavedModel, name: str) -> Signature:
 def predict(
     model: SavedModel, signature: Signature, inputs: Mapping[str, Value], output_filter: Sequence[str], limits: Limits
 ) -> dict[str, np.ndarray]:
-    """The outputs of `signature` by name, all of them where `output_filter` is empty.
+    """Returns the outputs of `signature` by name, all of them where `output_filter` is empty.
 
     Raises:
       ServingError: INVALID_ARGUMENT where the inputs do not fit; the message names the field.
@@ -134,7 +134,7 @@ def _shape(value: Value) -> tuple[int, ...] | None:
 
 
 def string_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """The proto of an object array of bytes."""
+    """Returns the proto of an object array of bytes."""
     proto = tensor_pb2.TensorProto(dtype=tf.string.as_datatype_enum, string_val=array.ravel().tolist())
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
@@ -149,5 +149,5 @@ def _dtype_name(dtype: int | tf.DType) -> str:
 
 
 def _brief(text: str, limit: int = 200) -> str:
-    """What came with the request, cut to a length that may stand in a message."""
+    """Returns what came with the request, cut to a length that may stand in a message."""
     return text if len(text) <= limit else f"{text[:limit]}…"

@@ -36,7 +36,7 @@ class TensorSpec:
     def fits(self, shape: Sequence[int]) -> bool:
         return self.shape is None or (
             len(self.shape) == len(shape)
-            and all(declared in (None, received) for declared, received in zip(self.shape, shape, strict=True))
+            and all(size in (None, actual) for size, actual in zip(self.shape, shape, strict=True))
         )
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class TensorSpec:
 
 
 def shown(shape: Sequence[int | None] | None) -> str:
-    """A shape for a message: `[2,?]`."""
+    """Returns a shape for a message: `[2,?]`."""
     return "[...]" if shape is None else f"[{','.join('?' if size is None else str(size) for size in shape)}]"
 
 
@@ -118,7 +118,7 @@ class SavedModel:
         self._session.meta_graph = meta_graph_pb2.MetaGraphDef()
 
     def run(self, signature: Signature, feeds: Mapping[str, Tensor], outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """The named `outputs` for `feeds`, which must hold every input of `signature`. The feeds stay the caller's."""
+        """Returns the named `outputs` for `feeds`, which hold every input of `signature` and stay the caller's."""
         endpoints = self._outputs[signature.name]
         results = self._session.run(feeds, self._inputs[signature.name], [endpoints[name] for name in outputs])
         try:
@@ -133,7 +133,7 @@ class SavedModel:
 
 
 def _numeric_features(path: Path) -> frozenset[str]:
-    """The numeric columns of the model's ranking spec; none without a spec, or with one of a release that differs."""
+    """Returns the numeric columns of the model's ranking spec; none without a spec that this release reads."""
     try:
         columns = example_columns(RankingSpec.from_json((path / SPEC_FILE).read_text()))
     except (OSError, ValueError):
@@ -149,12 +149,12 @@ def _check_variables(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> Non
 
 
 def tensorflow_reason(error: ServingError) -> str:
-    """TensorFlow's message without the nodes of the graph that follow it, which mean nothing to who reads it."""
+    """Returns TensorFlow's message without the graph's nodes that follow it, which mean nothing to its reader."""
     return re.split(r"\s*\[\[|\n", error.message)[0]
 
 
 def broken_promises(serving: Mapping[str, Signature], candidate: Mapping[str, Signature]) -> list[str]:
-    """In what `candidate` breaks requests that `serving` answers; empty where clients would not notice the change.
+    """Says in what `candidate` breaks requests that `serving` answers; empty where clients would not notice the change.
 
     Signatures and outputs may be added, and inputs that have a default; none may go, or change its type or shape.
     """
@@ -164,12 +164,12 @@ def broken_promises(serving: Mapping[str, Signature], candidate: Mapping[str, Si
         if new is None:
             problems.append(f"signature {name!r} is gone")
             continue
-        for side, before, after in (("input", old.inputs, new.inputs), ("output", old.outputs, new.outputs)):
+        for role, before, after in (("input", old.inputs, new.inputs), ("output", old.outputs, new.outputs)):
             for field, spec in before.items():
                 if field not in after:
-                    problems.append(f"signature {name!r}: {side} {field!r} is gone")
+                    problems.append(f"signature {name!r}: {role} {field!r} is gone")
                 elif (after[field].dtype, after[field].shape) != (spec.dtype, spec.shape):
-                    problems.append(f"signature {name!r}: {side} {field!r} was {spec}, is {after[field]}")
+                    problems.append(f"signature {name!r}: {role} {field!r} was {spec}, is {after[field]}")
         needed = new.inputs.keys() - old.inputs.keys() - new.defaults.keys()
         needed |= (old.defaults.keys() & new.inputs.keys()) - new.defaults.keys()
         problems += [f"signature {name!r}: input {field!r} is required now" for field in sorted(needed)]

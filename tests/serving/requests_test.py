@@ -141,6 +141,7 @@ def test_no_candidates_are_empty_columns_and_an_empty_past_an_empty_list(spec, t
     assert inputs["tags"].shape == (0, 0)
     assert inputs["clicked_item_id"].shape == (0,)
     assert inputs["clicked_item_id"].dtype == object
+    assert inputs["price"].dtype == np.float32
 
 
 def test_a_pair_has_the_users_columns_of_one_and_the_items_of_the_other(spec, three):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from example_tensors import as_tensor, values_of, without_lists
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
@@ -133,29 +134,6 @@ def input_names(spec: RankingSpec, signature: str) -> list[str]:
     return [tensor.name for tensor in served_contract.signatures(spec)[signature].inputs]
 
 
-def values_of(example: tf.train.Example, column) -> list:
-    feature = example.features.feature[column.name]
-    return list(feature.bytes_list.value if column.dtype == "string" else feature.float_list.value)
-
-
-def as_tensor(column, rows: list[list], leading: int = 0) -> tf.Tensor:
-    dtype = tf.string if column.dtype == "string" else tf.float32
-    if not column.ragged:
-        return tf.constant([values[0] for values in rows], dtype)
-    padding = b"" if column.dtype == "string" else -7.0
-    width = max((len(values) for values in rows), default=0)
-    padded = [[padding] * leading + values + [padding] * (width - len(values)) for values in rows]
-    return tf.reshape(tf.constant(padded, dtype), [len(rows), leading + width])
-
-
-def without_lists(example: tf.train.Example, spec: RankingSpec) -> tf.train.Example:
-    bare = tf.train.Example.FromString(example.SerializeToString())
-    for column in model_columns(spec):
-        if column.ragged:
-            del bare.features.feature[column.name]
-    return bare
-
-
 def test_the_saved_model_gives_the_trainers_numbers(served, expected, transformed):
     outputs = served["serving_default"](examples=tf.constant(transformed.raw["eval"]))
     assert set(outputs) == TASKS
@@ -230,14 +208,6 @@ def test_dtrn_is_served_by_stock_operations_as_it_was_trained(
             np.testing.assert_allclose(outputs[task], rows[task][:, 0], atol=1e-5)
 
 
-def test_inputs_have_the_names_of_the_columns(saved, spec):
-    columns = {column.name for column in model_columns(spec)}
-    signature_def = meta_graph(saved).signature_def
-    assert set(signature_def["rank"].inputs) == columns | {"exponents"}
-    assert set(signature_def["predict"].inputs) == columns
-    assert set(signature_def["rank"].defaults) == {"exponents"}
-
-
 def test_the_saved_signatures_are_the_contract(saved, spec):
     """Names, types and shapes; adding a tensor to `schema.served` without the graph that uses it fails here."""
 
@@ -254,6 +224,7 @@ def test_the_saved_signatures_are_the_contract(saved, spec):
     for name, signature in contract.items():
         assert as_saved(signature_def[name].inputs) == described(signature.inputs)
         assert as_saved(signature_def[name].outputs) == described(signature.outputs)
+    assert set(signature_def["rank"].defaults) == {"exponents"}
 
 
 def test_behaviours_are_told_from_padding_where_ids_are_not_embedded(spec):

@@ -1,0 +1,29 @@
+"""Tensors of tf.Examples, column by column, written without the codec of `serving.requests`, which they check."""
+
+import tensorflow as tf
+
+from schema.columns import model_columns
+from schema.spec import RankingSpec
+
+
+def values_of(example: tf.train.Example, column) -> list:
+    feature = example.features.feature[column.name]
+    return list(feature.bytes_list.value if column.dtype == "string" else feature.float_list.value)
+
+
+def as_tensor(column, rows: list[list], leading: int = 0) -> tf.Tensor:
+    dtype = tf.string if column.dtype == "string" else tf.float32
+    if not column.ragged:
+        return tf.constant([values[0] for values in rows], dtype)
+    padding = b"" if column.dtype == "string" else -7.0
+    width = max((len(values) for values in rows), default=0)
+    padded = [[padding] * leading + values + [padding] * (width - len(values)) for values in rows]
+    return tf.reshape(tf.constant(padded, dtype), [len(rows), leading + width])
+
+
+def without_lists(example: tf.train.Example, spec: RankingSpec) -> tf.train.Example:
+    bare = tf.train.Example.FromString(example.SerializeToString())
+    for column in model_columns(spec):
+        if column.ragged:
+            del bare.features.feature[column.name]
+    return bare

@@ -74,12 +74,14 @@ def _bytes(ingested) -> list[bytes]:
     return [file.read_bytes() for file in sorted(Path(ingested.examples.uri).rglob("*.gz"))]
 
 
-def test_day_by_day_the_statistics_are_those_of_one_run_over_everything(five_days, ingest_logs, tmp_path):
-    state = tmp_path / "state"
-    whole = _rows(ingest_logs(_spec(files="*/impressions-*.csv.gz"), five_days, shards=2), 1)
+@pytest.mark.parametrize("request_", [None, {"gap": "45m"}], ids=["impression", "request"])
+def test_day_by_day_the_statistics_are_those_of_one_run_over_everything(five_days, ingest_logs, tmp_path, request_):
+    state, spec = tmp_path / "state", _spec(request=request_)
+    everything = _spec(files="*/impressions-*.csv.gz", request=request_)
+    whole = _rows(ingest_logs(everything, five_days, shards=2), 1)
     read = 0
     for shards, window in zip((1, 2, 1, 2, 2), DAYS, strict=True):
-        ingested = ingest_logs(_spec(), five_days, window=window, state=state, shards=shards)
+        ingested = ingest_logs(spec, five_days, window=window, state=state, shards=shards)
         told = _rows(ingested, 1)
         assert told
         assert {key: whole[key] for key in told} == told

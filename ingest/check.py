@@ -17,6 +17,7 @@ from ingest.examples import ExampleBuilder
 from ingest.findings import format_time
 from ingest.rows import events_of
 from ingest.sample import Sample, read_sample
+from ingest.statistics.answers import vectors_of
 from ingest.time_split import SPLITS, TimeCounts, cut_times
 from ingest.timeline import Timelines, join
 from ingest.windows.rolling import DAY, lookup_by_day
@@ -264,7 +265,7 @@ def _user_samples(
         return ()
     tables = {source: sample.table() for source, sample in samples.items()}
     users, items = (lookup_by_day(spec, source, tables.get(source)) for source in ("users", "items"))
-    build = ExampleBuilder(spec, rows, lines)
+    build = ExampleBuilder(spec, rows, lines, statistics=vectors_of(spec, rows, users, items))
     source = lines.source[lines.impressions]
     day = rows[DAY].to_numpy()[source] if DAY in rows.column_names else np.zeros(len(source), np.int32)
     user = lines.user[lines.impressions]

@@ -106,6 +106,8 @@ def vectors_of(
       rows: as `ingest.rows.parse` gives them.
       users, items: the tables of a day.
     """
+    if spec.statistics is None:
+        return {}
     keys, sums, time = KeyColumns(spec, rows, users, items), RowSums(spec, rows), rows["time"].to_numpy()
     asked, result = request_times(spec, rows), {}
     for one in definitions(spec):

@@ -14,7 +14,14 @@ from schema.stages import STAGES
 COMPLETE = RankingSpec.model_validate(
     {
         "name": "shop",
-        "log": {"layout": "impressions", "files": "*.csv", "user": "u", "item": "i", "timestamp": {"column": "t"}},
+        "log": {
+            "layout": "impressions",
+            "files": "*.csv",
+            "user": "u",
+            "item": "i",
+            "timestamp": {"column": "t"},
+            "request": {"column": "r"},
+        },
         "users": {"files": "users.csv", "key": "u"},
         "items": {"files": "items.csv", "key": "i"},
         "features": [{"name": "country", "source": "log", "kind": "categorical"}],
@@ -23,6 +30,7 @@ COMPLETE = RankingSpec.model_validate(
             {"name": "share", "ratio": {"numerator": "a", "denominator": "b"}, "within": {"column": "bought"}},
             {"name": "buy", "column": "bought"},
         ],
+        "statistics": {"by": ["item"], "measures": [{"name": "skip", "column": "a", "below": 2}]},
         "slices": [["country"]],
         "gates": {"buy": {"auc": 0.6, "slices": {"max_drop": 0.1}}},
         "drift": {"limits": {"country": 0.1}},
@@ -36,12 +44,18 @@ EVERY = set(STAGES)
 READERS: list[tuple[set[str], str]] = [
     (EVERY, "name behaviours"),
     (EVERY, "log.layout log.user log.item log.timestamp log.event log.impression"),
-    (EVERY, "log.attribution_window log.allowed_lateness"),
+    (EVERY, "log.attribution_window log.allowed_lateness log.request"),
     (EVERY - {"snapshot"}, "log.files log.max_bad_rows users items split"),
     (EVERY, "features.name features.source features.column features.kind features.derive features.separator"),
     (EVERY - {"ingest"}, "features.vocabulary features.scale features.buckets"),
     (EVERY, "tasks.name tasks.event tasks.column tasks.ratio tasks.within"),
     (EVERY, "tasks.equals tasks.at_least tasks.at_most tasks.above tasks.below"),
+    (
+        EVERY - {"snapshot"},
+        "statistics.by statistics.delay statistics.half_lives statistics.windows statistics.lifetime",
+    ),
+    (EVERY - {"snapshot"}, "statistics.of statistics.measures statistics.granularity statistics.age statistics.expire"),
+    (EVERY - {"snapshot", "ingest"}, "statistics.prior_strength"),
     ({"training"}, "tasks.weight"),
     ({"training", "serving"}, "tasks.exponent"),
     ({"evaluation"}, "slices gates"),

@@ -2,9 +2,11 @@
 
 import csv
 import gzip
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -58,11 +60,11 @@ def logs(five_days, tmp_path) -> Path:
     return Path(shutil.copytree(five_days, tmp_path / "logs"))
 
 
-def _rows(ingested, since: int) -> dict[tuple, list[str]]:
+def _rows(ingested, since: int, scale: int = 1) -> dict[tuple, list[str]]:
     """What the examples from a day on hold, by user, item and time."""
     result: dict[tuple, list[str]] = {}
     for row in ingested.rows:
-        if row["timestamp"][0] >= FIRST + (since - 1) * DAY_MS:
+        if row["timestamp"][0] * scale >= FIRST + (since - 1) * DAY_MS:
             key = row["user_id"][0], row["item_id"][0], row["timestamp"][0]
             result.setdefault(key, []).append(repr(sorted(row.items())))
     return {key: sorted(values) for key, values in result.items()}
@@ -72,12 +74,14 @@ def _bytes(ingested) -> list[bytes]:
     return [file.read_bytes() for file in sorted(Path(ingested.examples.uri).rglob("*.gz"))]
 
 
-def test_day_by_day_the_statistics_are_those_of_one_run_over_everything(five_days, ingest_logs, tmp_path):
-    state = tmp_path / "state"
-    whole = _rows(ingest_logs(_spec(files="*/impressions-*.csv.gz"), five_days, shards=2), 1)
+@pytest.mark.parametrize("request_", [None, {"gap": "45m"}], ids=["impression", "request"])
+def test_day_by_day_the_statistics_are_those_of_one_run_over_everything(five_days, ingest_logs, tmp_path, request_):
+    state, spec = tmp_path / "state", _spec(request=request_)
+    everything = _spec(files="*/impressions-*.csv.gz", request=request_)
+    whole = _rows(ingest_logs(everything, five_days, shards=2), 1)
     read = 0
     for shards, window in zip((1, 2, 1, 2, 2), DAYS, strict=True):
-        ingested = ingest_logs(_spec(), five_days, window=window, state=state, shards=shards)
+        ingested = ingest_logs(spec, five_days, window=window, state=state, shards=shards)
         told = _rows(ingested, 1)
         assert told
         assert {key: whole[key] for key in told} == told
@@ -134,3 +138,68 @@ def test_earlier_days_may_be_gone_but_not_changed(logs, ingest_logs, tmp_path):
         writer.writeheader()
         writer.writerows({**row, "clicked": "1", "like": "1"} for row in rows)
     assert _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state)) != first
+
+
+EVENTS = {
+    "name": "articles",
+    "log": {
+        "layout": "events",
+        "files": "log.csv",
+        "user": "user",
+        "item": "item",
+        "timestamp": {"column": "at"},
+        "event": "event",
+        "impression": "VIEW",
+        "attribution_window": "6h",
+        "request": {"column": "request"},
+    },
+    "features": [{"name": "tab", "source": "log", "kind": "categorical"}],
+    "behaviours": [{"name": "viewed", "event": "VIEW", "max_length": 2}],
+    "tasks": [{"name": "like", "event": "LIKE"}, {"name": "share", "event": "SHARE", "within": {"event": "OPEN"}}],
+    "statistics": {
+        "by": ["item", {"keys": ["user", "tab"], "age": True, "windows": ["5h"]}, "user"],
+        "measures": [{"name": "hide", "event": "HIDE"}],
+        "delay": "10m",
+    },
+}
+
+
+def test_events_and_requests_over_midnight_are_the_same_day_by_day(ingest_logs, tmp_path):
+    random, logs = np.random.default_rng(5), tmp_path / "logs"
+    hours = np.sort(random.uniform(0, 4 * 24, 3_000))
+    rows: dict[int, list[dict]] = {}
+    for hour in hours.tolist():
+        user = f"u{random.integers(5)}"
+        rows.setdefault(int(hour // 24), []).append(
+            {
+                "user": user,
+                "item": f"v{random.integers(4)}",
+                "at": FIRST // 1000 + int(hour * 3600),
+                "tab": ["home", "deep", ""][random.integers(3)],
+                "event": ["VIEW", "VIEW", "LIKE", "SHARE", "OPEN", "HIDE"][random.integers(6)],
+                # Of seven hours, so that some span midnight, and beside another of the same time; some have none.
+                "request": ["", f"{user}-{int(hour // 7)}", f"{user}-{int(hour // 7)}-b"][random.integers(3)],
+            }
+        )
+    for day, here in rows.items():
+        folder = logs / f"2026-01-0{day + 1}"
+        folder.mkdir(parents=True)
+        with (folder / "log.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, here[0])
+            writer.writeheader()
+            writer.writerows(here)
+    spec = RankingSpec.model_validate(EVENTS)
+    everything = RankingSpec.model_validate({**EVENTS, "log": {**EVENTS["log"], "files": "*/log.csv"}})
+    whole = _rows(ingest_logs(everything, logs), 1, scale=1000)
+    for day in (1, 2, 3, 4):
+        ingested = ingest_logs(spec, logs, window=f"1d:2026-01-0{day}", state=tmp_path / "state")
+        assert ingested.summary["sources"]["log"]["files"] == 1
+        told = _without_labels(_rows(ingested, day, scale=1000))
+        assert told
+        assert {key: _without_labels(whole)[key] for key in told} == told
+
+
+def _without_labels(rows: dict[tuple, list[str]]) -> dict[tuple, list[str]]:
+    """Labels are left out: those that come after midnight are for a window that has both days."""
+    label = re.compile(r"\('(label|space)_\w+', \[[^]]*\]\)")
+    return {key: sorted(label.sub("", row) for row in values) for key, values in rows.items()}

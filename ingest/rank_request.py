@@ -18,6 +18,7 @@ from ingest.examples import ExampleBuilder, Lookup
 from ingest.formats import RawBatch, read_file
 from ingest.rows import columns_of, parse, separators_of
 from ingest.sources import SourceFile
+from ingest.statistics.answers import vectors_of
 from ingest.timeline import join
 from ingest.values import Column, Rejects
 from ingest.windows.window import files_to_read, times_of
@@ -26,6 +27,8 @@ from schema.spec import Feature, RankingSpec
 
 # What the artificial impression is of; it doesn't reach the user's side.
 _NO_ITEM = ""
+# Which request the artificial impressions are of: no text of a log holds a NUL byte.
+_NO_REQUEST = "\0"
 
 
 class RequestError(ValueError):
@@ -72,11 +75,14 @@ class RequestLogs:
         for file in files_to_read(spec, logs, window, at):
             files.setdefault(file.source, []).append(file)
         whose = None if users is None else pa.array(list(users), pa.string())
-        log = _rows(spec, "log", files["log"], "user", whose)
-        touched = None if whose is None else pa.concat_arrays([pc.unique(log["item"]), candidate_ids(list(items))])
+        # Statistics of items and of pairs count everybody's rows.
+        log = _rows(spec, "log", files["log"], "user", None if spec.statistics else whose)
+        touched = None
+        if whose is not None and not spec.statistics:
+            touched = pa.concat_arrays([pc.unique(log["item"]), candidate_ids(list(items))])
         tables = {
             source: _rows(spec, source, _of_the_last_day(files[source]), "key", keys)
-            for source, keys in (("users", whose), ("items", touched))
+            for source, keys in (("users", None if spec.statistics else whose), ("items", touched))
             if source in files
         }
         return cls(
@@ -98,27 +104,67 @@ class RequestLogs:
         Raises:
           RequestError: `context` names something else than a feature from the log, or has a value that isn't one.
         """
+        rows, at, values = self._until(user, at, context)
+        table = pa.concat_tables([rows, _impressions(rows.schema, user, [_NO_ITEM], at, values)])
+        timelines = join(self.spec, table)
+        (which,) = np.flatnonzero(timelines.source[timelines.impressions] == len(rows))
+        built = ExampleBuilder(self.spec, table, timelines, self.users, self.items)(np.array([which]))
+        vectors = self._vectors(user, [_NO_ITEM], at, values)
+        return {
+            column.name: vectors[column.name][0] if column.width else _values(column, built[column.name])[0]
+            for column in self._columns("user")
+        }
+
+    def candidate_columns(
+        self,
+        item_ids: Sequence[str],
+        user: str | None = None,
+        at: int | None = None,
+        context: Mapping[str, str | None] | None = None,
+    ) -> dict[str, Sequence[Any] | np.ndarray]:
+        """Returns the candidates' columns, N values each; those of multi-valued columns are arrays.
+
+        Args:
+          user, at, context: whose request it is, as of `user_columns`: statistics depend on it, nothing else does.
+
+        Raises:
+          RequestError: an id is empty or can't be one, or there are statistics and no user.
+        """
+        ids = candidate_ids(item_ids)
+        built = {ITEM_ID: ids, **self.items.at(ids)}
+        columns = list(self._columns("item"))
+        vectors: dict[str, np.ndarray] = {}
+        if any(column.width for column in columns):
+            if user is None:
+                raise RequestError("user: expected the one who asks, on whom the statistics depend, got none")
+            _, at, values = self._until(user, at, context)
+            vectors = self._vectors(user, ids.to_pylist(), at, values)
+        return {
+            column.name: vectors[column.name] if column.width else _values(column, built[column.name])
+            for column in columns
+        }
+
+    def _until(
+        self, user: str, at: int | None, context: Mapping[str, str | None] | None
+    ) -> tuple[pa.Table, int, dict[str, object]]:
+        """Returns the user's rows up to a request, its moment, and the features that its impressions have."""
         rows = self._rows_of(user)
         times = rows["time"].to_numpy()
         if at is None:
             at = int(times.max()) + 1 if len(times) else _now(self.spec)
         rows = rows.filter(pa.array(times <= at))
-        values = _last_values(rows) | _typed_context(self.spec, context or {})
-        table = pa.concat_tables([rows, _impression(rows.schema, user, at, values)])
-        timelines = join(self.spec, table)
-        (which,) = np.flatnonzero(timelines.source[timelines.impressions] == len(rows))
-        built = ExampleBuilder(self.spec, table, timelines, self.users, self.items)(np.array([which]))
-        return {column.name: _values(column, built[column.name])[0] for column in self._columns("user")}
+        return rows, at, _last_values(rows) | _typed_context(self.spec, context or {})
 
-    def candidate_columns(self, item_ids: Sequence[str]) -> dict[str, Sequence[Any] | np.ndarray]:
-        """Returns the candidates' columns, N values each; those of multi-valued columns are arrays.
-
-        Raises:
-          RequestError: an id is empty or can't be one.
-        """
-        ids = candidate_ids(item_ids)
-        built = {ITEM_ID: ids, **self.items.at(ids)}
-        return {column.name: _values(column, built[column.name]) for column in self._columns("item")}
+    def _vectors(
+        self, user: str, item_ids: Sequence[str], at: int, values: Mapping[str, object]
+    ) -> dict[str, np.ndarray]:
+        """Returns each statistic's vectors, `[N, width]`, as of a request: of impressions that nothing counts yet."""
+        if not self.spec.statistics:
+            return {}
+        rows = pa.concat_tables([self.log, _impressions(self.log.schema, user, item_ids, at, values)]).combine_chunks()
+        vectors = vectors_of(self.spec, rows, lambda _: self.users, lambda _: self.items)
+        asked = np.arange(self.log.num_rows, rows.num_rows)
+        return {name: statistic.take(asked) for name, statistic in vectors.items()}
 
     def _columns(self, side: str) -> Iterator[ExampleColumn]:
         return (column for column in model_columns(self.spec) if column.side == side)
@@ -232,18 +278,16 @@ def _typed(feature: Feature, text: str | None) -> object:
     return value
 
 
-def _impression(schema: pa.Schema, user: str, at: int, features: Mapping[str, object]) -> pa.Table:
-    """Returns one row, an impression without feedback. (0 is also the place of the event that opens an example.)"""
-    impression = {"user": user, "item": _NO_ITEM, "time": at}
-    values = {
-        field.name: features.get(field.name) if field.name.startswith("feature:") else impression.get(field.name, 0)
-        for field in schema
-    }
-    types = {field.name: field.type for field in schema}
-    arrays = [
-        pa.array([bool(value) if pa.types.is_boolean(types[name]) else value], types[name])
-        for name, value in values.items()
-    ]
+def _impressions(
+    schema: pa.Schema, user: str, items: Sequence[str], at: int, features: Mapping[str, object]
+) -> pa.Table:
+    """Returns a row an item, impressions without feedback. (0 is also the place of the event that opens an example.)"""
+    shared = {"user": user, "time": at, "request": _NO_REQUEST}
+    arrays = []
+    for field in schema:
+        value = features.get(field.name) if field.name.startswith("feature:") else shared.get(field.name, 0)
+        repeated = [bool(value) if pa.types.is_boolean(field.type) else value] * len(items)
+        arrays.append(pa.array(items if field.name == "item" else repeated, field.type))
     return pa.table(arrays, schema=schema)
 
 

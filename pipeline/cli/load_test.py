@@ -51,8 +51,8 @@ def recorded_requests(
     users_columns = [read.user_columns(user) for user in chosen]
     return [
         [
-            rank_request(spec, columns, read.candidate_columns(ids))
-            for columns, ids in zip(users_columns, lists, strict=True)
+            rank_request(spec, columns, read.candidate_columns(ids, user))
+            for user, columns, ids in zip(chosen, users_columns, lists, strict=True)
         ]
         for lists in drawn
     ]

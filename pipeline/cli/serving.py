@@ -114,9 +114,8 @@ def rank(
         moment = None if at is None else ticks(declared, at)
         items = read_candidates(declared, candidates)
         read = RequestLogs.read(declared, logs, [user], items, window=window, at=moment)
-        request = rank_request(
-            declared, read.user_columns(user, moment, context), read.candidate_columns(items), weights
-        )
+        columns = read.user_columns(user, moment, context), read.candidate_columns(items, user, moment, context)
+        request = rank_request(declared, *columns, weights)
     except (SpecError, RequestError, UnknownTaskError, IngestError) as error:
         raise fail(error, 2) from None
     try:

@@ -139,7 +139,7 @@ def request_of(
     at: int,
     context: dict[str, str | None] | None = None,
 ) -> Inputs:
-    return rank_request(spec, logs.user_columns(user, at, context), logs.candidate_columns(items))
+    return rank_request(spec, logs.user_columns(user, at, context), logs.candidate_columns(items, user, at, context))
 
 
 def in_rows(spec: RankingSpec, requests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

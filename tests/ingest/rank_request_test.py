@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joined_rows import examples_of
+from tiny_logs import SPEC
 
 from ingest.examples import Lookup
 from ingest.formats import RawBatch
@@ -170,10 +171,21 @@ LOGGED = st.lists(
 )
 
 
+# By keys of each side, alone and in pairs; of the log, the users table and the items table.
+STATISTICS = {
+    "by": ["item", "user", "country", ["user", "topic"], "band"],
+    "granularity": "1m",
+    "delay": "10s",
+    "half_lives": ["1h"],
+    "age": True,
+}
+
+
 @settings(max_examples=40, deadline=None)
 @given(rows=LOGGED)
-def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, rows):
-    spec = load_spec(tiny[0])
+@pytest.mark.parametrize("statistics", [None, STATISTICS], ids=["plain", "statistics"])
+def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, statistics, rows):
+    spec = RankingSpec.model_validate({**SPEC, "statistics": statistics})
     names = ["who", "what", "at", "did", "country", "battery"]
     log = pa.table(dict(zip(names, map(pa.array, zip(*rows, strict=True)), strict=True)))
     files = {"users": "people.csv", "items": "articles.csv"}
@@ -191,8 +203,13 @@ def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, rows):
             "country": None if example["country"] == "__missing__" else example["country"],
             "battery": None if np.isnan(example["battery"]) else str(example["battery"]),
         }
-        asked = plain(logs.user_columns(example["user_id"], example["timestamp"], context))
+        request = example["user_id"], example["timestamp"], context
+        asked = plain(logs.user_columns(*request))
         np.testing.assert_equal(asked, {name: example[name] for name in asked})
+        candidates = plain(logs.candidate_columns([example["item_id"]], *request))
+        np.testing.assert_equal(
+            {name: values[0] for name, values in candidates.items()}, {name: example[name] for name in candidates}
+        )
 
 
 def parsed(spec: RankingSpec, source: str, table: pa.Table) -> pa.Table:

@@ -37,14 +37,16 @@ class StatisticVectors(Kind):
             return tf.gather(vectors, [names.index(slot.name) for slot in chosen], axis=1)
 
         counted, rates, ages = counts_of(spec, statistic), rates_of(spec, statistic), ages_of(spec, statistic)
-        priors = tf.stack([_prior(rate, picked(values, [rate.sum, rate.count]), inputs) for rate in rates])
+        sums, totals = picked(values, [rate.sum for rate in rates]), picked(values, [rate.count for rate in rates])
+        priors = _priors(column.name, rates, sums, totals, inputs)
         is_binary = tf.constant([rate.is_binary for rate in rates])
 
         def log_counts(vectors: tf.Tensor) -> tf.Tensor:
             return tf.math.log1p(picked(vectors, counted))
 
         def news_of(vectors: tf.Tensor) -> tf.Tensor:
-            sums, totals = (picked(vectors, [getattr(rate, part) for rate in rates]) for part in ("sum", "count"))
+            sums = picked(vectors, [rate.sum for rate in rates])
+            totals = picked(vectors, [rate.count for rate in rates])
             smoothed = (sums + strength * priors) / (totals + strength)
             return tf.where(is_binary, _logit(smoothed) - _logit(priors), smoothed - priors)
 
@@ -80,16 +82,19 @@ class StatisticVectors(Kind):
 _NEVER = 2.0
 
 
-def _prior(rate: Rate, sums: tf.Tensor, inputs: Columns) -> tf.Tensor:
-    """Returns the train split's mean: of a task's label in its space, of a measure by the statistic's own sums."""
-    if rate.task is None:
-        finite = tf.where(tf.math.is_finite(sums), sums, 0.0)
-        total, count = finite[:, 0], finite[:, 1]
-    else:
-        space = inputs[space_name(rate.task)]
-        total, count = inputs[label_name(rate.task)] * space, space
-    name = rate.sum.name.replace(".", "_")
-    return tf.math.divide_no_nan(tft.sum(total, name=f"{name}_sum"), tft.sum(count, name=f"{name}_count"))
+def _priors(column: str, rates: Sequence[Rate], sums: tf.Tensor, counts: tf.Tensor, inputs: Columns) -> tf.Tensor:
+    """Returns the train split's mean of each rate: of a task's label in its space, of a measure by its own sums.
+
+    One analysis for all: TFT pays for each by itself.
+    """
+    labels = [inputs[label_name(rate.task)] * inputs[space_name(rate.task)] if rate.task else None for rate in rates]
+    spaces = [inputs[space_name(rate.task)] if rate.task else None for rate in rates]
+    totals = tf.stack([sums[:, k] if label is None else label for k, label in enumerate(labels)], axis=1)
+    rows = tf.stack([counts[:, k] if space is None else space for k, space in enumerate(spaces)], axis=1)
+    both = tf.concat([totals, rows], axis=1)
+    both = tf.where(tf.math.is_finite(both), both, 0.0)
+    total, count = tf.split(tft.sum(both, reduce_instance_dims=False, name=f"{column}_priors"), 2)
+    return tf.math.divide_no_nan(total, count)
 
 
 def _logit(rates: tf.Tensor) -> tf.Tensor:

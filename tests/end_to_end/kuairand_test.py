@@ -50,7 +50,10 @@ def key(example: dict) -> tuple[str, str, int]:
 
 
 def test_every_row_is_an_example_of_the_split_of_its_time(kuairand_run: Run, examples, log):
-    assert {split: len(rows) for split, rows in examples.items()} == {"train": 15580, "eval": 1948, "test": 1948}
+    times = np.sort(log.time_ms.to_numpy())
+    # Rows of one time stay together.
+    cuts = [times[len(times) - round(share * len(times))] for share in (0.2, 0.1)]
+    assert [len(rows) for rows in examples.values()] == np.diff([0, *np.searchsorted(times, cuts), len(times)]).tolist()
     assert load_summary(kuairand_run.output).ingest["sources"]["log"]["quarantined"] == {}
     expected = sorted(zip(log.user_id.astype(str), log.video_id.astype(str), log.time_ms, strict=True))
     assert sorted(key(example) for rows in examples.values() for example in rows) == expected
@@ -68,7 +71,11 @@ def test_labels_and_features_are_those_that_pandas_joins(kuairand_run: Run, exam
         if feature.kind == "categorical":
             values = log[feature.source_column].astype(str)
             columns[feature.name] = values.where(values != "", MISSING)
-    columns["label_finish"] = (log.play_time_ms / log.duration_ms).clip(0, 1).astype(np.float32).astype(float)
+    # A video without a duration has no share that was watched: it is outside of the task's sample space.
+    lasts = log.duration_ms > 0
+    shares = (log.play_time_ms / log.duration_ms.where(lasts, 1)).clip(0, 1).where(lasts, 0)
+    columns["label_finish"] = shares.astype(np.float32).astype(float)
+    columns["space_finish"] = lasts.astype(float)
     columns |= {f"label_{task}": log[column].astype(float) for task, column in LABELS.items()}
     rows = zip(log.user_id.astype(str), log.video_id.astype(str), log.time_ms, *columns.values(), strict=True)
     expected = defaultdict(list)

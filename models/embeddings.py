@@ -10,8 +10,11 @@ from models.features import Features
 from models.kinds import kind_of
 from models.layers.arguments import PACKAGE
 from schema.columns import ExampleColumn
+from schema.spec import Feature
 
 _COLUMNS = TypeAdapter(list[ExampleColumn])
+# `schema.columns` names this type and, as the spec imports it, doesn't import it.
+_COLUMNS.rebuild(_types_namespace={"Feature": Feature})
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

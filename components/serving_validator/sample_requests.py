@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,11 @@ UNKNOWN = b"__unknown__"
 def cold_row(spec: RankingSpec) -> Row:
     """Returns the row of a user and an item that nobody has seen: unknown ids and values, missing numbers, no past."""
     values = {"string": UNKNOWN, "float": float("nan"), "int": 0}
-    return {column.name: [] if column.ragged else values[column.dtype] for column in request_columns(spec)}
+    row: dict[str, Any] = {}
+    for column in request_columns(spec):
+        value = values[column.dtype]
+        row[column.name] = [] if column.ragged else value if column.width is None else [value] * column.width
+    return row
 
 
 @dataclass(frozen=True)

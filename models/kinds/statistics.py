@@ -37,16 +37,18 @@ class StatisticVectors(Kind):
             return tf.gather(vectors, [names.index(slot.name) for slot in chosen], axis=1)
 
         counted, rates, ages = counts_of(spec, statistic), rates_of(spec, statistic), ages_of(spec, statistic)
-        sums, totals = picked(values, [rate.sum for rate in rates]), picked(values, [rate.count for rate in rates])
-        priors = _priors(column.name, rates, sums, totals, inputs)
+
+        def sums_and_counts(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return picked(vectors, [rate.sum for rate in rates]), picked(vectors, [rate.count for rate in rates])
+
+        priors = _priors(column.name, rates, *sums_and_counts(values), inputs)
         is_binary = tf.constant([rate.is_binary for rate in rates])
 
         def log_counts(vectors: tf.Tensor) -> tf.Tensor:
             return tf.math.log1p(picked(vectors, counted))
 
         def news_of(vectors: tf.Tensor) -> tf.Tensor:
-            sums = picked(vectors, [rate.sum for rate in rates])
-            totals = picked(vectors, [rate.count for rate in rates])
+            sums, totals = sums_and_counts(vectors)
             smoothed = (sums + strength * priors) / (totals + strength)
             return tf.where(is_binary, _logit(smoothed) - _logit(priors), smoothed - priors)
 

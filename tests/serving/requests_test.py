@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from videos_spec import SPEC
 
 from schema.served import request_columns
 from schema.spec import RankingSpec
@@ -18,31 +19,6 @@ from serving.requests import (
     write_record,
 )
 
-SPEC = RankingSpec.model_validate(
-    {
-        "name": "videos",
-        "log": {
-            "layout": "impressions",
-            "files": "log.csv",
-            "user": "user",
-            "item": "item",
-            "timestamp": {"column": "at", "unit": "s"},
-        },
-        "users": {"files": "users.csv", "key": "user"},
-        "items": {"files": "items.csv", "key": "item"},
-        "features": [
-            {"name": "country", "source": "users", "kind": "categorical"},
-            {"name": "battery", "source": "log", "kind": "numeric"},
-            {"name": "price", "source": "items", "kind": "numeric"},
-            {"name": "tags", "source": "items", "kind": "multi"},
-        ],
-        "behaviours": [{"name": "clicked", "column": "click", "max_length": 3}],
-        "tasks": [
-            {"name": "view", "column": "play_ms", "at_least": 10},
-            {"name": "click", "column": "click", "exponent": 2.0},
-        ],
-    }
-)
 ALL = {"user_id", "item_id", "country", "price", "tags", "clicked_item_id", "clicked_age_s"}
 
 

@@ -11,37 +11,12 @@ import tensorflow as tf
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
+from videos_spec import SPEC
 
 from components.serving_validator.sample_requests import cold_row
 from schema.served import request_columns
 from schema.spec import RankingSpec
 from serving.requests import write_record
-
-SPEC = RankingSpec.model_validate(
-    {
-        "name": "videos",
-        "log": {
-            "layout": "impressions",
-            "files": "log.csv",
-            "user": "user",
-            "item": "item",
-            "timestamp": {"column": "at", "unit": "s"},
-        },
-        "users": {"files": "users.csv", "key": "user"},
-        "items": {"files": "items.csv", "key": "item"},
-        "features": [
-            {"name": "country", "source": "users", "kind": "categorical"},
-            {"name": "battery", "source": "log", "kind": "numeric"},
-            {"name": "price", "source": "items", "kind": "numeric"},
-            {"name": "tags", "source": "items", "kind": "multi"},
-        ],
-        "behaviours": [{"name": "clicked", "column": "click", "max_length": 3}],
-        "tasks": [
-            {"name": "view", "column": "play_ms", "at_least": 10},
-            {"name": "click", "column": "click", "exponent": 2.0},
-        ],
-    }
-)
 
 
 def _hashed(text: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN_DIR ?= runs/shortvideo
 IMPRESSIONS ?= 200000
 USERS ?= 5000
-BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs census
+BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs census tabular
 
 .DEFAULT_GOAL := help
 .PHONY: help setup browser run test lint bench lock clean

@@ -67,6 +67,7 @@ setup(
             "hypothesis",
             "import-linter",
             "ipykernel",
+            "lightgbm>=4.5",
             "mypy",
             "nbclient>=0.10",
             "nbformat>=5.10",

@@ -18,7 +18,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +25,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_transform as tft
 from sklearn.metrics import mean_squared_error, roc_auc_score
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 import schema
 from benchmarks import expectations, picture
 from benchmarks.command import fulcrum
 from benchmarks.expectations import interval, with_interval
+from benchmarks.prepared import Prepared, prepare, test_scores
 from benchmarks.run_log import RunLog
 from models.bottom import BOTTOMS
-from models.export import signatures
 from models.routing import check_routing
-from models.training import reading
-from models.training.build import build_ranker
-from models.training.loop import train_epochs
-from models.training.progress import ProgressStore
 from schema.columns import label_name, space_name
-from schema.loading import load_spec
 from schema.spec import RankingSpec
 
 SPECS = Path(schema.__file__).parent / "specs"
@@ -55,21 +47,6 @@ MODELS = (
     *("single_task", "shared_bottom", "mmoe", "cgc", REFERENCE),
     *(f"{REFERENCE}+{option}" for option in ("dtrn", *BALANCINGS)),
 )
-SCORED_AT_ONCE = 1_000
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Logs that the pipeline has made examples of, and transformed.
-
-    Attributes:
-      data: what is trained on, as the Trainer gets it.
-      test: the raw test examples, serialised, object `(examples,)`.
-    """
-
-    spec: RankingSpec
-    data: FnArgs
-    test: np.ndarray
 
 
 def main() -> int:
@@ -79,7 +56,7 @@ def main() -> int:
     tasks: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.logs:
-            prepared = prepare(name, options.deskdrop, options.keep or Path(scratch))
+            prepared = examples_of(name, options.deskdrop, options.keep or Path(scratch))
             tasks[name] = [f"{task.name} {'MSE' if task.is_regression else 'AUC'}" for task in prepared.spec.tasks]
             runs: dict[str, list[list[float]]] = {model: [] for model in options.models}
             for seed in range(1, options.seeds + 1):
@@ -132,31 +109,12 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def prepare(name: str, deskdrop: Path, folder: Path) -> Prepared:
-    """Runs the pipeline once, with one epoch, for its examples and its Transform."""
-    spec, logs = (
-        (SPECS / "shortvideo.yaml", folder / "logs") if name == "simulated" else (SPECS / "deskdrop.yaml", deskdrop)
-    )
-    output = folder / name
-    if not output.exists():
-        if name == "simulated":
-            fulcrum("simulate", "--out", logs, "--users", USERS, "--impressions", IMPRESSIONS, "--seed", 1)
-        fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
-    (transformed,), (graph,), (examples,) = (
-        list((output / "artifacts").glob(pattern))
-        for pattern in (
-            "Transform/transformed_examples/*",
-            "Transform/transform_graph/*",
-            "InteractionExampleGen/examples/*",
-        )
-    )
-    data = FnArgs(
-        train_files=[f"{transformed}/Split-train/*"],
-        eval_files=[f"{transformed}/Split-eval/*"],
-        transform_graph_path=str(graph),
-    )
-    test = reading.serialized_examples(reading.example_files([f"{examples}/Split-test/*"], "test"))
-    return Prepared(load_spec(spec), data, np.array(list(test.as_numpy_iterator()), object))
+def examples_of(name: str, deskdrop: Path, folder: Path) -> Prepared:
+    if name == "deskdrop":
+        return prepare(SPECS / "deskdrop.yaml", deskdrop, folder / name)
+    if not (folder / name).exists():
+        fulcrum("simulate", "--out", folder / "logs", "--users", USERS, "--impressions", IMPRESSIONS, "--seed", 1)
+    return prepare(SPECS / "shortvideo.yaml", folder / "logs", folder / name)
 
 
 def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:
@@ -175,34 +133,19 @@ def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:
 def train(prepared: Prepared, model_name: str, seed: int) -> list[float]:
     """Each task's AUC or MSE on the test split, by the weights of the best epoch."""
     spec = configured(prepared.spec, model_name, seed)
-    tf.keras.backend.clear_session()
-    data = reading.read_training_data(prepared.data, spec)
-    transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
-    model = build_ranker(spec, transform, data.labels, data.steps(spec))
-    with tempfile.TemporaryDirectory() as scratch:
-        store = ProgressStore.of(f"{scratch}/state", model)
-        progress = train_epochs(model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs")
-        store.restore_best(progress)
-    score = signatures.Servable(model, transform).functions["serving_default"]
-    return test_metrics(spec, prepared.test, score)
+    return test_metrics(spec, prepared.test, test_scores(prepared, spec))
 
 
-def test_metrics(spec: RankingSpec, serialized: np.ndarray, score) -> list[float]:
+def test_metrics(spec: RankingSpec, serialized: np.ndarray, scores: np.ndarray) -> list[float]:
     names = [name for task in spec.tasks for name in (label_name(task), space_name(task))]
     columns = {name: tf.io.FixedLenFeature([], tf.float32) for name in names}
     targets = tf.io.parse_example(tf.constant(serialized), columns)
-    parts = [
-        score(tf.constant(serialized[start : start + SCORED_AT_ONCE]))
-        for start in range(0, len(serialized), SCORED_AT_ONCE)
-    ]
     metrics = []
-    for task in spec.tasks:
+    for task, outputs in zip(spec.tasks, scores, strict=True):
         inside = targets[space_name(task)].numpy() > 0
         labels = targets[label_name(task)].numpy()[inside]
-        scores = np.concatenate([batch[task.name].numpy()[:, 0] for batch in parts])[inside]
-        metrics.append(
-            float(mean_squared_error(labels, scores) if task.is_regression else roc_auc_score(labels, scores))
-        )
+        measure = mean_squared_error if task.is_regression else roc_auc_score
+        metrics.append(float(measure(labels, outputs[inside])))
     return metrics
 
 

@@ -1,0 +1,76 @@
+"""Logs that the pipeline has made examples of, and rankers trained on them as the pipeline trains."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from benchmarks.command import fulcrum
+from models.export import signatures
+from models.training import reading
+from models.training.build import build_ranker
+from models.training.loop import train_epochs
+from models.training.progress import ProgressStore
+from schema.loading import load_spec
+from schema.spec import RankingSpec
+
+SCORED_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The examples of a run.
+
+    Attributes:
+      data: what is trained on, as the Trainer gets it.
+      examples: the folder of the raw examples' splits.
+      test: the raw test examples, serialised, object `(examples,)`.
+    """
+
+    spec: RankingSpec
+    data: FnArgs
+    examples: Path
+    test: np.ndarray
+
+
+def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
+    """Runs the pipeline once, with one epoch, for its examples and its Transform; a run that is there is taken."""
+    if not output.exists():
+        fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
+    (transformed,), (graph,), (examples,) = (
+        list((output / "artifacts").glob(pattern))
+        for pattern in (
+            "Transform/transformed_examples/*",
+            "Transform/transform_graph/*",
+            "InteractionExampleGen/examples/*",
+        )
+    )
+    data = FnArgs(
+        train_files=[f"{transformed}/Split-train/*"],
+        eval_files=[f"{transformed}/Split-eval/*"],
+        transform_graph_path=str(graph),
+    )
+    test = reading.serialized_examples(reading.example_files([f"{examples}/Split-test/*"], "test"))
+    return Prepared(load_spec(spec), data, examples, np.array(list(test.as_numpy_iterator()), object))
+
+
+def test_scores(prepared: Prepared, spec: RankingSpec) -> np.ndarray:
+    """Trains by `spec` and returns the best epoch's outputs on the test examples, float32 `(tasks, examples)`."""
+    tf.keras.backend.clear_session()
+    data = reading.read_training_data(prepared.data, spec)
+    transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
+    model = build_ranker(spec, transform, data.labels, data.steps(spec))
+    with tempfile.TemporaryDirectory() as scratch:
+        store = ProgressStore.of(f"{scratch}/state", model)
+        progress = train_epochs(model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs")
+        store.restore_best(progress)
+    score = signatures.Servable(model, transform).functions["serving_default"]
+    parts = [
+        score(tf.constant(prepared.test[start : start + SCORED_AT_ONCE]))
+        for start in range(0, len(prepared.test), SCORED_AT_ONCE)
+    ]
+    return np.stack([np.concatenate([batch[task.name].numpy()[:, 0] for batch in parts]) for task in spec.tasks])

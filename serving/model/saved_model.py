@@ -73,7 +73,7 @@ class SavedModel:
           ServingError: it can't be served; the reason.
         """
         self.path = path
-        self.may_be_nan = _may_be_nan(path)
+        self.may_be_nan = may_be_nan(path)
         if not (path / "saved_model.pb").is_file():
             raise ServingError(Code.NOT_FOUND, f"{path.name} has no saved_model.pb")
         # With threads of its own, a version that loads or warms up leaves those of the serving one alone.
@@ -132,7 +132,7 @@ class SavedModel:
         self._session.close()
 
 
-def _may_be_nan(path: Path) -> frozenset[str]:
+def may_be_nan(path: Path) -> frozenset[str]:
     """Returns the columns of the model's spec with numbers that may be missing; none without a spec that is read."""
     try:
         columns = example_columns(RankingSpec.from_json((path / SPEC_FILE).read_text()))

@@ -232,6 +232,31 @@ def test_a_table_that_knows_none_of_the_items_is_an_error(tmp_path):
     assert errors["items.key"].startswith("3 of 3 items of the log are not in the table")
 
 
+def test_vectors_of_the_sample_are_judged_and_shown(tmp_path):
+    features = [{"name": "embedding", "source": "items", "kind": "vector", "size": 4}]
+    behaviours = [{"name": "viewed", "event": "VIEW"}]
+    declared = spec(items={"files": "items.csv", "key": "id"}, features=features, behaviours=behaviours)
+    (tmp_path / "items.csv").write_text("id,embedding\na,1|2|3|4\nb,\nc,1|2|3\n")
+    report = checked(tmp_path, declared=declared)
+    findings = [finding.message for finding in report.findings if finding.where == "items"]
+    assert findings[0].endswith("row 4: feature 'embedding': a vector of 3 numbers, expected 4")
+    console = Console(record=True, width=200)
+    render(report, console)
+    printed = console.export_text()
+    assert "(1, 2, 3, … 4 numbers)" in printed
+    # Of ann's impressions a, then b.
+    assert "missing" in printed
+    # The newest of bob's positions is c, whose vector is left out.
+    (line,) = [
+        line for line in printed.splitlines() if "viewed_embedding" in line and "none" in line and "(1," in line
+    ][:1]
+    assert line
+    table = "id,embedding\na,1|2|3|4\nb,1|2|3|4\nc,1|2|3|4\n"
+    (tmp_path / "items.csv").write_text(table)
+    said = [finding.message for finding in checked(tmp_path, declared=declared).findings]
+    assert "has the same value in every row that has one" in said
+
+
 def daily(folder: Path) -> RankingSpec:
     """Two days with one between that is missing, each with a table of its own."""
     header, *rows = LOG.splitlines(keepends=True)

@@ -114,6 +114,27 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
             ...,
             "features[0]: expected `kind` (categorical, numeric, multi or vector) or `derive`",
         ),
+        (
+            ["features", 0],
+            {"name": "e", "source": "log", "kind": "vector"},
+            "features[0]: `kind: vector` needs `size`, how many numbers each vector has",
+        ),
+        (
+            ["features", 0],
+            {"name": "e", "source": "log", "kind": "vector", "size": 2, "scale": "log"},
+            "features[0]: got `kind: vector` with `scale: log`, expected `scale` to be one of none, standardize, l2",
+        ),
+        (
+            ["features", 7, "scale"],
+            "l2",
+            "features[7]: got `kind: numeric` with `scale: l2`, expected `scale` to be one of standardize, log",
+        ),
+        (["features", 0, "size"], 2, "features[0]: `size` belongs to `kind: vector`, got `kind: categorical`"),
+        (
+            ["features", 0],
+            {"name": "tab", "source": "log", "kind": "vector", "size": 2},
+            "slices[0][0]: got 'tab', expected a feature, neither numeric nor a vector: network",
+        ),
         (["features", 0, "derive"], "hour_of_day", "features[0]: a derived feature takes neither `column` nor `kind`"),
         (["features", 2, "source"], "users", "features[2]: a derived feature comes from the timestamp: `source: log`"),
         (

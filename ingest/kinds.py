@@ -121,28 +121,20 @@ class Vectors(Reader):
         size = feature.size or 0
         where, cells = f"feature {feature.name!r}", _lists(column, feature.separator)
         sizes = pc.fill_null(pc.list_value_length(cells), 0).to_numpy().astype(np.int64)
-        for other in np.setdiff1d(sizes, [0, size]).tolist():
-            column.rejects.add(sizes == other, f"{where}: a vector of {other:,} numbers, expected {size:,}")
-        of_size = sizes == size
-        flat = pc.list_flatten(cells.filter(pa.array(of_size)))
-        elements = Column(column.name, flat, Rejects(len(flat)))
-        numbers = elements.numbers().reshape(-1, size)
-        absent = np.isnan(numbers) & ~elements.rejects.mask.reshape(-1, size)
-        is_missing = absent.all(axis=1)
-        rows = np.flatnonzero(of_size)
-        wrong = np.zeros(len(sizes), bool)
-        wrong[rows] = np.isnan(numbers).any(axis=1) & ~is_missing
-        column.rejects.add(wrong, f"{where}: expected {size:,} finite numbers", column.shown)
+        for wrong_size in np.setdiff1d(sizes, [0, size]).tolist():
+            numbers = f"{wrong_size:,} number{'s' * (wrong_size != 1)}"
+            column.rejects.add(sizes == wrong_size, f"{where}: a vector of {numbers}, expected {size:,}")
+        rows = np.flatnonzero(sizes == size)
         vectors = np.full((len(sizes), size), np.nan, np.float32)
-        vectors[rows] = numbers
-        present = of_size.copy()
-        present[rows] = ~is_missing
-        flat_vectors = pa.array(vectors.reshape(-1))
-        return pa.FixedSizeListArray.from_arrays(flat_vectors, size, mask=pa.array(~present))
+        is_wrong = np.zeros(len(sizes), bool)
+        vectors[rows], is_wrong[rows] = _vectors(column.name, cells.take(pa.array(rows)), size)
+        column.rejects.add(is_wrong, f"{where}: expected {size:,} finite numbers", column.shown)
+        is_missing = pa.array(np.isnan(vectors).all(axis=1))
+        return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), size, mask=is_missing)
 
     def fill(self, feature: Feature, values: pa.Array) -> pa.Array:
-        nothing = pa.scalar([np.nan] * values.type.list_size, values.type)
-        return pc.fill_null(values, nothing)
+        missing = pa.scalar([np.nan] * values.type.list_size, values.type)
+        return pc.fill_null(values, missing)
 
     def is_constant(self, values: pa.Array) -> bool:
         size = values.type.list_size
@@ -155,6 +147,18 @@ def _lists(column: Column, separator: str) -> pa.Array:
     if pa.types.is_nested(column.array.type):
         return column.array
     return pc.split_pattern(column.texts(), separator)
+
+
+def _vectors(name: str, lists: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns lists of `size` elements as `(n, size)`, NaN where there is no number, and which of them are no vectors.
+
+    One that lacks its numbers in all places is missing; in some, it is no vector.
+    """
+    flat = pc.list_flatten(lists)
+    elements = Column(name, flat, Rejects(len(flat)))
+    numbers = elements.numbers().reshape(-1, size)
+    absent, is_wrong = np.isnan(numbers), elements.rejects.mask.reshape(-1, size).any(axis=1)
+    return numbers, is_wrong | (absent.any(axis=1) & ~absent.all(axis=1))
 
 
 READERS: dict[str, Reader] = {

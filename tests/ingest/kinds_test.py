@@ -156,7 +156,7 @@ def test_a_request_writes_a_vector_as_text():
     screen = SPEC.features[0]
     assert reader_of(screen).parse_text(screen, "1|2.5") == [1.0, 2.5]
     assert reader_of(screen).parse_text(screen, None) is None
-    with pytest.raises(ValueError, match="feature 'screen': a vector of 1 numbers, expected 2"):
+    with pytest.raises(ValueError, match="feature 'screen': a vector of 1 number, expected 2"):
         reader_of(screen).parse_text(screen, "1")
 
 

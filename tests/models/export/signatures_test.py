@@ -325,7 +325,7 @@ def test_a_history_above_its_length_keeps_the_newest(served, spec, examples, ran
     for column in model_columns(spec):
         if column.behaviour is not None:
             newest, older = (
-                (values_of(examples[3], column) * 20)[: lengths[column.behaviour]],
+                (values_of(examples[3], column) * 20)[: lengths[column.behaviour] * (column.width or 1)],
                 values_of(examples[4], column),
             )
             assert newest

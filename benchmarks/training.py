@@ -92,6 +92,7 @@ def write_examples(spec: RankingSpec, sizes: dict[str, int], count: int, directo
         size = np.ones(count, int)
         if column.ragged:
             size = counts[column.behaviour] if column.behaviour else random.integers(0, 5, count)
+        size = size * (column.model_width or 1)
         offsets = np.concatenate([[0], np.cumsum(size)]).astype(np.int32)
         total, table = int(offsets[-1]), kind_of(column).table(column)
         if table is None:

@@ -18,16 +18,14 @@ _UNKNOWN = "what its tasks mean is not known"
 class Contract:
     """The raw columns that a model reads, and each task with all that defines its labels."""
 
-    columns: frozenset[tuple[str, str, bool]]
+    columns: frozenset[tuple[str, str, bool, int | None]]
     tasks: Mapping[str, str]
 
 
 def contract(spec: RankingSpec) -> Contract:
     """Returns what a model of this spec reads and predicts."""
     return Contract(
-        frozenset(
-            (column.name, column.dtype, column.ragged) for column in example_columns(spec) if column.side != "target"
-        ),
+        frozenset(column.layout for column in example_columns(spec) if column.side != "target"),
         {task.name: task.model_dump_json(exclude={"weight", "exponent"}) for task in spec.tasks},
     )
 
@@ -60,7 +58,7 @@ def not_compared(candidate: Contract, other: Contract | None) -> dict[str, str]:
     """
     if other is None:
         return dict.fromkeys(candidate.tasks, f"it has no readable {SPEC_FILE}, so that {_UNKNOWN}")
-    lacking = sorted(name for name, _, _ in other.columns - candidate.columns)
+    lacking = sorted(name for name, *_ in other.columns - candidate.columns)
     if lacking:
         return dict.fromkeys(candidate.tasks, f"it reads {', '.join(lacking)}, which the examples don't have so")
     reasons = {}

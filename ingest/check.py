@@ -15,6 +15,7 @@ from ingest.check_report import CheckReport, Finding, Severity, TaskSample, User
 from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder
 from ingest.findings import format_time
+from ingest.kinds import reader_of
 from ingest.rows import events_of
 from ingest.sample import Sample, read_sample
 from ingest.statistics.answers import vectors_of
@@ -224,14 +225,11 @@ def _feature_findings(spec: RankingSpec, samples: dict[str, Sample]) -> Iterator
             continue
         if missing > 0.5 * len(values):
             yield Finding("warning", where, f"missing in {missing:,} of {len(values):,} rows of {feature.source}")
-        distinct = pc.count_distinct(values, mode="only_valid").as_py()
-        if distinct == 1 and len(values) > 1:
+        reader = reader_of(feature)
+        if len(values) > 1 and reader.is_constant(values.combine_chunks()):
             yield Finding("warning", where, "has the same value in every row that has one")
-        if feature.kind == "multi" and not pc.any(pc.match_substring(values, feature.separator)).as_py():
-            separator = next((sep for sep in "|,;" if pc.any(pc.match_substring(values, sep)).as_py()), None)
-            if separator:
-                message = f"no value has the separator {feature.separator!r}, some have {separator!r}"
-                yield Finding("warning", where, message)
+        for doubt in reader.doubts(feature, values.combine_chunks()):
+            yield Finding("warning", where, doubt)
 
 
 def _table_findings(spec: RankingSpec, lines: Timelines, samples: dict[str, Sample]) -> Iterator[Finding]:

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.kinds import reader_of
 from ingest.statistics.vectors import Vectors
 from ingest.timeline import Sequence, Timelines
-from schema.columns import ITEM_ID, MISSING, TIMESTAMP, USER_ID, example_columns, label_name, space_name
+from schema.columns import ITEM_ID, TIMESTAMP, USER_ID, example_columns, label_name, space_name
 from schema.spec import Feature, RankingSpec
 
 
@@ -25,14 +26,13 @@ class Lookup:
     def of(cls, spec: RankingSpec, source: str, table: pa.Table | None) -> "Lookup":
         """Returns the lookup of a parsed table, in which later rows of a key win; None is an empty table."""
         if table is None or table.num_rows == 0:
-            values = {feature.name: _filled(feature, _one_missing(feature)) for feature in spec.features_of(source)}
+            values = {feature.name: _filled(feature, []) for feature in spec.features_of(source)}
             return cls(pa.array([], pa.string()), values)
         # `index_in` finds the first of equal keys: the newest row goes first.
         table = table.combine_chunks().take(np.arange(table.num_rows)[::-1])
         values = {}
         for feature in spec.features_of(source):
-            column = _array(table[f"feature:{feature.name}"])
-            values[feature.name] = _filled(feature, pa.concat_arrays([column, _one_missing(feature)]))
+            values[feature.name] = _filled(feature, [_array(table[f"feature:{feature.name}"])])
         return cls(_array(table["key"]), values)
 
     def at(self, keys: pa.Array) -> dict[str, pa.Array]:
@@ -47,27 +47,10 @@ class Lookup:
         return pa.array(np.zeros(len(keys), np.int32))
 
 
-def _one_missing(feature: Feature) -> pa.Array:
-    return pa.array([None], pa.float32() if feature.is_numeric else pa.string())
-
-
-def _filled(feature: Feature, values: pa.Array) -> pa.Array:
-    """Returns a feature's values as examples hold them: NaN or MISSING for missing, lists where multi-valued."""
-    if feature.is_numeric:
-        return pc.fill_null(values, np.float32(np.nan))
-    if feature.kind == "multi":
-        return _split(pc.fill_null(values, ""), feature.separator)
-    return pc.fill_null(values, MISSING)
-
-
-def _split(texts: pa.Array, separator: str) -> pa.ListArray:
-    """Returns each text's parts, the empty ones left out."""
-    parts = pc.split_pattern(texts, separator)
-    flat = parts.flatten()
-    full = pc.not_equal(flat, "").to_numpy(zero_copy_only=False)
-    count = np.concatenate(([0], np.cumsum(full)))
-    offsets = count[parts.offsets.to_numpy() - parts.offsets[0].as_py()]
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat.filter(pa.array(full)))
+def _filled(feature: Feature, values: list[pa.Array]) -> pa.Array:
+    """Returns a feature's typed values, and after them a missing one, as examples hold them."""
+    reader = reader_of(feature)
+    return reader.fill(feature, pa.concat_arrays([*values, pa.nulls(1, reader.type(feature))]))
 
 
 class ExampleBuilder:
@@ -95,7 +78,7 @@ class ExampleBuilder:
         self.users, self.items = text(timelines.users), text(timelines.items)
         self.small_numbers = text(pa.array([str(number) for number in range(24)]))
         features = [feature for feature in spec.features_of("log") if not feature.derive]
-        log = {feature.name: _filled(feature, _array(rows[f"feature:{feature.name}"])) for feature in features}
+        log = {one.name: reader_of(one).fill(one, _array(rows[f"feature:{one.name}"])) for one in features}
         self.log = _texts_by(text, log)
         self.ticks = spec.log.timestamp.ticks_per_second
         self._text = text
@@ -129,7 +112,7 @@ class ExampleBuilder:
             TIMESTAMP: pa.array(time),
         }
         for feature in self.spec.features:
-            values[feature.name] = self._feature(feature, rows, time)
+            values[feature.name] = as_lists(self._feature(feature, rows, time))
         for behaviour in self.spec.behaviours:
             values.update(self._sequence(behaviour.name, lines.sequences[behaviour.name], which, time))
         for name, vectors in self.statistics.items():
@@ -166,8 +149,19 @@ class ExampleBuilder:
         for column in self.columns:
             if column.behaviour == name and column.feature is not None:
                 flat[column.name] = self.by_item[column.feature.name].take(items)
-        edges = pa.array(offsets, pa.int32())
-        return {column: pa.ListArray.from_arrays(edges, values) for column, values in flat.items()}
+        return {column: _by_edges(offsets, values) for column, values in flat.items()}
+
+
+def _by_edges(edges: np.ndarray, values: pa.Array) -> pa.ListArray:
+    """Returns the lists that end at `edges`; of vectors their numbers, one vector after the other."""
+    if pa.types.is_fixed_size_list(values.type):
+        edges, values = edges * values.type.list_size, values.flatten()
+    return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), values)
+
+
+def as_lists(values: pa.Array) -> pa.Array:
+    """Returns vectors as lists, the values of an example; others stay."""
+    return _by_edges(np.arange(len(values) + 1), values) if pa.types.is_fixed_size_list(values.type) else values
 
 
 def _lists(vectors: np.ndarray) -> pa.ListArray:

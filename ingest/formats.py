@@ -49,12 +49,26 @@ class RawBatch:
     bad: list[BadRow] = field(default_factory=list)
 
 
-def read_file(path: str, columns: Mapping[str, str], separators: Mapping[str, str] | None = None) -> Iterator[RawBatch]:
+@dataclass(frozen=True)
+class Separator:
+    """How a column holds several values in a cell of text: `text` stands between them.
+
+    So do those of a list in JSON then; a list in Parquet becomes such a text too, unless it `keeps_lists`.
+    """
+
+    text: str
+    keeps_lists: bool = False
+
+
+Separators = Mapping[str, Separator]
+
+
+def read_file(path: str, columns: Mapping[str, str], separators: Separators | None = None) -> Iterator[RawBatch]:
     """Yields the `columns` of the file at `path`, batch by batch.
 
     Args:
       columns: what reads each column, by the column's name; the text goes into the error where a file lacks it.
-      separators: how a list (in JSON or Parquet) in a multi-valued column is joined to one text.
+      separators: the columns that may hold lists (in JSON or Parquet), and what becomes of these.
 
     Raises:
       IngestError: the file is cut short, isn't of its format, or lacks a column.
@@ -90,9 +104,7 @@ def _decompressed(raw: BinaryIO, compression: str | None) -> Any:
     return bz2.BZ2File(raw) if compression == "bz2" else raw
 
 
-def _read_zip(
-    path: str, raw: BinaryIO, columns: Mapping[str, str], separators: Mapping[str, str]
-) -> Iterator[RawBatch]:
+def _read_zip(path: str, raw: BinaryIO, columns: Mapping[str, str], separators: Separators) -> Iterator[RawBatch]:
     with zipfile.ZipFile(raw) as archive:
         members = [info.filename for info in archive.infolist() if not info.is_dir() and format_of(info.filename)[0]]
         members = sorted(name for name in members if not name.startswith("__MACOSX/"))
@@ -116,7 +128,7 @@ def _require(name: str, header: list[str], columns: Mapping[str, str]) -> None:
             raise IngestError(f"{name}: has {header.count(column)} columns named {column!r}, expected one")
 
 
-def _read_csv(name: str, reopen: Any, columns: Mapping[str, str], _: Mapping[str, str]) -> Iterator[RawBatch]:
+def _read_csv(name: str, reopen: Any, columns: Mapping[str, str], _: Separators) -> Iterator[RawBatch]:
     header = reopen().read(_LONGEST_HEADER).decode("utf-8-sig", errors="replace")
     if not header.strip():
         raise IngestError(f"{name}: is empty, expected a header line")
@@ -152,9 +164,7 @@ def _read_csv(name: str, reopen: Any, columns: Mapping[str, str], _: Mapping[str
         yield RawBatch(name, np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns}, bad)
 
 
-def _read_jsonl(
-    name: str, reopen: Any, columns: Mapping[str, str], separators: Mapping[str, str]
-) -> Iterator[RawBatch]:
+def _read_jsonl(name: str, reopen: Any, columns: Mapping[str, str], separators: Separators) -> Iterator[RawBatch]:
     keys: set[str] = set()
     any_rows = False
     for batch in _json_batches(name, reopen(), list(columns), separators, keys):
@@ -165,7 +175,7 @@ def _read_jsonl(
 
 
 def _json_batches(
-    name: str, stream: Any, names: list[str], separators: Mapping[str, str], keys: set[str]
+    name: str, stream: Any, names: list[str], separators: Separators, keys: set[str]
 ) -> Iterator[RawBatch]:
     rows: list[int] = []
     values: list[list[str | None]] = []
@@ -199,7 +209,7 @@ def _json_batches(
         yield batch()
 
 
-def _json_text(column: str, value: Any, separators: Mapping[str, str]) -> str | None:
+def _json_text(column: str, value: Any, separators: Separators) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -207,13 +217,11 @@ def _json_text(column: str, value: Any, separators: Mapping[str, str]) -> str | 
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list) and column in separators:
-        return separators[column].join(_json_text("", element, {}) or "" for element in value)
+        return separators[column].text.join(_json_text("", element, {}) or "" for element in value)
     raise ValueError(f"{column}: expected a single value, got {'a list' if isinstance(value, list) else 'an object'}")
 
 
-def _read_parquet(
-    name: str, reopen: Any, columns: Mapping[str, str], separators: Mapping[str, str]
-) -> Iterator[RawBatch]:
+def _read_parquet(name: str, reopen: Any, columns: Mapping[str, str], separators: Separators) -> Iterator[RawBatch]:
     stream = reopen()
     # Parquet is read from its end: what is compressed once more goes to memory.
     source = stream if isinstance(stream, io.BufferedReader) else io.BytesIO(stream.read())
@@ -228,13 +236,15 @@ def _read_parquet(
         )
 
 
-def _plain(name: str, column: str, array: pa.Array, separators: Mapping[str, str]) -> pa.Array:
-    """Returns a flat column as it is, and a list of a multi-valued one joined to text."""
+def _plain(name: str, column: str, array: pa.Array, separators: Separators) -> pa.Array:
+    """Returns a flat column as it is, and a list as its column's separator says."""
     array_type = array.type
     if pa.types.is_dictionary(array_type):
         return _plain(name, column, array.dictionary_decode(), separators)
-    if (pa.types.is_list(array_type) or pa.types.is_large_list(array_type)) and column in separators:
-        return pc.binary_join(array.cast(pa.list_(pa.string())), separators[column])
+    if any(is_list(array_type) for is_list in _LISTS) and column in separators:
+        if separators[column].keeps_lists:
+            return array
+        return pc.binary_join(array.cast(pa.list_(pa.string())), separators[column].text)
     if pa.types.is_nested(array_type):
         raise IngestError(f"{name}: column {column!r} holds {array_type}, expected single values")
     flat = (pa.types.is_large_string, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
@@ -243,4 +253,5 @@ def _plain(name: str, column: str, array: pa.Array, separators: Mapping[str, str
     return array.cast(pa.string()) if pa.types.is_decimal(array_type) or pa.types.is_null(array_type) else array
 
 
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _READERS = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}

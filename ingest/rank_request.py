@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.formats import RawBatch, read_file
+from ingest.kinds import reader_of
 from ingest.rows import columns_of, parse, separators_of
 from ingest.sources import SourceFile
 from ingest.statistics.answers import vectors_of
@@ -111,7 +112,7 @@ class RequestLogs:
         built = ExampleBuilder(self.spec, table, timelines, self.users, self.items)(np.array([which]))
         vectors = self._vectors(user, [_NO_ITEM], at, values)
         return {
-            column.name: vectors[column.name][0] if column.width else _values(column, built[column.name])[0]
+            column.name: (vectors[column.name] if column.name in vectors else _values(column, built[column.name]))[0]
             for column in self._columns("user")
         }
 
@@ -134,13 +135,13 @@ class RequestLogs:
         built = {ITEM_ID: ids, **self.items.at(ids)}
         columns = list(self._columns("item"))
         vectors: dict[str, np.ndarray] = {}
-        if any(column.width for column in columns):
+        if any(column.role == "statistic" for column in columns):
             if user is None:
                 raise RequestError("user: expected the one who asks, on whom the statistics depend, got none")
             _, at, values = self._until(user, at, context)
             vectors = self._vectors(user, ids.to_pylist(), at, values)
         return {
-            column.name: vectors[column.name] if column.width else _values(column, built[column.name])
+            column.name: vectors[column.name] if column.name in vectors else _values(column, built[column.name])
             for column in columns
         }
 
@@ -270,12 +271,10 @@ def _typed_context(spec: RankingSpec, context: Mapping[str, str | None]) -> dict
 
 
 def _typed(feature: Feature, text: str | None) -> object:
-    rejects = Rejects(1)
-    column = Column(feature.name, pa.array([text], pa.string()), rejects)
-    value = float(column.numbers()[0]) if feature.is_numeric else column.texts()[0].as_py()
-    if rejects.reasons:
-        raise RequestError(rejects.reasons[0][1])
-    return value
+    try:
+        return reader_of(feature).parse_text(feature, text)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
 
 
 def _impressions(
@@ -292,8 +291,10 @@ def _impressions(
 
 
 def _values(column: ExampleColumn, built: pa.Array) -> Sequence[Any] | np.ndarray:
-    """Returns a column's values, one a row."""
-    return [_numpy(row.values) for row in built] if column.ragged else _numpy(built)
+    """Returns a column's values, one a row; vectors as `[N, width]`."""
+    if column.ragged:
+        return [_numpy(row.values) for row in built]
+    return _numpy(built) if column.width is None else _numpy(built.flatten()).reshape(-1, column.width)
 
 
 def _numpy(values: pa.Array) -> np.ndarray:

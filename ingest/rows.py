@@ -3,7 +3,7 @@
 The table of log rows has `user`, `item` (text), `time` (int64 ticks) and
 - layout events: `event` (int8), the place of its name in `events_of`;
 - layout impressions: `in:B` (bool) for each behaviour, `label:T` (float32) and `space:T` (bool) for each task;
-- `feature:F` for each feature from the log: float32, or text with null = missing;
+- `feature:F` for each feature from the log, as its kind's reader types it (`ingest.kinds`), null or NaN = missing;
 - where statistics want them: `request` (text), and in layout impressions `sum:S` (bool, or int64 in fixed point) for
   each space and measure.
 """
@@ -16,7 +16,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.formats import BadRow, RawBatch
+from ingest.formats import BadRow, RawBatch, Separator
+from ingest.kinds import reader_of
 from ingest.statistics.sums import fixed_point
 from ingest.values import Column, Rejects, shown
 from schema.spec import Condition, RankingSpec, Table, Task
@@ -86,9 +87,15 @@ def columns_of(spec: RankingSpec, source: str) -> dict[str, str]:
     return log_columns(spec) if source == "log" else table_columns(spec, source)
 
 
-def separators_of(spec: RankingSpec, source: str) -> dict[str, str]:
-    """Returns how the multi-valued columns of a source separate their values."""
-    return {feature.source_column: feature.separator for feature in spec.features_of(source) if feature.kind == "multi"}
+def separators_of(spec: RankingSpec, source: str) -> dict[str, Separator]:
+    """Returns how those columns of a source that may hold several values in a cell separate them."""
+    separators: dict[str, Separator] = {}
+    for feature in spec.features_of(source):
+        separator = None if feature.derive else reader_of(feature).separator(feature)
+        # Where another feature takes lists as text, those who can read both get texts.
+        if separator and not (separator.keeps_lists and feature.source_column in separators):
+            separators[feature.source_column] = separator
+    return separators
 
 
 def parse(
@@ -107,9 +114,7 @@ def parse(
     values = _log_values(spec, columns) if source == "log" else {"key": columns[_table(spec, source).key].ids()}
     for feature in spec.features_of(source):
         if not feature.derive:
-            column = columns[feature.source_column]
-            value = pa.array(column.numbers().astype(np.float32)) if feature.is_numeric else column.texts()
-            values[f"feature:{feature.name}"] = value
+            values[f"feature:{feature.name}"] = reader_of(feature).parse(feature, columns[feature.source_column])
     table = pa.table(values)
     if times:
         time = columns[spec.log.timestamp.column]

@@ -63,6 +63,9 @@ class Column:
         array_type = self.array.type
         if pa.types.is_floating(array_type):
             return _integral_texts(self.array)
+        if pa.types.is_nested(array_type):
+            self.rejects.add(bools(self.array.is_valid()), f"{self.name}: expected a single value", self.shown)
+            return pa.nulls(len(self.array), pa.string())
         if not (pa.types.is_binary(array_type) or pa.types.is_string(array_type)):
             return self.array.cast(pa.string())
         array = self._decoded() if pa.types.is_binary(array_type) else self.array

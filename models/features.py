@@ -56,8 +56,8 @@ def transformed_feature_spec(spec: RankingSpec) -> dict[str, tf.io.RaggedFeature
 def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec) -> dict[str, tf.Tensor]:
     """Makes every model column dense, ragged ones padded with `PADDING`, as the ranker reads them; others stay.
 
-    Sequences become `(batch, max_length)`; multi-valued features `(batch, width)`, the batch's longest rounded up to a
-    power of two. Ids become int32.
+    Sequences become `(batch, max_length)`, of vectors `(batch, max_length, model_width)`; multi-valued features
+    `(batch, width)`, the batch's longest rounded up to a power of two. Ids become int32.
     """
     lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
     result = dict(features)
@@ -65,7 +65,9 @@ def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec
         values = features[column.name]
         if isinstance(values, tf.RaggedTensor):
             width = lengths[column.behaviour] if column.behaviour else _width(values)
-            values = _padded(values, width)
+            values = _padded(values, width if column.model_width is None else width * column.model_width)
+            if column.model_width is not None:
+                values = tf.reshape(values, [-1, width, column.model_width])
         elif values.shape.rank == 2 and not column.ragged and column.width is None:
             values = tf.squeeze(values, axis=1)
         result[column.name] = values if values.dtype == tf.float32 else tf.cast(values, tf.int32)
@@ -76,7 +78,7 @@ def placeholders(spec: RankingSpec) -> dict[str, tf.Tensor]:
     """Returns one example of zeros in the shapes and types of `dense`, to create a ranker's weights without data."""
     return {
         column.name: tf.zeros(
-            [1, 1] if column.ragged else [1, *_shape(column)],
+            [1, 1, *_shape(column)] if column.ragged else [1, *_shape(column)],
             tf.float32 if kind_of(column).dtype == tf.float32 else tf.int32,
         )
         for column in model_columns(spec)
@@ -84,7 +86,7 @@ def placeholders(spec: RankingSpec) -> dict[str, tf.Tensor]:
 
 
 def _shape(column: ExampleColumn) -> list[int]:
-    """Returns the shape of an example's transformed value in a column that isn't ragged."""
+    """Returns the shape of a transformed value, an example's or, in a ragged column, one of its list."""
     return [] if column.model_width is None else [column.model_width]
 
 

@@ -16,6 +16,7 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
 
     Ragged columns stay ragged. Every string becomes an int64 id: its index in the vocabulary, or an out-of-vocabulary
     bucket after it. Numbers become float32, or int64 ids from 1 on of quantile buckets; a missing one is NaN, or id 0.
+    A vector becomes the `model_width` numbers that the ranker reads, of which the last says whether it is missing.
 
     Args:
       inputs: the columns of `schema.columns.example_columns`.
@@ -30,8 +31,8 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
         values = inputs[column.name]
         if column.behaviour is not None:
             # Ingest writes no longer ones, but a request may hold more: the newest are kept.
-            values = values[:, -lengths[column.behaviour] :]
-        outputs[column.name] = _map_values(transformations[_analysed(column)], values)
+            values = values[:, -lengths[column.behaviour] * (column.width or 1) :]
+        outputs[column.name] = _map_values(transformations[_analysed(column)], values, column)
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             outputs[name] = tf.identity(inputs[name])
@@ -52,7 +53,14 @@ def _analyse(
     return {key: kind_of(group[0]).analyse(group, inputs, spec) for key, group in shared.items()}
 
 
-def _map_values(function: Transformation, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
-    if isinstance(values, tf.RaggedTensor):
+def _map_values(
+    function: Transformation, values: tf.Tensor | tf.RaggedTensor, column: ExampleColumn
+) -> tf.Tensor | tf.RaggedTensor:
+    """Returns the transformed values of a column; a sequence of vectors stays one list of the numbers of each."""
+    if not isinstance(values, tf.RaggedTensor):
+        return function(values)
+    if column.width is None:
         return values.with_flat_values(function(values.flat_values))
-    return function(values)
+    vectors = function(tf.reshape(values.flat_values, [-1, column.width]))
+    splits = values.row_splits // column.width * (column.model_width or 0)
+    return tf.RaggedTensor.from_row_splits(tf.reshape(vectors, [-1]), splits, validate=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from schema.statistics import Statistic, is_of_item, numbers_read, slots, statistics_of
 
@@ -20,8 +21,7 @@ MISSING = "__missing__"
 USER_ID, ITEM_ID, TIMESTAMP = "user_id", "item_id", "timestamp"
 
 
-# What a column's values are; `models.kinds` has what Transform and the model make of each.
-ColumnKind = Literal["timestamp", "id", "number", "buckets", "age", "statistic", "target"]
+_PADDING: dict[str, bytes | float | int] = {"string": b"", "float": 0.0, "int": 0}
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,12 @@ class ExampleColumn:
     """One column of an example.
 
     `ragged` columns hold a list of any length (multi-valued features and behaviour sequences, newest last); the others
-    hold exactly one value, or `width` of them (a statistic's slots, see `schema.statistics.slots`). `side` says whose
-    it is when one user's candidates are ranked.
+    hold exactly one value, or `width` of them (a statistic's slots, see `schema.statistics.slots`, or a vector's
+    numbers). A sequence of vectors is one list, `width` values a position. `side` says whose it is when one user's
+    candidates are ranked.
+
+    What others need to know of the values is asked of the column, and never of the feature's kind: what `layout`,
+    `missing`, `padding` and `comparable` return.
     """
 
     name: str
@@ -50,17 +54,47 @@ class ExampleColumn:
     model_width: int | None = None
 
     @property
-    def kind(self) -> ColumnKind:
-        """Returns what the values are."""
+    def kind(self) -> str:
+        """Returns what the values are to Transform and to the model, by the keys of `models.kinds.KINDS`."""
         if self.side == "target":
             return "target"
         if self.role in ("timestamp", "statistic"):
-            return "timestamp" if self.role == "timestamp" else "statistic"
-        if self.vocabulary is not None:
-            return "id"
-        if self.feature is None:
-            return "age"
-        return "buckets" if self.feature.scale == "buckets" else "number"
+            return self.role
+        if self.feature is not None:
+            return self.feature.column_kind
+        return "age" if self.vocabulary is None else "id"
+
+    @property
+    def layout(self) -> tuple[str, str, bool, int | None]:
+        """Returns what a model that reads the column relies on: its name, type, whether it is ragged, its width."""
+        return self.name, self.dtype, self.ragged, self.width
+
+    @property
+    def missing(self) -> str | float | None:
+        """Returns what stands for a missing value, in a vector in all its places; None where none is ever missing.
+
+        A list that is missing is empty.
+        """
+        if self.role == "statistic":
+            return math.nan
+        if self.feature is None or self.feature.derive or self.feature.traits.ragged:
+            return None
+        return MISSING if self.dtype == "string" else math.nan
+
+    @property
+    def padding(self) -> bytes | float | int | None:
+        """Returns what fills the rows of a request up to the longest list; None where all are of one length."""
+        return _PADDING[self.dtype] if self.ragged else None
+
+    @property
+    def comparable(self) -> Literal["shares", "divergence"] | None:
+        """Returns how the column's distribution is compared: texts by their shares, numbers by a divergence.
+
+        None is a column that differs from day to day by itself.
+        """
+        if self.role == "timestamp":
+            return None
+        return "shares" if self.dtype == "string" else "divergence"
 
 
 def label_name(task: Task) -> str:
@@ -75,7 +109,7 @@ def space_name(task: Task) -> str:
 
 def sequence_features(spec: RankingSpec) -> tuple[Feature, ...]:
     """Returns the item features that go into behaviour sequences: all but the multi-valued ones."""
-    return tuple(feature for feature in spec.features_of("items") if feature.kind != "multi")
+    return tuple(feature for feature in spec.features_of("items") if not feature.traits.ragged)
 
 
 def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
@@ -118,14 +152,12 @@ def model_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
 
 
 def _feature_column(feature: Feature) -> ExampleColumn:
-    return ExampleColumn(
+    return _column_of(
+        feature,
         feature.name,
-        "feature",
-        _dtype(feature),
-        "item" if feature.source == "items" else "user",
-        ragged=feature.kind == "multi",
-        vocabulary=_vocabulary(feature),
-        feature=feature,
+        role="feature",
+        side="item" if feature.source == "items" else "user",
+        ragged=feature.traits.ragged,
     )
 
 
@@ -135,7 +167,20 @@ def _sequence_columns(behaviour: str, features: tuple[Feature, ...]) -> Iterator
     yield column(f"{behaviour}_age_s", dtype="float")
     for feature in features:
         name = f"{behaviour}_{feature.name}"
-        yield column(name, dtype=_dtype(feature), vocabulary=_vocabulary(feature), feature=feature)
+        yield _column_of(feature, name, role="sequence", side="user", ragged=True, behaviour=behaviour)
+
+
+def _column_of(feature: Feature, name: str, **more: Any) -> ExampleColumn:
+    """Returns a column of the feature's values; of a vector the model also reads whether it is missing."""
+    return ExampleColumn(
+        name,
+        dtype=feature.traits.dtype,
+        vocabulary=feature.vocabulary_name if feature.is_text else None,
+        feature=feature,
+        width=feature.size,
+        model_width=None if feature.size is None else feature.size + 1,
+        **more,
+    )
 
 
 def _statistic_column(spec: RankingSpec, statistic: Statistic) -> ExampleColumn:
@@ -148,14 +193,6 @@ def _statistic_column(spec: RankingSpec, statistic: Statistic) -> ExampleColumn:
         width=len(slots(spec, statistic)),
         model_width=numbers_read(spec, statistic),
     )
-
-
-def _dtype(feature: Feature) -> Literal["string", "float"]:
-    return "float" if feature.is_numeric else "string"
-
-
-def _vocabulary(feature: Feature) -> str | None:
-    return None if feature.is_numeric else feature.vocabulary_name
 
 
 def _shown(column: ExampleColumn) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from schema.columns import label_name
+from schema.features import FEATURE_KINDS
 from schema.served import EXPONENTS, ORDER, SCORE
 from schema.statistics_consistency import statistics_problems
 
@@ -81,11 +82,12 @@ def _condition_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _slice_problems(spec: RankingSpec) -> Iterator[str]:
-    sliceable = [feature.name for feature in spec.features if not feature.is_numeric]
+    sliceable = [feature.name for feature in spec.features if feature.is_text]
+    others = " nor ".join(kind.noun for kind in FEATURE_KINDS.values() if kind.dtype != "string")
     for i, keys in enumerate(spec.slices):
         for j, key in enumerate(keys):
             if key not in sliceable:
-                yield f"slices[{i}][{j}]: got {key!r}, expected a feature, not numeric: {', '.join(sliceable)}"
+                yield f"slices[{i}][{j}]: got {key!r}, expected a feature, neither {others}: {', '.join(sliceable)}"
             if key in keys[:j]:
                 yield f"slices[{i}][{j}]: got {key!r} twice"
 
@@ -142,7 +144,7 @@ def _model_problems(spec: RankingSpec) -> Iterator[str]:
         if not behaviours:
             yield "model.bottom: got 'dtrn', which reads behaviour sequences, expected at least one of `behaviours`"
         if "item_id" not in spec.model.embed_ids and not any(
-            feature.source == "items" and feature.kind != "multi" for feature in spec.features
+            feature.source == "items" and not feature.traits.ragged for feature in spec.features
         ):
             yield (
                 "model.bottom: got 'dtrn', whose sequences would hold nothing but ages, "

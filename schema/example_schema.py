@@ -14,6 +14,7 @@ def example_schema(spec: RankingSpec) -> schema_pb2.Schema:
     """Returns the `schema_pb2.Schema` of the examples that ingest writes for `spec`.
 
     Single-valued columns are required and hold exactly one value, vectors exactly `width`; ragged ones may be empty.
+    (Of a sequence of vectors it can't be said that it holds a multiple of `width`.)
     Strings are open vocabularies, numbers may be NaN (missing; in a vector all at once), ages are not negative, labels
     and sample spaces lie in [0, 1]. Labels and spaces belong to the TRAINING environment only: a request to the served
     model has none.
@@ -41,5 +42,5 @@ def _add_feature(schema: schema_pb2.Schema, column: ExampleColumn) -> None:
     if column.side == "target":
         feature.not_in_environment.append(SERVING)
         feature.float_domain.CopyFrom(schema_pb2.FloatDomain(min=0.0, max=1.0, disallow_nan=True, disallow_inf=True))
-    elif column.role == "sequence" and column.feature is None and column.dtype == "float":
+    elif column.dtype == "float" and column.missing is None:
         feature.float_domain.CopyFrom(schema_pb2.FloatDomain(min=0.0, disallow_nan=True, disallow_inf=True))

@@ -30,7 +30,6 @@ SCORE, ORDER = "score", "order"
 Dtype: TypeAlias = Literal["string", "float32", "int64", "int32"]
 
 _DTYPES: dict[str, Dtype] = {"string": "string", "float": "float32", "int": "int64"}
-_PADDING: dict[str, bytes | float | int] = {"string": b"", "float": 0.0, "int": 0}
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,8 @@ def exponents_input(spec: RankingSpec) -> ServedTensor:
 def predict_inputs(spec: RankingSpec, names: Collection[str] | None = None) -> tuple[ServedTensor, ...]:
     """Returns the columns that `predict` takes of B examples: `(B,)`, vectors `(B, width)`, lists `(B, m)`, padded.
 
+    A behaviour's vectors are one list too, `width` numbers a position, so that JSON can write one that is empty.
+
     Args:
       names: the columns of a model that reads others; by default those that the ranker of `spec` reads, and of each
         behaviour the item ids, which say where its padding is, even where the ranker doesn't read them.
@@ -131,7 +132,7 @@ def _of_examples(column: ExampleColumn) -> ServedTensor:
     if not column.ragged:
         return ServedTensor(column.name, dtype, (None, *_vector(column)), column.side)
     mask = _positions(column.behaviour) if column.behaviour else column.name
-    return ServedTensor(column.name, dtype, (None, None), column.side, _PADDING[column.dtype], mask)
+    return ServedTensor(column.name, dtype, (None, None), column.side, column.padding, mask)
 
 
 def _of_user(column: ExampleColumn) -> ServedTensor:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from schema.condition import Condition
 from schema.consistency import inconsistencies
+from schema.features import Feature
 from schema.modelling import Model, Training
 from schema.parts import Column, Duration, Frozen, Name, nonempty
 from schema.statistics import Request, Statistics
@@ -74,63 +75,6 @@ class Table(Frozen):
 
     files: Files
     key: Column
-
-
-class Feature(Frozen):
-    """A value known when the impression happens, from its log row, the users table or the items table."""
-
-    name: Name
-    source: Literal["log", "users", "items"]
-    column: Column | None = None
-    kind: Literal["categorical", "numeric", "multi"] | None = None
-    derive: Literal["hour_of_day", "day_of_week"] | None = None
-    separator: Annotated[str, Field(min_length=1)] = "|"
-    # Categorical and multi: features that name the same vocabulary share its ids and its embedding table.
-    vocabulary: Name | None = None
-    # Numeric: `standardize` (z-score), `log` (z-score of log1p) or `buckets` (ids by quantile).
-    scale: Literal["standardize", "log", "buckets"] = "standardize"
-    buckets: Annotated[int, Field(ge=2, le=1000)] = 10
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if self.derive:
-            if self.source != "log":
-                raise ValueError("a derived feature comes from the timestamp: `source: log`")
-            if self.column or self.kind:
-                raise ValueError("a derived feature takes neither `column` nor `kind`")
-        elif self.kind is None:
-            raise ValueError("expected `kind` (categorical, numeric or multi) or `derive`")
-        return self
-
-    @model_validator(mode="after")
-    def _options_fit_the_kind(self) -> Self:
-        for option, fits, owner in (
-            ("vocabulary", not self.is_numeric, "a categorical, multi or derived feature"),
-            ("separator", self.kind == "multi", "`kind: multi`"),
-            ("scale", self.is_numeric, "`kind: numeric`"),
-            ("buckets", self.is_numeric and self.scale == "buckets", "`kind: numeric` with `scale: buckets`"),
-        ):
-            if option in self.model_fields_set and not fits:
-                raise ValueError(f"`{option}` belongs to {owner}, got {self._shown_kind}")
-        return self
-
-    @property
-    def _shown_kind(self) -> str:
-        if self.derive:
-            return f"`derive: {self.derive}`"
-        return f"`kind: {self.kind}`" + (f" with `scale: {self.scale}`" if self.is_numeric else "")
-
-    @property
-    def source_column(self) -> str:
-        return self.column or self.name
-
-    @property
-    def is_numeric(self) -> bool:
-        return self.kind == "numeric"
-
-    @property
-    def vocabulary_name(self) -> str:
-        return self.vocabulary or self.name
 
 
 class Ratio(Frozen):

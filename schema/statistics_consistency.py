@@ -36,7 +36,7 @@ def statistics_problems(spec: RankingSpec) -> Iterator[str]:
 
 def _key_problems(spec: RankingSpec, where: str, entry: StatisticBy) -> Iterator[str]:
     features = {feature.name: feature for feature in spec.features}
-    usable = [USER, ITEM, *(feature.name for feature in spec.features if feature.kind in ("categorical", None))]
+    usable = [USER, ITEM, *(feature.name for feature in spec.features if feature.is_text and not feature.traits.ragged)]
     predicted = {task.ratio.numerator if task.ratio else task.column: task.name for task in spec.tasks}
     for j, key in enumerate(entry.keys):
         path, feature = f"{where}.keys[{j}]", features.get(key)
@@ -47,10 +47,10 @@ def _key_problems(spec: RankingSpec, where: str, entry: StatisticBy) -> Iterator
                 yield f"{path}: got {key!r}, the id of the log, but a feature has that name too; rename the feature"
         elif feature is None:
             yield f"{path}: got {key!r}, expected one of {', '.join(usable)}"
-        elif feature.kind == "multi":
+        elif feature.traits.ragged:
             yield f"{path}: got {key!r}, which is multi-valued; expected one value a row: {', '.join(usable)}"
-        elif feature.is_numeric:
-            yield f"{path}: got {key!r}, which is numeric; expected one of {', '.join(usable)}"
+        elif not feature.is_text:
+            yield f"{path}: got {key!r}, which is {feature.traits.noun}; expected one of {', '.join(usable)}"
         elif feature.source == "log" and not feature.derive and feature.source_column in predicted:
             yield (
                 f"{path}: got {key!r}, whose column task {predicted[feature.source_column]!r} predicts; expected what "

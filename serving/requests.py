@@ -24,7 +24,8 @@ from schema.served import (
 )
 from schema.spec import RankingSpec
 
-# One example by column name: a text (bytes), a number, or for a vector or a ragged column a sequence of them.
+# One example by column name: a text (bytes), a number, or for a vector or a ragged column a sequence of them (of a
+# behaviour's vectors one after the other).
 Row: TypeAlias = Mapping[str, Any]
 # Many examples by column name: for each, what a row holds.
 Columns: TypeAlias = Mapping[str, Sequence[Any] | np.ndarray]

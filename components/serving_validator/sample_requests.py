@@ -27,10 +27,10 @@ UNKNOWN = b"__unknown__"
 
 def cold_row(spec: RankingSpec) -> Row:
     """Returns the row of a user and an item that nobody has seen: unknown ids and values, missing numbers, no past."""
-    values = {"string": UNKNOWN, "float": float("nan"), "int": 0}
     row: dict[str, Any] = {}
     for column in request_columns(spec):
-        value = values[column.dtype]
+        # Only a timestamp, which no model reads, is neither a text nor ever missing.
+        value = UNKNOWN if column.dtype == "string" else 0 if column.missing is None else column.missing
         row[column.name] = [] if column.ragged else value if column.width is None else [value] * column.width
     return row
 

@@ -49,7 +49,7 @@ def user_and_candidates(inputs: Inputs, spec: RankingSpec) -> Columns:
         if column.side == "user":
             columns[column.name] = _one_row(_finite(values, column)) if column.ragged else values[tf.newaxis]
         else:
-            columns[column.name] = _unpadded(values, masks[column.name]) if column.ragged else values
+            columns[column.name] = _unpadded(values, masks[column.name], column) if column.ragged else values
     return columns
 
 
@@ -71,7 +71,7 @@ def examples(inputs: Inputs, spec: RankingSpec) -> Columns:
     for column in model_columns(spec):
         values = inputs[column.name]
         if column.ragged:
-            values = _unpadded(values, masks[column.name])
+            values = _unpadded(values, masks[column.name], column)
             values = values.with_flat_values(_finite(values.flat_values, column))
         columns[column.name] = values
     return columns
@@ -86,7 +86,10 @@ def _one_row(values: tf.Tensor) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_splits(values, tf.stack([0, tf.size(values, tf.int64)]), validate=False)
 
 
-def _unpadded(values: tf.Tensor, mask: tf.Tensor) -> tf.RaggedTensor:
+def _unpadded(values: tf.Tensor, mask: tf.Tensor, column: ExampleColumn) -> tf.RaggedTensor:
+    """Returns the rows without their padding; of vectors `mask` has one place and `values` have `width`."""
+    if column.width is not None:
+        mask = tf.repeat(mask, column.width, axis=1)
     lengths = tf.reduce_sum(tf.cast(mask, tf.int64), axis=1)
     return tf.RaggedTensor.from_row_lengths(tf.boolean_mask(values, mask), lengths, validate=False)
 
@@ -103,12 +106,15 @@ def _of_declared_rank(inputs: Inputs, declared: Iterable[ServedTensor]) -> dict[
 
 
 def _of_one_length(inputs: dict[str, tf.Tensor], columns: list[ExampleColumn], axis: int = 0) -> dict[str, tf.Tensor]:
-    """Returns the inputs once the named ones are as long as the first of them is."""
+    """Returns the inputs once the named ones are as long as the first of them is; lists of vectors `width` times."""
     checked = dict(inputs)
     for column in columns[1:]:
         first, values = inputs[columns[0].name], inputs[column.name]
         expected, actual = _length(first, axis), _length(values, axis)
-        message = f"{column.name}: expected the length of {columns[0].name} (first below), got the second:"
+        times = ""
+        if column.behaviour and column.width is not None and axis == values.shape.rank - 1:
+            expected, times = expected * column.width, f"{column.width} times "
+        message = f"{column.name}: expected {times}the length of {columns[0].name} (first below), got the second:"
         # Unlike `tf.debugging.assert_equal`, without a conditional, that costs more than all checks.
         check = tf.raw_ops.Assert(condition=tf.equal(expected, actual), data=[message, expected, actual])
         with tf.control_dependencies([check]):
@@ -118,7 +124,7 @@ def _of_one_length(inputs: dict[str, tf.Tensor], columns: list[ExampleColumn], a
 
 def _finite(values: tf.Tensor, column: ExampleColumn) -> tf.Tensor:
     """Returns the values; an age is never missing, and one that isn't finite would make every output NaN."""
-    if column.dtype != "float" or column.feature is not None:
+    if column.dtype != "float" or column.missing is not None:
         return values
     message = f"{column.name}: expected finite seconds"
     check = tf.raw_ops.Assert(condition=tf.reduce_all(tf.math.is_finite(values)), data=[message])

@@ -1,6 +1,6 @@
 """What the values of a column are to Transform and to the model, a class a kind.
 
-A new kind of feature is a class here, a reader in `ingest.kinds`, and a line in `schema.spec`.
+A new kind of feature is a class here, a reader in `ingest.kinds`, and a line in `schema.features`.
 """
 
 from models.kinds.ages import Ages
@@ -9,14 +9,16 @@ from models.kinds.buckets import Buckets
 from models.kinds.ids import Ids
 from models.kinds.numbers import Numbers
 from models.kinds.statistics import StatisticVectors
-from schema.columns import ColumnKind, ExampleColumn
+from models.kinds.vectors import Vectors
+from schema.columns import ExampleColumn
 
-KINDS: dict[ColumnKind, Kind] = {
+KINDS: dict[str, Kind] = {
     "id": Ids(),
     "number": Numbers(),
     "buckets": Buckets(),
     "age": Ages(),
     "statistic": StatisticVectors(),
+    "vector": Vectors(),
 }
 
 

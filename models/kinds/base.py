@@ -9,7 +9,8 @@ from schema.columns import ExampleColumn
 from schema.spec import RankingSpec
 
 Columns = Mapping[str, tf.Tensor | tf.RaggedTensor]
-# From the raw values of a column, flat or of one an example, to the transformed ones.
+# From the raw values of a column, flat or of one an example, to the transformed ones: `(n,)`, of vectors `(n, width)`
+# to `(n, model_width)`.
 Transformation = Callable[[tf.Tensor], tf.Tensor]
 
 

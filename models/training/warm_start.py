@@ -87,7 +87,7 @@ def _check_same_shape(base: RankingSpec, spec: RankingSpec, saved_model: str) ->
 def _shape(spec: RankingSpec) -> dict[str, object]:
     """Returns what decides the number and the sizes of the weights, beside the vocabularies."""
     return {
-        "columns": [(column.name, column.dtype, column.ragged) for column in example_columns(spec)],
+        "columns": [column.layout for column in example_columns(spec)],
         "tasks": [task.name for task in spec.tasks],
         "model's settings": spec.model,
     }

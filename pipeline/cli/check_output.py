@@ -1,6 +1,7 @@
 """Prints what `fulcrum check` found. Values of the data are printed as they are, never as markup."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -9,11 +10,13 @@ from rich.text import Text
 
 from ingest.check_report import CheckReport, TaskSample, UserSample
 from ingest.findings import format_time
-from schema.columns import MISSING, ExampleColumn, label_name, space_name
+from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
 
 _STYLE = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _NEWEST = 4
+# Numbers of a vector that are shown.
+_FIRST = 3
 _LONGEST = 60
 
 
@@ -75,20 +78,27 @@ def _user_table(report: CheckReport, user: UserSample) -> Table:
 
 
 def _cell_text(spec: RankingSpec, column: ExampleColumn, example: dict[str, Any]) -> str:
-    value = example[column.name]
+    value = _by_position(column, example[column.name])
     if column.role == "label":
         task = next(task for task in spec.tasks if label_name(task) == column.name)
-        return _value_text(value) if example[space_name(task)] else "outside its space"
+        return _value_text(column, value) if example[space_name(task)] else "outside its space"
     if column.role == "timestamp":
         return format_time(spec, value)
-    if not isinstance(value, list):
-        return _value_text(value)
+    if not column.ragged:
+        return _value_text(column, value)
     if not value:
         return "none"
     # Newest last, as in the example.
     more = f"{len(value) - _NEWEST} older, " if len(value) > _NEWEST else ""
-    show = _age_text if column.name == f"{column.behaviour}_age_s" else _value_text
+    show = _age_text if column.name == f"{column.behaviour}_age_s" else partial(_value_text, column)
     return more + ", ".join(map(show, value[-_NEWEST:]))
+
+
+def _by_position(column: ExampleColumn, value: Any) -> Any:
+    """Returns a column's value; of a sequence of vectors, which is one list, the list of them."""
+    if not column.ragged or column.width is None:
+        return value
+    return [value[start : start + column.width] for start in range(0, len(value), column.width)]
 
 
 def _age_text(seconds: float) -> str:
@@ -98,8 +108,14 @@ def _age_text(seconds: float) -> str:
     return f"{seconds:.0f}s ago"
 
 
-def _value_text(value: Any) -> str:
-    if value == MISSING or value != value:
+def _value_text(column: ExampleColumn, value: Any) -> str:
+    if isinstance(value, list):
+        # All numbers of a vector are missing, or none.
+        if value[0] != value[0]:
+            return "missing"
+        more = f", … {len(value)} numbers" if len(value) > _FIRST else ""
+        return f"({', '.join(f'{number:,.6g}' for number in value[:_FIRST])}{more})"
+    if value == column.missing or value != value:
         return "missing"
     return (
         f"{value:,.6g}"

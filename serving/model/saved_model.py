@@ -73,7 +73,7 @@ class SavedModel:
           ServingError: it can't be served; the reason.
         """
         self.path = path
-        self.may_be_nan = _numeric_features(path)
+        self.may_be_nan = may_be_nan(path)
         if not (path / "saved_model.pb").is_file():
             raise ServingError(Code.NOT_FOUND, f"{path.name} has no saved_model.pb")
         # With threads of its own, a version that loads or warms up leaves those of the serving one alone.
@@ -132,13 +132,13 @@ class SavedModel:
         self._session.close()
 
 
-def _numeric_features(path: Path) -> frozenset[str]:
-    """Returns the numeric columns of the model's ranking spec; none without a spec that this release reads."""
+def may_be_nan(path: Path) -> frozenset[str]:
+    """Returns the columns of the model's spec with numbers that may be missing; none without a spec that is read."""
     try:
         columns = example_columns(RankingSpec.from_json((path / SPEC_FILE).read_text()))
     except (OSError, ValueError):
         return frozenset()
-    return frozenset(column.name for column in columns if column.feature is not None and column.feature.is_numeric)
+    return frozenset(column.name for column in columns if isinstance(column.missing, float))
 
 
 def _check_variables(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> None:

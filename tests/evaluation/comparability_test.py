@@ -1,7 +1,7 @@
 import pytest
 
 from evaluation.comparability import contract, not_compared
-from schema.spec import RankingSpec
+from schema.spec import Feature, RankingSpec
 
 
 def test_the_same_spec_is_compared_on_every_task(spec: RankingSpec):
@@ -31,6 +31,15 @@ def test_a_model_of_an_older_schema_reads_less_and_not_more(spec: RankingSpec):
     reasons = not_compared(contract(older), contract(spec))
     assert reasons.keys() == {"view", "completion", "like", "share"}
     assert reasons["like"] == "it reads country, which the examples don't have so"
+
+
+def test_a_vector_of_another_size_is_another_column(spec: RankingSpec):
+    eight, four = (
+        contract(spec.model_copy(update={"features": (*spec.features, vector)}))
+        for vector in (Feature(name="embedding", source="log", kind="vector", size=size) for size in (8, 4))
+    )
+    assert not_compared(eight, contract(spec)) == {}
+    assert not_compared(eight, four)["like"] == "it reads embedding, which the examples don't have so"
 
 
 @pytest.mark.parametrize("task", ["view", "share"])

@@ -14,7 +14,10 @@ def values_of(example: tf.train.Example, column) -> list:
 def as_tensor(column, rows: list[list], leading: int = 0) -> tf.Tensor:
     dtype = tf.string if column.dtype == "string" else tf.float32
     if not column.ragged:
-        return tf.constant([values[0] for values in rows], dtype)
+        shape = [len(rows)] if column.width is None else [len(rows), column.width]
+        return tf.constant([value for values in rows for value in values], dtype, shape)
+    # A behaviour's vectors are one list.
+    leading *= column.width or 1
     padding = b"" if column.dtype == "string" else -7.0
     width = max((len(values) for values in rows), default=0)
     padded = [[padding] * leading + values + [padding] * (width - len(values)) for values in rows]

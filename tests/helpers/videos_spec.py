@@ -19,6 +19,7 @@ SPEC = RankingSpec.model_validate(
             {"name": "battery", "source": "log", "kind": "numeric"},
             {"name": "price", "source": "items", "kind": "numeric"},
             {"name": "tags", "source": "items", "kind": "multi"},
+            {"name": "cover", "source": "items", "kind": "vector", "size": 2},
         ],
         "behaviours": [{"name": "clicked", "column": "click", "max_length": 3}],
         "tasks": [

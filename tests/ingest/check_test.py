@@ -232,6 +232,30 @@ def test_a_table_that_knows_none_of_the_items_is_an_error(tmp_path):
     assert errors["items.key"].startswith("3 of 3 items of the log are not in the table")
 
 
+def test_vectors_of_the_sample_are_judged_and_shown(tmp_path):
+    features = [{"name": "embedding", "source": "items", "kind": "vector", "size": 4}]
+    behaviours = [{"name": "viewed", "event": "VIEW"}]
+    declared = spec(items={"files": "items.csv", "key": "id"}, features=features, behaviours=behaviours)
+    (tmp_path / "items.csv").write_text("id,embedding\na,1|2|3|4\nb,\nc,1|2|3\n")
+    report = checked(tmp_path, declared=declared)
+    findings = [finding.message for finding in report.findings if finding.where == "items"]
+    assert findings[0].endswith("row 4: feature 'embedding': a vector of 3 numbers, expected 4")
+    console = Console(record=True, width=200)
+    render(report, console)
+    printed = console.export_text()
+    ann, bob = (
+        [cell.strip() for cell in line.split("│")[2:4]] for line in printed.splitlines() if "│ embedding" in line
+    )
+    # b's vector is empty, c's has another size.
+    assert ann == bob == ["(1, 2, 3, … 4 numbers)", "missing"]
+    positions = next(line for line in printed.splitlines() if "viewed_embedding" in line).split("│")[2:4]
+    assert [cell.strip() for cell in positions] == ["none", "(1, 2, 3, … 4 numbers)"]
+    table = "id,embedding\na,1|2|3|4\nb,1|2|3|4\nc,1|2|3|4\n"
+    (tmp_path / "items.csv").write_text(table)
+    said = [finding.message for finding in checked(tmp_path, declared=declared).findings]
+    assert "has the same value in every row that has one" in said
+
+
 def daily(folder: Path) -> RankingSpec:
     """Two days with one between that is missing, each with a table of its own."""
     header, *rows = LOG.splitlines(keepends=True)

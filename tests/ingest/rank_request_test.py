@@ -181,11 +181,20 @@ STATISTICS = {
 }
 
 
+VECTORS = [
+    {"name": "charge", "source": "log", "column": "battery", "kind": "vector", "size": 1},
+    {"name": "taste", "source": "users", "column": "band", "kind": "vector", "size": 2},
+    {"name": "embedding", "source": "items", "kind": "vector", "size": 2},
+]
+
+
 @settings(max_examples=40, deadline=None)
 @given(rows=LOGGED)
-@pytest.mark.parametrize("statistics", [None, STATISTICS], ids=["plain", "statistics"])
-def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, statistics, rows):
-    spec = RankingSpec.model_validate({**SPEC, "statistics": statistics})
+@pytest.mark.parametrize(
+    ("statistics", "vectors"), [(None, []), (STATISTICS, []), (None, VECTORS)], ids=["plain", "statistics", "vectors"]
+)
+def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, statistics, vectors, rows):
+    spec = RankingSpec.model_validate({**SPEC, "statistics": statistics, "features": [*SPEC["features"], *vectors]})
     names = ["who", "what", "at", "did", "country", "battery"]
     log = pa.table(dict(zip(names, map(pa.array, zip(*rows, strict=True)), strict=True)))
     files = {"users": "people.csv", "items": "articles.csv"}
@@ -194,6 +203,9 @@ def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, statistics, r
         for source, name in files.items()
     }
     tables = {source: table.replace_schema_metadata() for source, table in tables.items()}
+    tables["items"] = tables["items"].append_column("embedding", [["1|2", "", "3|4", "5|6"]])
+    if vectors:
+        tables["users"] = pa.table({"id": ["ann", "cid"], "band": ["0.5|1", ""]})
     examples, bad = examples_of(spec, log, **tables)
     assert not bad
     users, items = (Lookup.of(spec, source, parsed(spec, source, tables[source])) for source in files)
@@ -203,6 +215,8 @@ def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, statistics, r
             "country": None if example["country"] == "__missing__" else example["country"],
             "battery": None if np.isnan(example["battery"]) else str(example["battery"]),
         }
+        if vectors:
+            context["charge"] = context["battery"]
         request = example["user_id"], example["timestamp"], context
         asked = plain(logs.user_columns(*request))
         np.testing.assert_equal(asked, {name: example[name] for name in asked})

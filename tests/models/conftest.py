@@ -49,6 +49,7 @@ def spec() -> RankingSpec:
                 {"name": "price", "source": "items", "kind": "numeric"},
                 {"name": "tags", "source": "items", "kind": "multi", "vocabulary": "tag"},
                 {"name": "topic", "source": "items", "kind": "categorical", "vocabulary": "tag"},
+                {"name": "embedding", "source": "items", "kind": "vector", "size": 3},
             ],
             "behaviours": [
                 {"name": "watched", "column": "watched", "max_length": 8},
@@ -78,7 +79,7 @@ def spec() -> RankingSpec:
 
 def random_examples(spec: RankingSpec, count: int, seed: int) -> list[bytes]:
     """Serialised examples: users whose number is even click and like more, so that there is something to learn."""
-    random = np.random.default_rng(seed)
+    random, random_vectors = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
     result = []
     for i in range(count):
@@ -87,7 +88,9 @@ def random_examples(spec: RankingSpec, count: int, seed: int) -> list[bytes]:
         click = random.random() < (0.9 if user % 2 == 0 else 0.1)
         example = tf.train.Example()
         for column in example_columns(spec):
-            size = sizes.get(column.behaviour, int(random.integers(4))) if column.ragged else 1
+            size = sizes.get(column.behaviour, 1)
+            if column.ragged and column.width is None:
+                size = sizes.get(column.behaviour, int(random.integers(4)))
             feature = example.features.feature[column.name]
             if column.name == "user_id":
                 feature.bytes_list.value.append(f"u{user}".encode())
@@ -103,6 +106,10 @@ def random_examples(spec: RankingSpec, count: int, seed: int) -> list[bytes]:
             elif column.dtype == "string":
                 values = [f"{column.vocabulary}{random.integers(12)}" for _ in range(size)]
                 feature.bytes_list.value.extend((MISSING if i % 17 == 0 else value).encode() for value in values)
+            elif column.width is not None:
+                vectors = random_vectors.normal(5.0, 2.0, [size, column.width])
+                vectors[random_vectors.random(size) < 0.1] = np.nan
+                feature.float_list.value.extend(vectors.reshape(-1))
             else:
                 values = random.lognormal(2.0, 1.0, size)
                 if column.feature is not None and i % 11 == 0:

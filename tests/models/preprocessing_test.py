@@ -14,7 +14,7 @@ def example(spec: RankingSpec, **given) -> bytes:
     """An example with the given values; strings default to "", numbers to 0, lists to nothing."""
     message = tf.train.Example()
     for column in example_columns(spec):
-        default = [] if column.ragged else [""] if column.dtype == "string" else [0]
+        default = [] if column.ragged else [""] if column.dtype == "string" else [0] * (column.width or 1)
         values = given.get(column.name, default)
         feature = message.features.feature[column.name]
         if column.dtype == "string":
@@ -30,12 +30,32 @@ def example(spec: RankingSpec, **given) -> bytes:
 def by_hand(spec, transform_examples, tmp_path_factory):
     """Four train examples, and one to score that is longer and stranger."""
     train = [
-        example(spec, user_id=["a"], item_id=["x"], topic=["news"], tags=["sport"], activity=[1.0], followers=[0.0]),
-        example(spec, user_id=["a"], item_id=["x"], topic=["sport"], tags=["sport"], activity=[3.0], followers=[0.0]),
         example(
-            spec, user_id=["b"], item_id=["y"], topic=["news"], tags=[], activity=[NAN], followers=[NAN], length=[10]
+            spec, user_id=["a"], item_id=["x"], topic=["news"], tags=["sport"], activity=[1.0], embedding=[1, 5, 2]
         ),
-        example(spec, user_id=["a"], item_id=["x"], topic=["film"], activity=[2.0], followers=[np.e - 1], length=[20]),
+        example(
+            spec, user_id=["a"], item_id=["x"], topic=["sport"], tags=["sport"], activity=[3.0], embedding=[3, 5, 0]
+        ),
+        example(
+            spec,
+            user_id=["b"],
+            item_id=["y"],
+            topic=["news"],
+            activity=[NAN],
+            followers=[NAN],
+            length=[10],
+            embedding=[NAN] * 3,
+        ),
+        example(
+            spec,
+            user_id=["a"],
+            item_id=["x"],
+            topic=["film"],
+            activity=[2.0],
+            followers=[np.e - 1],
+            length=[20],
+            embedding=[2, 5, 1],
+        ),
     ]
     probe = example(
         spec,
@@ -51,6 +71,8 @@ def by_hand(spec, transform_examples, tmp_path_factory):
         watched_price=[0.0] * 10,
         watched_author=[""] * 10,
         watched_topic=["sport"] * 10,
+        # The newest eight stay: 2 to 8, and a missing one.
+        watched_embedding=[x for k in range(9) for x in (k, 5, k)] + [NAN] * 3,
         label_click=[1.0],
         space_click=[1.0],
     )
@@ -101,6 +123,25 @@ def test_numbers_are_scaled_by_what_is_there_and_missing_ones_stay_missing(spec,
     np.testing.assert_allclose(np.sort(rows["followers"].numpy()), np.sort(expected), rtol=1e-5)
 
 
+def test_a_vector_is_scaled_place_by_place_and_says_last_whether_it_is_missing(spec, by_hand):
+    rows = transformed_examples(spec, by_hand.examples["train"])["embedding"].numpy()
+    # 1, 3, 2 and 2, 0, 1: variances 2/3; the second place is the same everywhere
+    unit = 1 / np.sqrt(2.0 / 3.0)
+    expected = [[-unit, 0, unit, 0], [0, 0, 0, 0], [0, 0, 0, 1], [unit, 0, -unit, 0]]
+    np.testing.assert_allclose(sorted(rows.tolist()), expected, rtol=1e-5)
+
+
+def test_a_sequence_keeps_the_vectors_of_its_newest_positions_in_their_order(spec, by_hand):
+    rows = transformed_examples(spec, by_hand.examples["eval"])
+    vectors = dense(rows, spec)["watched_embedding"].numpy()
+    newest = np.arange(2, 9)
+    unit = 1 / np.sqrt(2.0 / 3.0)
+    expected = np.stack([(newest - 2) * unit, np.zeros(7), (newest - 1) * unit, np.zeros(7)], axis=1)
+    np.testing.assert_allclose(vectors[0], [*expected, [0, 0, 0, 1]], rtol=1e-5)
+    # No behaviour is padding from the first position on.
+    assert dense(rows, spec)["liked_embedding"].numpy().tolist() == [[[-1.0] * 4] * 4]
+
+
 def test_a_constant_number_scales_to_zero(spec, by_hand):
     np.testing.assert_array_equal(transformed_examples(spec, by_hand.examples["train"])["price"], np.zeros(4))
 
@@ -140,7 +181,8 @@ def test_dense_pads_on_the_right_with_what_no_id_and_no_age_is(spec):
     features = {}
     for column in model_columns(spec):
         dtype = kind_of(column).dtype
-        values = tf.ragged.constant([[3], []], dtype) if column.name in ragged else tf.zeros([2], dtype)
+        size = column.model_width or 1
+        values = tf.ragged.constant([[3] * size, []], dtype) if column.name in ragged else tf.zeros([2], dtype)
         features[column.name] = values
     padded = dense(features, spec)
     np.testing.assert_array_equal(padded["liked_item_id"], [[3, -1, -1, -1], [-1] * 4])
@@ -151,7 +193,9 @@ def test_dense_pads_on_the_right_with_what_no_id_and_no_age_is(spec):
 
 def test_multi_valued_features_are_padded_to_a_power_of_two(spec):
     features = {
-        column.name: tf.zeros([1], tf.int64) if not column.ragged else tf.ragged.constant([[1] * 5], tf.int64)
+        column.name: tf.zeros([1], tf.int64)
+        if not column.ragged
+        else tf.ragged.constant([[1] * 5 * (column.model_width or 1)], tf.int64)
         for column in model_columns(spec)
     }
     assert dense(features, spec)["tags"].shape == (1, 8)

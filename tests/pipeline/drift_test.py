@@ -21,19 +21,26 @@ SHORTVIDEO = Path(__file__).resolve().parents[2] / "schema" / "specs" / "shortvi
 
 
 def _spec(**limits: float) -> RankingSpec:
-    return RankingSpec.model_validate({**yaml.safe_load(SHORTVIDEO.read_text()), "drift": {"limits": limits}})
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    declared["features"].append({"name": "embedding", "source": "items", "kind": "vector", "size": 2})
+    return RankingSpec.model_validate({**declared, "drift": {"limits": limits}})
 
 
 @pytest.fixture(scope="module")
 def statistics(tmp_path_factory) -> standard_artifacts.ExampleStatistics:
-    """In the test split, one in ten countries has become another, and activity has doubled."""
+    """In the test split, one in ten countries has become another, activity has doubled, and so have vectors."""
     artifact = standard_artifacts.ExampleStatistics()
     artifact.uri = str(tmp_path_factory.mktemp("statistics"))
     artifact.split_names = artifact_utils.encode_split_names(["train", "test"])
     for split, french, activity in (("train", 50, 1.0), ("test", 60, 2.0)):
         countries = [[b"FR"]] * french + [[b"BR"]] * (100 - french)
         rows = pa.RecordBatch.from_pydict(
-            {"country": countries, "activity": [[activity * (i % 10)] for i in range(100)], "tab": [[b"home"]] * 100}
+            {
+                "country": countries,
+                "activity": [[activity * (i % 10)] for i in range(100)],
+                "tab": [[b"home"]] * 100,
+                "embedding": [[float("nan")] * 2 if i % 9 == 0 else [i % 10, activity * i % 10] for i in range(100)],
+            }
         )
         made = stats_impl.generate_statistics_in_memory(rows, StatsOptions())
         folder = Path(artifact.uri, f"Split-{split}")
@@ -65,6 +72,11 @@ def test_drift_above_a_limit_stops_the_run_and_names_each_column(statistics, tmp
     assert "test against train: country: The Linfty distance" in str(error.value)
     assert "test against train: activity: The approximate Jensen-Shannon divergence" in str(error.value)
     assert "tab" not in str(error.value)
+
+
+def test_a_vectors_numbers_are_compared_as_one_histogram(statistics, tmp_path):
+    with pytest.raises(DriftError, match="test against train: embedding: The approximate Jensen-Shannon divergence"):
+        DriftCheck.test_call(anomalies=_validated(statistics, tmp_path, embedding=0.01), action="stop")
 
 
 def test_in_a_container_of_kubeflow_the_limits_come_as_text(statistics, tmp_path):

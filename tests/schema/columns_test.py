@@ -15,6 +15,7 @@ DECLARED = {
         {"name": "topic", "source": "items", "kind": "categorical", "vocabulary": "topics"},
         {"name": "length", "source": "items", "kind": "numeric"},
         {"name": "tags", "source": "items", "kind": "multi", "vocabulary": "topics"},
+        {"name": "embedding", "source": "items", "kind": "vector", "size": 4},
     ],
     "behaviours": [{"name": "liked", "column": "like"}],
     "tasks": [{"name": "like", "column": "like"}],
@@ -41,10 +42,12 @@ def test_the_columns_come_in_a_fixed_order(columns):
         "topic",
         "length",
         "tags",
+        "embedding",
         "liked_item_id",
         "liked_age_s",
         "liked_topic",
         "liked_length",
+        "liked_embedding",
         "label_like",
         "space_like",
     ]
@@ -57,11 +60,21 @@ def test_only_lists_and_sequences_are_ragged(columns):
         "liked_age_s",
         "liked_topic",
         "liked_length",
+        "liked_embedding",
     }
 
 
 def test_numbers_are_floats_and_time_is_an_integer(columns):
-    floats = {"age", "length", "liked_age_s", "liked_length", "label_like", "space_like"}
+    floats = {
+        "age",
+        "length",
+        "embedding",
+        "liked_age_s",
+        "liked_length",
+        "liked_embedding",
+        "label_like",
+        "space_like",
+    }
     assert {name for name, column in columns.items() if column.dtype == "float"} == floats
     assert {name for name, column in columns.items() if column.dtype == "int"} == {"timestamp"}
 
@@ -80,7 +93,13 @@ def test_numbers_have_no_vocabulary(columns):
 
 
 def test_the_past_is_on_the_users_side(columns):
-    assert {name for name, column in columns.items() if column.side == "item"} == {"item_id", "topic", "length", "tags"}
+    assert {name for name, column in columns.items() if column.side == "item"} == {
+        "item_id",
+        "topic",
+        "length",
+        "tags",
+        "embedding",
+    }
     assert {name for name, column in columns.items() if column.side == "target"} == {"label_like", "space_like"}
 
 
@@ -91,7 +110,28 @@ def test_a_sequence_knows_its_behaviour_and_its_feature(columns):
 
 
 def test_multi_valued_features_stay_out_of_sequences():
-    assert [feature.name for feature in sequence_features(spec())] == ["topic", "length"]
+    assert [feature.name for feature in sequence_features(spec())] == ["topic", "length", "embedding"]
+
+
+def test_a_vector_has_its_size_and_the_model_reads_one_number_more(columns):
+    widths = {name: (column.width, column.model_width) for name, column in columns.items() if column.width}
+    assert widths == {"embedding": (4, 5), "liked_embedding": (4, 5)}
+    assert columns["liked_embedding"].layout == ("liked_embedding", "float", True, 4)
+
+
+def test_a_column_says_what_is_missing_what_pads_it_and_how_it_is_compared(columns):
+    nan = {name for name, column in columns.items() if column.missing != column.missing}
+    assert nan == {"age", "length", "embedding", "liked_length", "liked_embedding"}
+    assert {name: column.missing for name, column in columns.items() if isinstance(column.missing, str)} == {
+        "tab": "__missing__",
+        "topic": "__missing__",
+        "liked_topic": "__missing__",
+    }
+    assert {column.padding for column in columns.values() if not column.ragged} == {None}
+    assert [columns[name].padding for name in ("tags", "liked_age_s", "liked_embedding")] == [b"", 0.0, 0.0]
+    assert columns["timestamp"].comparable is None
+    shares = {name for name, column in columns.items() if column.comparable == "shares"}
+    assert shares == {name for name, column in columns.items() if column.dtype == "string"}
 
 
 def test_labels_and_spaces_are_named_after_the_task():

@@ -11,6 +11,7 @@ import schema
 from schema.columns import example_columns
 from schema.example_schema import SERVING, TRAINING, example_schema
 from schema.loading import load_spec
+from schema.spec import Feature
 
 SPECS = sorted((Path(schema.__file__).parent / "specs").glob("*.yaml"))
 
@@ -90,6 +91,17 @@ def test_missing_numbers_and_empty_sequences_are_no_anomaly(spec):
 )
 def test_wrong_values_are_anomalies(spec, name, values):
     assert list(anomalies(spec, {**columns(spec), name: values})) == [name]
+
+
+def test_a_vector_holds_its_size_and_is_missing_as_a_whole(spec):
+    vector = Feature(name="embedding", source="items", kind="vector", size=3)
+    vectors = spec.model_copy(update={"features": (*spec.features, vector)})
+    rows = columns(spec)
+    rows["embedding"] = [[1.0, 2.0, 3.0]] * (ROWS - 1) + [[float("nan")] * 3]
+    for behaviour in spec.behaviours:
+        rows[f"{behaviour.name}_embedding"] = [[0.5] * 3 * (row % 3) for row in range(ROWS)]
+    assert anomalies(vectors, rows) == {}
+    assert list(anomalies(vectors, {**rows, "embedding": [[1.0, 2.0]] * ROWS})) == ["embedding"]
 
 
 def test_an_absent_and_an_unknown_column_are_anomalies(spec):

@@ -109,10 +109,39 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         ),
         # Features.
         (["items"], ..., "features[8] (author): `source: items` needs the table `items`, which is not declared"),
-        (["features", 0, "kind"], ..., "features[0]: expected `kind` (categorical, numeric or multi) or `derive`"),
+        (
+            ["features", 0, "kind"],
+            ...,
+            "features[0]: expected `kind` (categorical, numeric, multi or vector) or `derive`",
+        ),
+        (
+            ["features", 0],
+            {"name": "e", "source": "log", "kind": "vector"},
+            "features[0]: `kind: vector` needs `size`, how many numbers each vector has",
+        ),
+        (
+            ["features", 0],
+            {"name": "e", "source": "log", "kind": "vector", "size": 2, "scale": "log"},
+            "features[0]: got `kind: vector` with `scale: log`, expected `scale` to be one of none, standardize, l2",
+        ),
+        (
+            ["features", 7, "scale"],
+            "l2",
+            "features[7]: got `kind: numeric` with `scale: l2`, expected `scale` to be one of standardize, log",
+        ),
+        (["features", 0, "size"], 2, "features[0]: `size` belongs to `kind: vector`, got `kind: categorical`"),
+        (
+            ["features", 0],
+            {"name": "tab", "source": "log", "kind": "vector", "size": 2},
+            "slices[0][0]: got 'tab', expected a feature, neither numeric nor a vector: network",
+        ),
         (["features", 0, "derive"], "hour_of_day", "features[0]: a derived feature takes neither `column` nor `kind`"),
         (["features", 2, "source"], "users", "features[2]: a derived feature comes from the timestamp: `source: log`"),
-        (["features", 0, "scale"], "log", "features[0]: `scale` belongs to `kind: numeric`, got `kind: categorical`"),
+        (
+            ["features", 0, "scale"],
+            "log",
+            "features[0]: `scale` belongs to `kind: numeric` or `kind: vector`, got `kind: categorical`",
+        ),
         (["features", 7, "buckets"], 5, "features[7]: `buckets` belongs to `kind: numeric` with `scale: buckets`, got"),
         (
             ["features", 7, "vocabulary"],
@@ -122,7 +151,7 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (
             ["features", 0, "separator"],
             ";",
-            "features[0]: `separator` belongs to `kind: multi`, got `kind: categorical`",
+            "features[0]: `separator` belongs to `kind: multi` or `kind: vector`, got",
         ),
         (
             ["features", 0, "column"],
@@ -142,8 +171,16 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (["tasks", 2], {"name": "like", "event": "LIKE"}, "tasks[2] (like): got `event`, which needs layout `events`"),
         (["tasks", 2, "within"], {"event": "X"}, "tasks[2].within (like): got `event`, which needs layout `events`"),
         # Slices and gates.
-        (["slices"], [["tab"], ["nope"]], "slices[1][0]: got 'nope', expected a feature, not numeric: tab, network"),
-        (["slices"], [["duration_s"]], "slices[0][0]: got 'duration_s', expected a feature, not numeric: tab, network"),
+        (
+            ["slices"],
+            [["tab"], ["nope"]],
+            "slices[1][0]: got 'nope', expected a feature, neither numeric nor a vector",
+        ),
+        (
+            ["slices"],
+            [["duration_s"]],
+            "slices[0][0]: got 'duration_s', expected a feature, neither numeric nor a vector",
+        ),
         (["slices"], [["tab", "tab"]], "slices[0][1]: got 'tab' twice"),
         (["slices"], [[]], "slices[0]: expected at least one, got [] (list)"),
         (["gates", "likes"], {"auc": 0.5}, "gates.likes: no such task, expected one of view_through, completion, like"),

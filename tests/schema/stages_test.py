@@ -47,6 +47,7 @@ READERS: list[tuple[set[str], str]] = [
     (EVERY, "log.attribution_window log.allowed_lateness log.request"),
     (EVERY - {"snapshot"}, "log.files log.max_bad_rows users items split"),
     (EVERY, "features.name features.source features.column features.kind features.derive features.separator"),
+    (EVERY, "features.size"),
     (EVERY - {"ingest"}, "features.vocabulary features.scale features.buckets"),
     (EVERY, "tasks.name tasks.event tasks.column tasks.ratio tasks.within"),
     (EVERY, "tasks.equals tasks.at_least tasks.at_most tasks.above tasks.below"),

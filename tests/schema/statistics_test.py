@@ -41,6 +41,12 @@ def test_an_entry_is_a_key_a_list_of_keys_or_a_mapping_that_beats_the_section():
     assert RankingSpec.from_json(spec.to_json()) == spec
 
 
+def test_a_vector_is_no_key(tmp_path):
+    vector = {"name": "embedding", "source": "items", "kind": "vector", "size": 2}
+    said = refusals(tmp_path, features=[*SHORTVIDEO["features"], vector], statistics={"by": ["embedding"]})
+    assert "statistics.by[0] (embedding).keys[0]: got 'embedding', which is a vector; expected one of user" in said
+
+
 def test_slots_are_named_by_statistic_sum_and_span():
     by = {"keys": "author", "windows": ["6h"], "of": ["view_through", "like", "share"], "age": True}
     spec = declared({"by": [by], "half_lives": ["24h", "90m"]})

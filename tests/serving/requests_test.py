@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from videos_spec import SPEC
 
+from components.serving_validator.sample_requests import cold_row
 from schema.served import request_columns
 from schema.spec import RankingSpec
 from serving.requests import (
@@ -39,9 +40,11 @@ def three(spec):
             "item_id": f"v{n}".encode(),
             "price": n / 2,
             "tags": [b"a", b"b"][:n],
+            "cover": [float(n), 0.5],
             "clicked_item_id": [b"x", b"y"][:n],
             "clicked_age_s": [1.0, 2.0][:n],
             "clicked_price": [0.5, 0.5][:n],
+            "clicked_cover": [1.0, 2.0, 3.0, 4.0][: 2 * n],
         }
         for n in range(3)
     ]
@@ -118,6 +121,19 @@ def test_no_candidates_are_empty_columns_and_an_empty_past_an_empty_list(spec, t
     assert inputs["clicked_item_id"].shape == (0,)
     assert inputs["clicked_item_id"].dtype == object
     assert inputs["price"].dtype == np.float32
+
+
+def test_vectors_are_rows_of_their_size_and_a_behaviours_one_list(spec, three):
+    for row in three:
+        (again,) = read_rows(spec, [write_record(spec, row)])
+        assert [again[name] for name in ("cover", "clicked_cover")] == [row["cover"], row["clicked_cover"]]
+    inputs = predict_request(spec, columns_of_rows(spec, three))
+    assert inputs["cover"].tolist() == [[0, 0.5], [1, 0.5], [2, 0.5]]
+    assert inputs["clicked_cover"].tolist() == [[0, 0, 0, 0], [1, 2, 0, 0], [1, 2, 3, 4]]
+    inputs = rank_request(spec, three[0], columns_of_rows(spec, []))
+    assert (inputs["cover"].shape, inputs["clicked_cover"].shape) == ((0, 2), (0,))
+    cold = cold_row(spec)
+    np.testing.assert_equal((cold["cover"], cold["clicked_cover"]), ([np.nan] * 2, []))
 
 
 def test_a_pair_has_the_users_columns_of_one_and_the_items_of_the_other(spec, three):

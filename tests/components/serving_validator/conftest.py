@@ -14,6 +14,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from videos_spec import SPEC
 
 from components.serving_validator.sample_requests import cold_row
+from schema.columns import ExampleColumn
 from schema.served import request_columns
 from schema.spec import RankingSpec
 from serving.requests import write_record
@@ -51,10 +52,13 @@ class TinyRanker(tf.Module):
     def user_side(self, f: dict[str, tf.Tensor]) -> tf.Tensor:
         history = tf.where(f["clicked_item_id"] == "", 0.0, _hashed(f["clicked_item_id"]) + f["clicked_age_s"])
         history += tf.where(f["clicked_item_id"] == "", 0.0, _known(f["clicked_price"]))
+        covers = tf.where(tf.repeat(f["clicked_item_id"] == "", 2, axis=-1), 0.0, _known(f["clicked_cover"]))
+        history += tf.reduce_sum(tf.reshape(covers, [*tf.unstack(tf.shape(f["clicked_item_id"])), 2]), axis=-1)
         return _hashed(f["user_id"]) + _hashed(f["country"]) + _known(f["battery"]) + tf.reduce_sum(history, axis=-1)
 
     def item_side(self, f: dict[str, tf.Tensor]) -> tf.Tensor:
-        return _hashed(f["item_id"]) + _known(f["price"]) + tf.reduce_sum(_hashed(f["tags"]), axis=-1)
+        covers = tf.reduce_sum(_known(f["cover"]), axis=-1)
+        return _hashed(f["item_id"]) + _known(f["price"]) + tf.reduce_sum(_hashed(f["tags"]), axis=-1) + covers
 
     def outputs(self, logit: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"view": tf.sigmoid(logit), "click": tf.sigmoid(logit - 1.0)}
@@ -66,7 +70,7 @@ class TinyRanker(tf.Module):
             {
                 column.name: tf.io.RaggedFeature(_DTYPES[column.dtype])
                 if column.ragged
-                else tf.io.FixedLenFeature([], _DTYPES[column.dtype])
+                else tf.io.FixedLenFeature(_shape(column), _DTYPES[column.dtype])
                 for column in _COLUMNS
             },
         )
@@ -80,19 +84,18 @@ class TinyRanker(tf.Module):
 
     @property
     def predict(self):
-        specs = {
-            c.name: tf.TensorSpec([None, None] if c.ragged else [None], _DTYPES[c.dtype], name=c.name) for c in _COLUMNS
-        }
+        specs = {c.name: tf.TensorSpec([None, *_shape(c)], _DTYPES[c.dtype], name=c.name) for c in _COLUMNS}
         return tf.function(lambda **features: self._score(features)).get_concrete_function(**specs)
 
     @property
     def rank(self):
-        sizes = {("user", False): [], ("user", True): [None], ("item", False): [None], ("item", True): [None, None]}
-        specs = [tf.TensorSpec(sizes[c.side, c.ragged], _DTYPES[c.dtype], name=c.name) for c in _COLUMNS]
+        rows = {"user": [], "item": [None]}
+        specs = [tf.TensorSpec([*rows[c.side], *_shape(c)], _DTYPES[c.dtype], name=c.name) for c in _COLUMNS]
 
         @tf.function(input_signature=[*specs, tf.TensorSpec([2], tf.float32, name="exponents")])
         def rank(
-            user_id, item_id, country, battery, price, tags, clicked_item_id, clicked_age_s, clicked_price,
+            user_id, item_id, country, battery, price, tags, cover, clicked_item_id, clicked_age_s, clicked_price,
+            clicked_cover,
             exponents=tf.constant([1.0, 2.0]),  # noqa: B008 (a signature's default is a tensor)
         ):  # fmt: skip
             features = {name: value for name, value in locals().items() if name in _NAMES}
@@ -108,6 +111,11 @@ class TinyRanker(tf.Module):
         return {**tasks, "score": score, "order": tf.argsort(score, direction="DESCENDING", stable=True)}
 
 
+def _shape(column: ExampleColumn) -> list[int | None]:
+    """Returns the shape of one row's value."""
+    return [None] if column.ragged else [] if column.width is None else [column.width]
+
+
 _DTYPES = {"string": tf.string, "float": tf.float32, "int": tf.int64}
 _COLUMNS = [column for column in request_columns(SPEC) if column.role != "timestamp"]
 
@@ -115,7 +123,7 @@ _NAMES = [column.name for column in _COLUMNS]
 
 
 def example_rows(count: int = 40) -> list[dict[str, Any]]:
-    random = np.random.default_rng(0)
+    random, random_covers = np.random.default_rng(0), np.random.default_rng(1)
     rows = []
     for place in range(count):
         length = int(random.integers(0, 4))
@@ -127,9 +135,11 @@ def example_rows(count: int = 40) -> list[dict[str, Any]]:
             "battery": float(random.uniform()) if place % 5 else float("nan"),
             "price": float(random.uniform()),
             "tags": [f"t{i}".encode() for i in range(place % 4)],
+            "cover": random_covers.normal(size=2).tolist() if place % 6 else [float("nan")] * 2,
             "clicked_item_id": [f"v{i}".encode() for i in range(length)],
             "clicked_age_s": [float(i) / 10 for i in range(length)],
             "clicked_price": [float("nan") if i == 1 else 0.5 for i in range(length)],
+            "clicked_cover": random_covers.normal(size=2 * length).tolist(),
         }
         rows.append(row)
     return rows

@@ -27,12 +27,14 @@ def test_at_first_each_task_reads_what_a_plain_transformer_gives(build, disturb,
     for start in (interest.hypernetwork.last, encoder.refinement.last):
         start.set_weights([np.zeros_like(weight) for weight in start.get_weights()])
     values = encoder.embeddings(batch)
-    candidate = [values[name] for name in ("item_id", "author", "length", "price", "topic")]
+    candidate = [values[name] for name in ("item_id", "author", "length", "price", "topic", "embedding")]
     query = interest.projection(tf.concat([*candidate, tf.zeros([64, 1])], axis=1)[:, tf.newaxis])
     expected = [PlainBottom.combine(encoder, batch, values)]
     for j, behaviour in enumerate(("watched", "liked")):
         ages = batch[f"{behaviour}_age_s"]
-        contents = [values[f"{behaviour}_{name}"] for name in ("item_id", "author", "length", "price", "topic")]
+        contents = [
+            values[f"{behaviour}_{name}"] for name in ("item_id", "author", "length", "price", "topic", "embedding")
+        ]
         x = interest.projection(tf.concat([*contents, ages[..., tf.newaxis]], axis=-1))
         read = plain_transformer(interest.transformer, x, ages >= 0, query)[:, 0]
         there = tf.reduce_any(ages >= 0, axis=1, keepdims=True)

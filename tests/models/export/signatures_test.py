@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from models.training.build import build_ranker
 from schema import served as served_contract
 from schema.columns import label_name, model_columns, space_name
 from schema.spec import RankingSpec
+from serving.local_server.json_tensors import parse, read_inputs
 from serving.model.errors import ServingError
+from serving.model.predict import Limits, predict
 from serving.model.saved_model import SavedModel, TensorSpec
 from serving.model.tensorflow_c import Tensor
 
@@ -93,7 +96,7 @@ def rank_request(spec, examples):
             else:
                 values = values_of(user, column)
                 dtype = tf.string if column.dtype == "string" else tf.float32
-                request[column.name] = tf.constant(values if column.ragged else values[0], dtype)
+                request[column.name] = tf.constant(values if column.ragged or column.width else values[0], dtype)
         return request
 
     return built
@@ -322,7 +325,7 @@ def test_a_history_above_its_length_keeps_the_newest(served, spec, examples, ran
     for column in model_columns(spec):
         if column.behaviour is not None:
             newest, older = (
-                (values_of(examples[3], column) * 20)[: lengths[column.behaviour]],
+                (values_of(examples[3], column) * 20)[: lengths[column.behaviour] * (column.width or 1)],
                 values_of(examples[4], column),
             )
             assert newest
@@ -347,7 +350,7 @@ def test_an_age_that_is_not_finite_is_refused(served, examples, rank_request, pr
         served[signature](**request)
 
 
-@pytest.mark.parametrize("name", ["author", "tags", "price", "watched_age_s", "liked_author"])
+@pytest.mark.parametrize("name", ["author", "tags", "price", "embedding", "watched_age_s", "liked_author"])
 def test_a_wrong_length_is_refused_by_the_name_of_the_input(served, examples, rank_request, name):
     request = rank_request(examples[1], examples[:4])
     request[name] = tf.concat([request[name], request[name][:1] if len(request[name]) else [b"a"]], axis=0)
@@ -360,6 +363,42 @@ def test_predict_refuses_a_wrong_width_by_the_name_of_the_input(served, examples
     request["watched_age_s"] = request["watched_age_s"][:, :1]
     with pytest.raises(tf.errors.InvalidArgumentError, match="watched_age_s: expected the length of watched_item_id"):
         served["predict"](**request)
+
+
+@pytest.mark.parametrize("signature", ["rank", "predict"])
+def test_numbers_that_are_no_whole_vectors_are_refused(served, examples, rank_request, predict_request, signature):
+    request = rank_request(examples[1], examples[:4]) if signature == "rank" else predict_request(examples[:4])
+    request["watched_embedding"] = request["watched_embedding"][..., :-1]
+    message = "watched_embedding: expected 3 times the length of watched_item_id"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        served[signature](**request)
+
+
+def test_json_holds_vectors_as_lists_and_a_behaviours_as_one(saved, served, spec, examples, rank_request):
+    """As TensorFlow Serving's REST takes them; a user without a past has empty lists."""
+    model = SavedModel(Path(saved))
+    lengths = {len(values_of(example, past(spec))): example for example in examples}
+    for length in (0, 5):
+        request = rank_request(lengths[length], examples[:4])
+        body = {name: jsonable(value) for name, value in request.items()}
+        assert len(body["watched_embedding"]) == 3 * length
+        assert np.shape(body["embedding"]) == (4, 3)
+        inputs = read_inputs(parse(json.dumps({"inputs": body}).encode()), model.signatures["rank"])
+        answer = predict(model, model.signatures["rank"], inputs, ("click",), Limits())
+        np.testing.assert_allclose(answer["click"], served["rank"](**request)["click"], atol=1e-6)
+    model.close()
+
+
+def past(spec: RankingSpec):
+    return next(column for column in model_columns(spec) if column.name == "watched_item_id")
+
+
+def jsonable(value: tf.Tensor):
+    return (
+        np.vectorize(bytes.decode, otypes=[object])(value).tolist()
+        if value.dtype == tf.string
+        else value.numpy().tolist()
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
 from serving.model.errors import ServingError
 from serving.model.predict import Limits, predict
-from serving.model.saved_model import SavedModel
+from serving.model.saved_model import SavedModel, may_be_nan
 
 SPEC = RankingSpec.model_validate(
     {
@@ -48,6 +48,15 @@ def test_nan_is_a_missing_number_in_a_numeric_feature_of_the_models_spec(model):
 def test_an_infinite_number_is_refused_by_name(model, price):
     with pytest.raises(ServingError, match=r"'price': holds -?inf; expected finite numbers, or NaN for a missing one"):
         ranked(model, price)
+
+
+def test_of_a_specs_columns_vectors_statistics_and_their_sequences_may_be_missing(tmp_path):
+    vector = {"name": "embedding", "source": "items", "kind": "vector", "size": 2}
+    more = {"features": [vector], "behaviours": [{"name": "liked", "column": "like"}], "statistics": {"by": ["item"]}}
+    spec = RankingSpec.model_validate({**SPEC.model_dump(exclude_defaults=True), **more})
+    (tmp_path / SPEC_FILE).parent.mkdir()
+    (tmp_path / SPEC_FILE).write_text(spec.to_json())
+    assert may_be_nan(tmp_path) == {"embedding", "liked_embedding", "item_statistics"}
 
 
 def test_nan_is_refused_where_no_number_of_the_spec_may_be_missing(model):

@@ -8,9 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.statistics.requests import request_times
 from ingest.statistics.vectors import Vectors
 from ingest.timeline import Sequence, Timelines
-from schema.columns import ITEM_ID, MISSING, TIMESTAMP, USER_ID, example_columns, label_name, space_name
+from schema.columns import (
+    ITEM_ID,
+    MISSING,
+    REQUEST_START,
+    TIMESTAMP,
+    USER_ID,
+    example_columns,
+    label_name,
+    space_name,
+)
 from schema.spec import Feature, RankingSpec
 
 
@@ -98,6 +108,7 @@ class ExampleBuilder:
         log = {feature.name: _filled(feature, _array(rows[f"feature:{feature.name}"])) for feature in features}
         self.log = _texts_by(text, log)
         self.ticks = spec.log.timestamp.ticks_per_second
+        self.requests = request_times(spec, rows)
         self._text = text
         self._tables(users or Lookup.of(spec, "users", None), items or Lookup.of(spec, "items", None))
 
@@ -127,6 +138,7 @@ class ExampleBuilder:
             USER_ID: self.users.take(pa.array(lines.user[rows])),
             ITEM_ID: self.items.take(pa.array(lines.item[rows])),
             TIMESTAMP: pa.array(time),
+            REQUEST_START: pa.array(self.requests[lines.source[rows]]),
         }
         for feature in self.spec.features:
             values[feature.name] = self._feature(feature, rows, time)

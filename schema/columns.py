@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MISSING = "__missing__"
 
 USER_ID, ITEM_ID, TIMESTAMP = "user_id", "item_id", "timestamp"
+# When the impression's request began, in ticks: written where `log.request` tells, and read by evaluation alone.
+REQUEST_START = "request_start"
 
 
 # What a column's values are; `models.kinds` has what Transform and the model make of each.
@@ -30,11 +32,11 @@ class ExampleColumn:
 
     `ragged` columns hold a list of any length (multi-valued features and behaviour sequences, newest last); the others
     hold exactly one value, or `width` of them (a statistic's slots, see `schema.statistics.slots`). `side` says whose
-    it is when one user's candidates are ranked.
+    it is when one user's candidates are ranked; of `target` are the columns that no request holds.
     """
 
     name: str
-    role: Literal["id", "timestamp", "feature", "sequence", "statistic", "label", "space"]
+    role: Literal["id", "timestamp", "request", "feature", "sequence", "statistic", "label", "space"]
     dtype: Literal["string", "float", "int"]
     side: Literal["user", "item", "target"]
     ragged: bool = False
@@ -89,6 +91,8 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
         ExampleColumn(ITEM_ID, "id", "string", "item", vocabulary=ITEM_ID),
         ExampleColumn(TIMESTAMP, "timestamp", "int", "user"),
     ]
+    if spec.log.request:
+        columns.append(ExampleColumn(REQUEST_START, "request", "int", "target"))
     columns += [_feature_column(feature) for feature in spec.features]
     for behaviour in spec.behaviours:
         columns += _sequence_columns(behaviour.name, sequence_features(spec))

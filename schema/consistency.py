@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from schema.columns import label_name
 from schema.served import EXPONENTS, ORDER, SCORE
+from schema.statistics import impressions_by_key
 from schema.statistics_consistency import statistics_problems
 
 if TYPE_CHECKING:
@@ -81,13 +82,19 @@ def _condition_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _slice_problems(spec: RankingSpec) -> Iterator[str]:
-    sliceable = [feature.name for feature in spec.features if not feature.is_numeric]
+    features = [feature.name for feature in spec.features if not feature.is_numeric]
+    sliceable = [*features, *impressions_by_key(spec)]
     for i, keys in enumerate(spec.slices):
         for j, key in enumerate(keys):
             if key not in sliceable:
-                yield f"slices[{i}][{j}]: got {key!r}, expected a feature, not numeric: {', '.join(sliceable)}"
+                yield f"slices[{i}][{j}]: got {key!r}, expected {_sliceable(features, spec)}"
             if key in keys[:j]:
                 yield f"slices[{i}][{j}]: got {key!r} twice"
+
+
+def _sliceable(features: list[str], spec: RankingSpec) -> str:
+    impressions = ", ".join(impressions_by_key(spec)) or "the spec has no `statistics`"
+    return f"a feature, not numeric: {', '.join(features)}; or a statistic's impressions: {impressions}"
 
 
 def _gate_problems(spec: RankingSpec) -> Iterator[str]:
@@ -101,6 +108,9 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
         )
         if getattr(gate, wrong) is not None:
             yield f"gates.{name}.{wrong}: {name} is a {task_type}, expected `{right}` or `max_drop`"
+        for field in ("grouped_auc", "grouped_max_drop"):
+            if tasks[name].is_regression and getattr(gate, field) is not None:
+                yield f"gates.{name}.{field}: {name} is a regression, which has no grouped AUC"
         if gate.slices is not None:
             declared = [list(keys) for keys in spec.slices]
             if not declared:

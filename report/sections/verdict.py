@@ -115,6 +115,8 @@ def _differences(evaluation: Evaluation) -> Figure | None:
         if check.kind == "max_drop" and check.estimate.value is not None:
             better = turned(check.estimate, check.metric)
             name = check.task if not check.slice else f"{check.task}, {slice_text(check.slice)}"
+            if check.metric == GROUPED:
+                name = f"{name}, {metric_named(GROUPED).label}"
             rows.append(
                 {
                     "name": name,

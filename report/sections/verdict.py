@@ -1,5 +1,6 @@
 """Blessed or not, and why: each check of the gate with what it compared."""
 
+from evaluation.gate import GROUPED
 from evaluation.metrics import metric_named
 from evaluation.result import Check, Evaluation, slice_text
 from report import charts

@@ -224,11 +224,11 @@ class Gate(Frozen):
     """
 
     auc: Annotated[float, Field(ge=0, lt=1)] | None = None
+    mse: Annotated[float, Field(gt=0)] | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
     # Of the AUC within the lists that were ranked at once, by request or day.
     grouped_auc: Annotated[float, Field(ge=0, lt=1)] | None = None
     grouped_max_drop: Annotated[float, Field(ge=0)] | None = None
-    mse: Annotated[float, Field(gt=0)] | None = None
-    max_drop: Annotated[float, Field(ge=0)] | None = None
     if_unjudged: Literal["block", "pass"] = "block"
     slices: SliceGate | None = None
 

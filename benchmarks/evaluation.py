@@ -159,11 +159,12 @@ def _tfma(inputs: dict[str, Any], out: Path) -> tuple[Any, dict[str, str]]:
     from tfx.types import standard_artifacts
 
     from evaluation.eval_config import eval_config
+    from evaluation.plan import list_column
     from schema.columns import USER_ID, label_name, space_name
     from schema.example_schema import example_schema
 
     spec = _spec()
-    read = {USER_ID, *(name for keys in spec.slices for name in keys)}
+    read = {USER_ID, list_column(spec).column, *(name for keys in spec.slices for name in keys)}
     read |= {name for task in spec.tasks for name in (label_name(task), space_name(task))}
     schema_proto = example_schema(spec)
     needed = [feature for feature in schema_proto.feature if feature.name in read]

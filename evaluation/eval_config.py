@@ -1,5 +1,6 @@
 """What is measured and asked for, as TFMA's configuration: its viewers read it, and its own evaluator would run it."""
 
+import json
 from collections.abc import Sequence
 
 import tensorflow_model_analysis as tfma
@@ -8,6 +9,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from evaluation.gate import gates
 from evaluation.metrics import metrics_of
 from evaluation.metrics.metric import Metric
+from evaluation.plan import list_column
 from evaluation.result import BASELINE, ModelName
 from schema.columns import USER_ID, label_name, space_name
 from schema.served import SERVING_DEFAULT
@@ -32,7 +34,7 @@ def eval_config(spec: RankingSpec, models: Sequence[ModelName]) -> config_pb2.Ev
     metrics = [_metrics(task, declared[task.name], BASELINE in models) for task in spec.tasks]
     binary = [task.name for task in spec.tasks if not task.is_regression]
     if binary:
-        by_user = [_config(metric) for metric in metrics_of("binary") if metric.tfma and metric.tfma.by_user]
+        by_user = [_by_list(metric, spec) for metric in metrics_of("binary") if metric.tfma and metric.tfma.by_user]
         metrics.append(config_pb2.MetricsSpec(output_names=binary, query_key=USER_ID, metrics=by_user))
     example_count = config_pb2.MetricsSpec(metrics=[config_pb2.MetricConfig(class_name="ExampleCount")])
     return config_pb2.EvalConfig(model_specs=model_specs, slicing_specs=slices, metrics_specs=[*metrics, example_count])
@@ -57,6 +59,13 @@ def _metrics(task: Task, gate: Gate, has_baseline: bool) -> config_pb2.MetricsSp
 def _config(metric: Metric) -> config_pb2.MetricConfig:
     assert metric.tfma is not None
     return config_pb2.MetricConfig(class_name=metric.tfma.class_name, module=metric.tfma.module)
+
+
+def _by_list(metric: Metric, spec: RankingSpec) -> config_pb2.MetricConfig:
+    """Returns the configuration of a metric that TFMA hands a user's examples, of which it makes lists."""
+    config, lists = _config(metric), list_column(spec)
+    config.config = json.dumps({"list_key": lists.column, "list_length": lists.length})
+    return config
 
 
 def _threshold(gated: Metric, gate: Gate, has_baseline: bool) -> config_pb2.MetricThreshold:

@@ -20,9 +20,10 @@ import numpy as np
 from scipy import special
 
 from evaluation.metrics import metric_named
+from evaluation.metrics.grouped_auc import GroupedAUC
 from evaluation.metrics.uncertainty import CONFIDENCE, Interval
 from evaluation.outcome import SliceOutcome, estimate
-from evaluation.plan import Plan
+from evaluation.plan import Plan, PlannedTask
 from evaluation.result import Check, CheckKind, Estimate, SliceKey, Verdict, slice_text
 from schema.spec import Gate, RankingSpec
 
@@ -30,6 +31,8 @@ from schema.spec import Gate, RankingSpec
 FALSE_ALARMS = 0.1
 # Fewer users with a positive, or with a negative, say too little about how users differ.
 MIN_USERS = 10
+# The metric of the lists that were ranked at once, which a gate may ask for beside the first one.
+GROUPED = GroupedAUC.name
 # What a binary task without a gate has to reach: a blessing needs a threshold.
 CHANCE = Gate(auc=0.5)
 
@@ -81,15 +84,17 @@ def checks(spec: RankingSpec, plan: Plan, outcomes: Sequence[SliceOutcome], base
     """Returns all that the gates of the spec ask for, task by task; the whole split first."""
     whole = next(outcome for outcome in outcomes if not outcome.key)
     declared = gates(spec)
-    drops: list[tuple[int, Gate, SliceOutcome, float]] = []
+    drops: list[tuple[int, Gate, SliceOutcome, str, float]] = []
     for t, task in enumerate(plan.tasks):
-        gate = declared[task.name]
+        gate, first_metric = declared[task.name], task.metrics[0].name
         if gate.max_drop is not None:
-            drops.append((t, gate, whole, gate.max_drop))
+            drops.append((t, gate, whole, first_metric, gate.max_drop))
+        if gate.grouped_max_drop is not None:
+            drops.append((t, gate, whole, GROUPED, gate.grouped_max_drop))
         if gate.slices is not None:
             gated_slices = gate.slices.keys or spec.slices
             drops += [
-                (t, gate, outcome, gate.slices.max_drop)
+                (t, gate, outcome, first_metric, gate.slices.max_drop)
                 for outcome in outcomes
                 if outcome.key and tuple(name for name, _ in outcome.key) in gated_slices
             ]
@@ -102,30 +107,38 @@ def checks(spec: RankingSpec, plan: Plan, outcomes: Sequence[SliceOutcome], base
 
 def _bounds(plan: Plan, task: int, gate: Gate, whole: SliceOutcome) -> list[Check]:
     planned = plan.tasks[task]
-    metric = planned.metrics[0].name
+    bounds = {planned.metrics[0].name: gate.mse if planned.regression else gate.auc, GROUPED: gate.grouped_auc}
+    return [_bound(planned, task, gate, whole, metric, bound) for metric, bound in bounds.items() if bound is not None]
+
+
+def _bound(planned: PlannedTask, task: int, gate: Gate, whole: SliceOutcome, metric: str, bound: float) -> Check:
     candidate = estimate(whole.interval(task, 0, metric))
-    bound = gate.mse if planned.regression else gate.auc
     kind: CheckKind = "ceiling" if planned.regression else "floor"
-    if bound is None:
-        return []
     name = _where(planned.name, ())
     if candidate.value is None:
-        reason = f"{name}: {metric} can't be judged, it is undefined: {_classes(whole, task, planned.regression)}"
-        return [_check(planned.name, (), kind, metric, candidate, bound, "unjudged", gate.if_unjudged, reason)]
+        reason = f"{name}: {metric} can't be judged, it is undefined: {_classes(whole, task, metric)}"
+        return _check(planned.name, (), kind, metric, candidate, bound, "unjudged", gate.if_unjudged, reason)
     holds = candidate.value <= bound if planned.regression else candidate.value >= bound
     if holds:
         reason = f"{name}: {metric} is {candidate.value:.4f}{_ends(candidate)}, within the gate's {bound:.4f}"
     else:
         side = "above" if planned.regression else "below"
         reason = f"{name}: {metric} is {candidate.value:.4f}{_ends(candidate)}, {side} the gate's {bound:.4f}"
-    return [_check(planned.name, (), kind, metric, candidate, bound, "holds" if holds else "fails", "block", reason)]
+    return _check(planned.name, (), kind, metric, candidate, bound, "holds" if holds else "fails", "block", reason)
 
 
 def _drop(
-    plan: Plan, task: int, gate: Gate, outcome: SliceOutcome, max_drop: float, baseline: Baseline, count: int
+    plan: Plan,
+    task: int,
+    gate: Gate,
+    outcome: SliceOutcome,
+    metric: str,
+    max_drop: float,
+    baseline: Baseline,
+    count: int,
 ) -> Check:
     planned = plan.tasks[task]
-    metric, name = planned.metrics[0].name, _where(planned.name, outcome.key)
+    name = _where(planned.name, outcome.key)
     if_unjudged = gate.slices.if_unjudged if outcome.key and gate.slices else gate.if_unjudged
 
     def check(estimated: Estimate, judged: Verdict, reason: str) -> Check:
@@ -138,13 +151,13 @@ def _drop(
     difference = estimate(raw)
     unjudged = f"{name}: {metric} can't be judged against the blessed model"
     if difference.value is None:
-        return check(difference, "unjudged", f"{unjudged}: {_classes(outcome, task, planned.regression)}")
+        return check(difference, "unjudged", f"{unjudged}: {_classes(outcome, task, metric)}")
     changed = f"{metric} changed by {difference.value:+.4f}{_ends(difference, '+')} against the blessed model"
     allowed = f"allowed {max_drop if planned.regression else -max_drop:+.4f}"
     if difference.value == 0 and raw.standard_error == 0:
         return check(difference, "holds", f"{name}: {changed}, {allowed}")
-    if difference.low is None or _few(outcome, task, planned.regression):
-        return check(difference, "unjudged", f"{unjudged}: {_classes(outcome, task, planned.regression)}")
+    if difference.low is None or _few(outcome, task, metric):
+        return check(difference, "unjudged", f"{unjudged}: {_classes(outcome, task, metric)}")
     better = raw if metric_named(metric).higher_is_better else -raw
     judged = verdict(better, max_drop, count)
     if judged == "unjudged":
@@ -183,13 +196,18 @@ def _ends(estimated: Estimate, sign: str = "") -> str:
     return f" [{estimated.low:{sign}.4f}, {estimated.high:{sign}.4f}]"
 
 
-def _few(outcome: SliceOutcome, task: int, regression: bool) -> bool:
-    names = ("users",) if regression else ("positive_users", "negative_users")
+def _few(outcome: SliceOutcome, task: int, metric: str) -> bool:
+    names = ("users",) if metric_named(metric).task_kind == "regression" else ("positive_users", "negative_users")
+    if metric == GROUPED:
+        names = ("ranked_users",)
     return any(outcome.count(task, name) < MIN_USERS for name in names)
 
 
-def _classes(outcome: SliceOutcome, task: int, regression: bool) -> str:
-    if regression:
+def _classes(outcome: SliceOutcome, task: int, metric: str) -> str:
+    if metric == GROUPED:
+        ranked = outcome.count(task, "ranked_users")
+        return f"{ranked:,} users with a list of both classes, expected at least {MIN_USERS}"
+    if metric_named(metric).task_kind == "regression":
         return f"{outcome.count(task, 'users'):,} users, expected at least {MIN_USERS}"
     positive, negative = (outcome.count(task, name) for name in ("positive_users", "negative_users"))
     return f"{positive:,} users with a positive and {negative:,} with a negative, expected at least {MIN_USERS} of each"

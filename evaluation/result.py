@@ -38,8 +38,8 @@ class Estimate:
 class Counts:
     """What a task's sample space holds; all but examples and users is None in a regression.
 
-    `ranked_users` have both classes, and so a place in grouped AUC; NDCG and MRR take the `positive_users`, with a
-    positive at least.
+    `ranked_users` have a list with both classes, and so a place in grouped AUC; NDCG and MRR take the `positive_users`,
+    with a positive at least.
     """
 
     examples: int

@@ -25,12 +25,35 @@ class Texts:
         return replace(self, codes=self.codes[_ranges(starts, lengths)], lengths=lengths)
 
 
+# Where decades of impressions begin.
+_POWERS = 10 ** np.arange(19, dtype=np.int64)
+_NO_KEY = "missing"
+
+
+def decades(impressions: np.ndarray) -> Texts:
+    """Returns the decade of each count, `(rows,)`: `0` (below 1), `1-9`, `10-99`, …; `missing` where it is NaN.
+
+    The texts sort as the counts do.
+    """
+    is_missing = np.isnan(impressions)
+    digits = np.searchsorted(_POWERS, np.where(is_missing, 0, impressions), side="right")
+    values, codes = np.unique(np.where(is_missing, -1, digits), return_inverse=True)
+    return Texts(codes.astype(np.int32), tuple(map(_decade, values.tolist())))
+
+
+def _decade(digits: int) -> str:
+    if digits <= 0:
+        return "0" if digits == 0 else _NO_KEY
+    return f"{_POWERS[digits - 1]}-{10**digits - 1}"
+
+
 @dataclass(frozen=True)
 class ScoredRows:
     """Examples with every model's scores.
 
     Attributes:
       users: hashes of the user ids, uint64 `(rows,)`.
+      lists: what tells a user's lists apart, their request or day, int64 `(rows,)`.
       labels: float32 `(tasks, rows)`.
       in_space: whether the row is in the task's sample space, bool `(tasks, rows)`.
       scores: float32 `(models, tasks, rows)`; NaN where a model doesn't have the task.
@@ -38,6 +61,7 @@ class ScoredRows:
     """
 
     users: np.ndarray
+    lists: np.ndarray
     labels: np.ndarray
     in_space: np.ndarray
     scores: np.ndarray
@@ -50,6 +74,7 @@ class ScoredRows:
         """Returns the rows of these indices."""
         return ScoredRows(
             self.users[rows],
+            self.lists[rows],
             self.labels[:, rows],
             self.in_space[:, rows],
             self.scores[:, :, rows],
@@ -61,6 +86,7 @@ def concatenated(parts: Sequence[ScoredRows]) -> ScoredRows:
     """Returns the rows of all parts, one part after the other."""
     return ScoredRows(
         np.concatenate([part.users for part in parts]),
+        np.concatenate([part.lists for part in parts]),
         np.concatenate([part.labels for part in parts], axis=-1),
         np.concatenate([part.in_space for part in parts], axis=-1),
         np.concatenate([part.scores for part in parts], axis=-1),
@@ -87,12 +113,16 @@ class SliceView:
       rows: indices of rows, by slice, then by user; a row with several values is there several times.
       group: of each of `rows`, which (slice, user) it belongs to, rising from 0.
       slice_of_group: `(groups,)`, rising from 0.
+      list_of_row: of each of `rows`, which (slice, user, list) it belongs to; they are numbered in that order.
+      group_of_list: `(lists,)`, rising from 0.
     """
 
     keys: list[SliceKey]
     rows: np.ndarray
     group: np.ndarray
     slice_of_group: np.ndarray
+    list_of_row: np.ndarray
+    group_of_list: np.ndarray
 
     @property
     def groups(self) -> int:
@@ -101,14 +131,30 @@ class SliceView:
 
 def slice_views(rows: ScoredRows, slices: Sequence[tuple[str, ...]]) -> Iterator[SliceView]:
     """Yields the whole as one slice, then the slices of each of `slices`; none where there are no rows."""
-    _, user = np.unique(rows.users, return_inverse=True)
+    users = _Users.of(rows)
     for features in ((), *slices):
-        view = _view(rows, features, user)
+        view = _view(rows, features, users)
         if view.keys:
             yield view
 
 
-def _view(rows: ScoredRows, features: tuple[str, ...], user: np.ndarray) -> SliceView:
+@dataclass(frozen=True)
+class _Users:
+    """The users and their lists by number: of each row its user and list, of each list, by user, its user."""
+
+    user: np.ndarray
+    list_of_row: np.ndarray
+    user_of_list: np.ndarray
+
+    @classmethod
+    def of(cls, rows: ScoredRows) -> "_Users":
+        _, user = np.unique(rows.users, return_inverse=True)
+        values, place = np.unique(rows.lists, return_inverse=True)
+        lists, number = np.unique(user.astype(np.int64) * len(values) + place, return_inverse=True)
+        return cls(user, number, lists // max(len(values), 1))
+
+
+def _view(rows: ScoredRows, features: tuple[str, ...], users: _Users) -> SliceView:
     selected = np.arange(len(rows))
     codes = np.zeros((0, len(rows)), np.int64)
     for name in features:
@@ -133,11 +179,14 @@ def _view(rows: ScoredRows, features: tuple[str, ...], user: np.ndarray) -> Slic
         tuple((name, rows.slices[name].values[code]) for name, code in zip(features, codes[:, i].tolist(), strict=True))
         for i in first
     ]
-    users = int(user.max(initial=0)) + 1
-    member = number.astype(np.int64) * users + user[selected]
+    user_count, list_count = int(users.user.max(initial=0)) + 1, max(len(users.user_of_list), 1)
+    member = number.astype(np.int64) * user_count + users.user[selected]
     order = np.argsort(member, kind="stable")
     groups, group = np.unique(member[order], return_inverse=True)
-    return SliceView(keys[: len(present)], selected[order], group, groups // users)
+    selected, number = selected[order], number[order].astype(np.int64)
+    lists, list_of_row = np.unique(number * list_count + users.list_of_row[selected], return_inverse=True)
+    group_of_list = np.searchsorted(groups, lists // list_count * user_count + users.user_of_list[lists % list_count])
+    return SliceView(keys[: len(present)], selected, group, groups // user_count, list_of_row, group_of_list)
 
 
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

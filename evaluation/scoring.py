@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from evaluation.plan import Plan
-from evaluation.scored import ScoredRows, Texts, concatenated
+from evaluation.scored import ScoredRows, Texts, concatenated, decades
 from schema.columns import USER_ID
 from schema.served import SERVING_DEFAULT
 
@@ -55,7 +55,7 @@ class Score(beam.DoFn):
             outputs = self._predict(m, serialized)
             for t in (t for t, task in enumerate(tasks) if task.name in model.tasks):
                 scores[m, t] = self._checked(outputs, m, t)
-        return ScoredRows(columns.users, columns.labels, columns.in_space, scores, columns.slices)
+        return ScoredRows(columns.users, columns.lists, columns.labels, columns.in_space, scores, columns.slices)
 
     def _predict(self, model: int, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         signature = self._models[model].signatures[SERVING_DEFAULT]
@@ -86,22 +86,30 @@ class Score(beam.DoFn):
 
 
 def parsed(serialized: tf.Tensor, plan: Plan) -> ScoredRows:
-    """Returns users, labels, sample spaces and slice columns of serialised examples; no scores."""
+    """Returns users, lists, labels, sample spaces and slice columns of serialised examples; no scores."""
     number = tf.io.FixedLenFeature([], tf.float32)
     features: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {USER_ID: tf.io.FixedLenFeature([], tf.string)}
     for task in plan.tasks:
         features[task.label], features[task.space] = number, number
     for name, ragged in plan.slice_columns.items():
         features[name] = tf.io.RaggedFeature(tf.string) if ragged else tf.io.FixedLenFeature([], tf.string)
+    for sliced in plan.slice_impressions.values():
+        features[sliced.column] = tf.io.FixedLenFeature([sliced.width], tf.float32)
+    features[plan.lists.column] = tf.io.FixedLenFeature([], tf.int64)
     columns = tf.io.parse_example(serialized, features)
     # The same number for an id in every process, which Python's own hash is not.
     users = tf.strings.to_hash_bucket_fast(columns[USER_ID], (1 << 63) - 1).numpy().astype(np.uint64)
     return ScoredRows(
         users,
+        columns[plan.lists.column].numpy() // plan.lists.length,
         np.stack([columns[task.label].numpy() for task in plan.tasks]),
         np.stack([columns[task.space].numpy() > 0 for task in plan.tasks]),
         np.zeros((0, len(plan.tasks), len(users)), np.float32),
-        {name: _texts(columns[name]) for name in plan.slice_columns},
+        {name: _texts(columns[name]) for name in plan.slice_columns}
+        | {
+            key: decades(columns[sliced.column].numpy()[:, sliced.slot])
+            for key, sliced in plan.slice_impressions.items()
+        },
     )
 
 

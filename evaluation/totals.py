@@ -87,6 +87,8 @@ def task_rows(rows: ScoredRows, view: SliceView, task: int, model: int) -> TaskR
         view.group[in_space],
         view.slice_of_group,
         len(view.keys),
+        view.list_of_row[in_space],
+        view.group_of_list,
     )
 
 
@@ -125,7 +127,7 @@ def _counts(rows: TaskRows, view: SliceView, regression: bool) -> np.ndarray:
     by_group = np.zeros((len(COUNTS), view.groups), np.int64)
     by_group[:3] = rows.examples, rows.examples > 0, np.bincount(view.group, minlength=view.groups)
     if not regression:
-        positives = rows.sum_by_group(rows.is_positive).astype(np.int64)
-        has_positive, has_negative = positives > 0, positives < rows.examples
-        by_group[3:] = positives, has_positive & has_negative, has_positive, has_negative
+        positives = rows.positives.astype(np.int64)
+        is_ranked = rows.sum_of_lists(~np.isnan(rows.ranking.auc)) > 0
+        by_group[3:] = positives, is_ranked, positives > 0, positives < rows.examples
     return rows.by_slice(by_group)

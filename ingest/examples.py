@@ -9,9 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.kinds import reader_of
+from ingest.statistics.requests import request_times
 from ingest.statistics.vectors import Vectors
 from ingest.timeline import Sequence, Timelines
-from schema.columns import ITEM_ID, TIMESTAMP, USER_ID, example_columns, label_name, space_name
+from schema.columns import (
+    ITEM_ID,
+    REQUEST_START,
+    TIMESTAMP,
+    USER_ID,
+    example_columns,
+    label_name,
+    space_name,
+)
 from schema.spec import Feature, RankingSpec
 
 
@@ -81,6 +90,7 @@ class ExampleBuilder:
         log = {one.name: reader_of(one).fill(one, _array(rows[f"feature:{one.name}"])) for one in features}
         self.log = _texts_by(text, log)
         self.ticks = spec.log.timestamp.ticks_per_second
+        self.requests = request_times(spec, rows)
         self._text = text
         self._tables(users or Lookup.of(spec, "users", None), items or Lookup.of(spec, "items", None))
 
@@ -110,6 +120,7 @@ class ExampleBuilder:
             USER_ID: self.users.take(pa.array(lines.user[rows])),
             ITEM_ID: self.items.take(pa.array(lines.item[rows])),
             TIMESTAMP: pa.array(time),
+            REQUEST_START: pa.array(self.requests[lines.source[rows]]),
         }
         for feature in self.spec.features:
             values[feature.name] = as_lists(self._feature(feature, rows, time))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MISSING = "__missing__"
 
 USER_ID, ITEM_ID, TIMESTAMP = "user_id", "item_id", "timestamp"
+# When the impression's request began, in ticks: written where `log.request` tells, and read by evaluation alone.
+REQUEST_START = "request_start"
 
 
 _PADDING: dict[str, bytes | float | int] = {"string": b"", "float": 0.0, "int": 0}
@@ -31,14 +33,14 @@ class ExampleColumn:
     `ragged` columns hold a list of any length (multi-valued features and behaviour sequences, newest last); the others
     hold exactly one value, or `width` of them (a statistic's slots, see `schema.statistics.slots`, or a vector's
     numbers). A sequence of vectors is one list, `width` values a position. `side` says whose it is when one user's
-    candidates are ranked.
+    candidates are ranked; of `target` are the columns that no request holds.
 
     What others need to know of the values is asked of the column, and never of the feature's kind: what `layout`,
     `missing`, `padding` and `comparable` return.
     """
 
     name: str
-    role: Literal["id", "timestamp", "feature", "sequence", "statistic", "label", "space"]
+    role: Literal["id", "timestamp", "request", "feature", "sequence", "statistic", "label", "space"]
     dtype: Literal["string", "float", "int"]
     side: Literal["user", "item", "target"]
     ragged: bool = False
@@ -92,7 +94,7 @@ class ExampleColumn:
 
         None is a column that differs from day to day by itself.
         """
-        if self.role == "timestamp":
+        if self.role in ("timestamp", "request"):
             return None
         return "shares" if self.dtype == "string" else "divergence"
 
@@ -123,6 +125,8 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
         ExampleColumn(ITEM_ID, "id", "string", "item", vocabulary=ITEM_ID),
         ExampleColumn(TIMESTAMP, "timestamp", "int", "user"),
     ]
+    if spec.log.request:
+        columns.append(ExampleColumn(REQUEST_START, "request", "int", "target"))
     columns += [_feature_column(feature) for feature in spec.features]
     for behaviour in spec.behaviours:
         columns += _sequence_columns(behaviour.name, sequence_features(spec))

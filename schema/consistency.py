@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from schema.columns import label_name
 from schema.features import FEATURE_KINDS
 from schema.served import EXPONENTS, ORDER, SCORE
+from schema.statistics import impressions_by_key
 from schema.statistics_consistency import statistics_problems
 
 if TYPE_CHECKING:
@@ -82,14 +83,20 @@ def _condition_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _slice_problems(spec: RankingSpec) -> Iterator[str]:
-    sliceable = [feature.name for feature in spec.features if feature.is_text]
-    others = " nor ".join(kind.noun for kind in FEATURE_KINDS.values() if kind.dtype != "string")
+    features = [feature.name for feature in spec.features if feature.is_text]
+    sliceable = [*features, *impressions_by_key(spec)]
     for i, keys in enumerate(spec.slices):
         for j, key in enumerate(keys):
             if key not in sliceable:
-                yield f"slices[{i}][{j}]: got {key!r}, expected a feature, neither {others}: {', '.join(sliceable)}"
+                yield f"slices[{i}][{j}]: got {key!r}, expected {_sliceable(features, spec)}"
             if key in keys[:j]:
                 yield f"slices[{i}][{j}]: got {key!r} twice"
+
+
+def _sliceable(features: list[str], spec: RankingSpec) -> str:
+    others = " nor ".join(kind.noun for kind in FEATURE_KINDS.values() if kind.dtype != "string")
+    impressions = ", ".join(impressions_by_key(spec)) or "the spec has no `statistics`"
+    return f"a feature, neither {others}: {', '.join(features)}; or a statistic's impressions: {impressions}"
 
 
 def _gate_problems(spec: RankingSpec) -> Iterator[str]:
@@ -103,6 +110,9 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
         )
         if getattr(gate, wrong) is not None:
             yield f"gates.{name}.{wrong}: {name} is a {task_type}, expected `{right}` or `max_drop`"
+        for field in ("grouped_auc", "grouped_max_drop"):
+            if tasks[name].is_regression and getattr(gate, field) is not None:
+                yield f"gates.{name}.{field}: {name} is a regression, which has no grouped AUC"
         if gate.slices is not None:
             declared = [list(keys) for keys in spec.slices]
             if not declared:

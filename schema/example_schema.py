@@ -16,8 +16,8 @@ def example_schema(spec: RankingSpec) -> schema_pb2.Schema:
     Single-valued columns are required and hold exactly one value, vectors exactly `width`; ragged ones may be empty.
     (Of a sequence of vectors it can't be said that it holds a multiple of `width`.)
     Strings are open vocabularies, numbers may be NaN (missing; in a vector all at once), ages are not negative, labels
-    and sample spaces lie in [0, 1]. Labels and spaces belong to the TRAINING environment only: a request to the served
-    model has none.
+    and sample spaces lie in [0, 1]. Labels, spaces and requests' starts belong to the TRAINING environment only: a
+    request to the served model has none.
     """
     schema = schema_pb2.Schema(
         default_environment=[TRAINING, SERVING],
@@ -39,7 +39,9 @@ def _add_feature(schema: schema_pb2.Schema, column: ExampleColumn) -> None:
             feature.shape.dim.add(size=column.width)
         feature.presence.min_fraction = 1.0
         feature.presence.min_count = 1
-    if column.side == "target":
+    if column.role == "request":
+        feature.not_in_environment.append(SERVING)
+    elif column.side == "target":
         feature.not_in_environment.append(SERVING)
         feature.float_domain.CopyFrom(schema_pb2.FloatDomain(min=0.0, max=1.0, disallow_nan=True, disallow_inf=True))
     elif column.dtype == "float" and column.missing is None:

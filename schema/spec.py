@@ -145,8 +145,12 @@ class Drift(Frozen):
     limits: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
 
 
-# The features whose values, taken together, name a slice.
-Slice = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(nonempty)]
+# A feature, or a statistic's impressions (`item.impressions`).
+SliceName = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)?$", description="a feature, or `<statistic>.impressions`")
+]
+# What names a slice: the values of these, taken together.
+Slice = Annotated[tuple[SliceName, ...], Field(strict=False), AfterValidator(nonempty)]
 
 
 class SliceGate(Frozen):
@@ -166,6 +170,9 @@ class Gate(Frozen):
     auc: Annotated[float, Field(ge=0, lt=1)] | None = None
     mse: Annotated[float, Field(gt=0)] | None = None
     max_drop: Annotated[float, Field(ge=0)] | None = None
+    # Of the AUC within the lists that were ranked at once, by request or day.
+    grouped_auc: Annotated[float, Field(ge=0, lt=1)] | None = None
+    grouped_max_drop: Annotated[float, Field(ge=0)] | None = None
     if_unjudged: Literal["block", "pass"] = "block"
     slices: SliceGate | None = None
 

@@ -249,6 +249,25 @@ def rates_of(spec: RankingSpec, statistic: Statistic) -> tuple[Rate, ...]:
     return tuple(rates)
 
 
+def impressions_by_key(spec: RankingSpec) -> dict[str, tuple[Statistic, Slot]]:
+    """Returns the statistics by the slice key of their impressions, `<name>.impressions`, each with their slot.
+
+    It is that of all time, or of the longest half-life or window where the statistic has no lifetime.
+    """
+    return {
+        f"{statistic.name}.{IMPRESSIONS}": (statistic, Slot(statistic.name, IMPRESSIONS, _longest_span(statistic)))
+        for statistic in statistics_of(spec)
+        if statistic.spans
+    }
+
+
+def _longest_span(statistic: Statistic) -> str:
+    if statistic.lifetime:
+        return statistic.spans[-1]
+    lengths = (*statistic.half_lives, *statistic.windows)
+    return statistic.spans[lengths.index(max(lengths))]
+
+
 def ages_of(spec: RankingSpec, statistic: Statistic) -> tuple[Slot, ...]:
     """Returns the slots that hold ages."""
     return tuple(slot for slot in slots(spec, statistic) if slot.span == AGE)

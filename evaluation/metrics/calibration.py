@@ -14,4 +14,4 @@ class Calibration(RatioMetric):
     tfma = TfmaMetric("Calibration")
 
     def per_user(self, rows: TaskRows) -> PerUser:
-        return PerUser(rows.sum_by_group(rows.probabilities), rows.ranking.positives, rows.examples > 0)
+        return PerUser(rows.sum_by_group(rows.probabilities), rows.positives, rows.examples > 0)

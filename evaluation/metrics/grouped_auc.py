@@ -1,4 +1,4 @@
-"""Each user's AUC, averaged by impressions."""
+"""The AUC of each list, averaged by impressions."""
 
 import numpy as np
 
@@ -7,7 +7,10 @@ from evaluation.metrics.task_rows import TaskRows
 
 
 class GroupedAUC(RatioMetric):
-    """The AUC of each user, averaged by the users' examples; users with one class are left out (Zhu et al. 2017)."""
+    """The AUC of each list, averaged by the lists' examples; lists with one class are left out (Zhu et al. 2017).
+
+    Grouped AUC is known by user. Of impressions at different moments it would compare what a user never chose between.
+    """
 
     name = "grouped_auc"
     label = "grouped AUC"
@@ -16,8 +19,8 @@ class GroupedAUC(RatioMetric):
     tfma = TfmaMetric("GroupedAUC", "evaluation.tfma.user_ranking", by_user=True)
 
     def per_user(self, rows: TaskRows) -> PerUser:
-        auc = rows.ranking.auc
-        has_both_classes = ~np.isnan(auc)
-        return PerUser(
-            np.where(has_both_classes, auc, 0) * rows.examples, has_both_classes * rows.examples, has_both_classes
-        )
+        ranking = rows.ranking
+        has_both_classes = ~np.isnan(ranking.auc)
+        examples = np.where(has_both_classes, ranking.positives + ranking.negatives, 0)
+        weights = rows.sum_of_lists(examples)
+        return PerUser(rows.sum_of_lists(np.where(has_both_classes, ranking.auc, 0) * examples), weights, weights > 0)

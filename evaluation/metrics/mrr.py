@@ -1,4 +1,4 @@
-"""The mean reciprocal rank of each user's best positive."""
+"""The mean reciprocal rank of each list's best positive."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from evaluation.metrics.task_rows import TaskRows
 
 
 class MRR(RatioMetric):
-    """1 / the rank of the user's best positive, averaged over the users with a positive."""
+    """1 / the rank of the list's best positive, averaged over the lists with a positive."""
 
     name = "mrr"
     label = "MRR"
@@ -17,4 +17,6 @@ class MRR(RatioMetric):
 
     def per_user(self, rows: TaskRows) -> PerUser:
         has_positive = rows.ranking.positives > 0
-        return PerUser(np.where(has_positive, rows.ranking.reciprocal_rank, 0), has_positive, has_positive)
+        reciprocal_ranks = rows.sum_of_lists(np.where(has_positive, rows.ranking.reciprocal_rank, 0))
+        lists = rows.sum_of_lists(has_positive)
+        return PerUser(reciprocal_ranks, lists, lists > 0)

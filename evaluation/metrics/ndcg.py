@@ -1,4 +1,4 @@
-"""The normalised discounted cumulative gain of each user's list."""
+"""The normalised discounted cumulative gain of each list."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from evaluation.metrics.task_rows import TaskRows
 
 
 class NDCG(RatioMetric):
-    """NDCG at `NDCG_AT` of each user, the label as gain, averaged over the users with a positive."""
+    """NDCG at `NDCG_AT` of each list, the label as gain, averaged over the lists with a positive."""
 
     name = "ndcg"
     label = f"NDCG@{NDCG_AT}"
@@ -18,4 +18,5 @@ class NDCG(RatioMetric):
 
     def per_user(self, rows: TaskRows) -> PerUser:
         has_positive = rows.ranking.positives > 0
-        return PerUser(np.where(has_positive, rows.ranking.ndcg, 0), has_positive, has_positive)
+        gains, lists = rows.sum_of_lists(np.where(has_positive, rows.ranking.ndcg, 0)), rows.sum_of_lists(has_positive)
+        return PerUser(gains, lists, lists > 0)

@@ -1,4 +1,4 @@
-"""How well scores rank positives before negatives, within groups (users, slices) and on whole columns at once.
+"""How well scores rank positives before negatives, within groups (lists, slices) and on whole columns at once.
 
 A row's group, score and label are packed into one 64-bit integer, so that one sort of integers orders the rows by group
 and score; everything else is sums over runs of equal scores. Ties count as their mean over all orders (AUC, NDCG), so

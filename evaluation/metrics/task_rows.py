@@ -1,4 +1,4 @@
-"""What metrics are computed from: the rows of one task with one model's scores, grouped by slice and user."""
+"""What metrics are computed from: the rows of one task with one model's scores, by slice, user and list."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,8 @@ class TaskRows:
       group: which (slice, user) a row belongs to, `(rows,)`.
       slice_of_group: rising from 0, `(groups,)`; a group may have no rows in the sample space.
       slices: how many there are.
+      list_of_row: which (slice, user, list) a row belongs to, `(rows,)`; a list is what was ranked at once.
+      group_of_list: `(lists,)`; a list may have no rows in the sample space either.
     """
 
     labels: np.ndarray
@@ -24,6 +26,8 @@ class TaskRows:
     group: np.ndarray
     slice_of_group: np.ndarray
     slices: int
+    list_of_row: np.ndarray
+    group_of_list: np.ndarray
 
     @property
     def groups(self) -> int:
@@ -51,8 +55,14 @@ class TaskRows:
 
     @cached_property
     def ranking(self) -> GroupRanking:
-        """How well the scores rank the positives of each group, `(groups,)`."""
-        return rank_groups(tie_runs(self.group, score_bits(self.scores), self.is_positive), self.groups)
+        """How well the scores rank the positives of each list, `(lists,)`."""
+        runs = tie_runs(self.list_of_row, score_bits(self.scores), self.is_positive)
+        return rank_groups(runs, len(self.group_of_list))
+
+    @cached_property
+    def positives(self) -> np.ndarray:
+        """The number of each group's positives, float64 `(groups,)`."""
+        return self.sum_by_group(self.is_positive)
 
     def runs_by_slice(self) -> Runs:
         """Returns the runs of equal scores of each slice."""
@@ -61,6 +71,10 @@ class TaskRows:
     def sum_by_group(self, values: np.ndarray) -> np.ndarray:
         """Returns the sums of `values`, `(rows,)`, by group: `(groups,)`."""
         return np.bincount(self.group, values, self.groups)
+
+    def sum_of_lists(self, values: np.ndarray) -> np.ndarray:
+        """Returns the sums of `values`, `(lists,)`, over each group's lists: `(groups,)`."""
+        return np.bincount(self.group_of_list, values, self.groups)
 
     def by_slice(self, values: np.ndarray) -> np.ndarray:
         """Returns the sums of `values`, `(columns, groups)`, by slice: `(slices, columns)`."""

@@ -82,7 +82,7 @@ def _cell_text(spec: RankingSpec, column: ExampleColumn, example: dict[str, Any]
     if column.role == "label":
         task = next(task for task in spec.tasks if label_name(task) == column.name)
         return _value_text(column, value) if example[space_name(task)] else "outside its space"
-    if column.role == "timestamp":
+    if column.role in ("timestamp", "request"):
         return format_time(spec, value)
     if not column.ragged:
         return _value_text(column, value)

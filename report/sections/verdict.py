@@ -1,5 +1,6 @@
 """Blessed or not, and why: each check of the gate with what it compared."""
 
+from evaluation.gate import GROUPED
 from evaluation.metrics import metric_named
 from evaluation.result import Check, Evaluation, slice_text
 from report import charts
@@ -115,6 +116,8 @@ def _differences(evaluation: Evaluation) -> Figure | None:
         if check.kind == "max_drop" and check.estimate.value is not None:
             better = turned(check.estimate, check.metric)
             name = check.task if not check.slice else f"{check.task}, {slice_text(check.slice)}"
+            if check.metric == GROUPED:
+                name = f"{name}, {metric_named(GROUPED).label}"
             rows.append(
                 {
                     "name": name,

@@ -8,7 +8,7 @@ from evaluation.gate import resolvable_half_width, verdict
 from evaluation.influence import Comparison, comparisons, influence_moments, metric_values
 from evaluation.metrics import metric_index
 from evaluation.metrics.uncertainty import Interval, degrees_of_freedom, standard_error
-from evaluation.plan import Plan, PlannedModel, PlannedTask
+from evaluation.plan import ListColumn, Plan, PlannedModel, PlannedTask
 from evaluation.scored import ScoredRows, slice_views
 from evaluation.totals import StackedTotals, totals
 
@@ -17,7 +17,13 @@ RUNS = 400
 METRICS = dict.fromkeys(("auc", "grouped_auc", "ndcg", "mrr", "binary_crossentropy", "calibration"), 0)
 METRICS |= {"mean_squared_error": 1, "mean_absolute_error": 1}
 MODELS = tuple(PlannedModel(name, "", frozenset({"like", "watched"})) for name in ("candidate", "baseline"))
-PLAN = Plan((PlannedTask("like", False, "", ""), PlannedTask("watched", True, "", "")), MODELS, (), {})
+PLAN = Plan(
+    (PlannedTask("like", False, "", ""), PlannedTask("watched", True, "", "")),
+    MODELS,
+    (),
+    {},
+    ListColumn("request_start", 1),
+)
 DIFFERENCE = comparisons(PLAN).index(Comparison(0, against=1))
 
 
@@ -40,7 +46,10 @@ def simulated(
     # Both tasks are scored alike: `watched` has its median there.
     scores = np.repeat(expit(np.stack([candidate, signal + erring()]))[:, None], 2, axis=1).astype(np.float32)
     rows = np.ones((2, len(user)), bool)
-    return ScoredRows(user.astype(np.uint64), np.stack([labels, watched]).astype(np.float32), rows, scores, {})
+    one_list = np.zeros(len(user), np.int64)
+    return ScoredRows(
+        user.astype(np.uint64), one_list, np.stack([labels, watched]).astype(np.float32), rows, scores, {}
+    )
 
 
 def differences(rows: ScoredRows) -> dict[str, Interval]:
@@ -71,7 +80,7 @@ def test_the_interval_of_a_difference_covers_the_truth_where_impressions_are_clu
         rows = simulated(random, 150, 0.7, 0.3)
         own = differences(rows)
         alone = differences(
-            ScoredRows(np.arange(len(rows), dtype=np.uint64), rows.labels, rows.in_space, rows.scores, {})
+            ScoredRows(np.arange(len(rows), dtype=np.uint64), rows.lists, rows.labels, rows.in_space, rows.scores, {})
         )
         for metric in METRICS:
             covered[metric] += covers(own[metric], truth[metric])

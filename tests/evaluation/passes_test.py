@@ -14,13 +14,13 @@ from evaluation.metrics import METRICS, metric_index
 from evaluation.metrics.expected_calibration_error import ECE_BINS
 from evaluation.metrics.ranking import rank_groups, score_bits, tie_runs
 from evaluation.metrics.uncertainty import standard_error
-from evaluation.plan import Plan, PlannedModel, PlannedTask
+from evaluation.plan import ListColumn, Plan, PlannedModel, PlannedTask
 from evaluation.scored import ScoredRows, Texts, concatenated, slice_views
 from evaluation.totals import StackedTotals, merged_totals, totals
 
 TASKS = (PlannedTask("like", False, "", ""), PlannedTask("completion", True, "", ""))
 MODELS = tuple(PlannedModel(name, "", frozenset({"like", "completion"})) for name in ("candidate", "baseline"))
-PLAN = Plan(TASKS, MODELS, (("tab",), ("tags", "tab")), {"tab": False, "tags": True})
+PLAN = Plan(TASKS, MODELS, (("tab",), ("tags", "tab")), {"tab": False, "tags": True}, ListColumn("request_start", 1))
 
 
 @st.composite
@@ -34,6 +34,8 @@ def scored_rows(draw) -> ScoredRows:
     tags = draw(hnp.arrays(np.int32, int(lengths.sum()), elements=st.integers(0, 1)))
     return ScoredRows(
         draw(hnp.arrays(np.uint64, count, elements=st.integers(0, 4))),
+        # Numbers that users share, as days are.
+        draw(hnp.arrays(np.int64, count, elements=st.sampled_from([-3, 8, 9]))),
         labels,
         draw(hnp.arrays(bool, (2, count))),
         scores,
@@ -44,17 +46,17 @@ def scored_rows(draw) -> ScoredRows:
     )
 
 
-def weighted(metric: str, users, labels, scores) -> Callable[[np.ndarray], float]:
+def weighted(metric: str, users, lists, labels, scores) -> Callable[[np.ndarray], float]:
     """The metric as a function of the weights of the users, row by row."""
     known = sorted(set(users.tolist()))
     rankings = {}
-    for user in known:
-        own = users == user
+    for user, number in set(zip(users.tolist(), lists.tolist(), strict=True)):
+        own = (users == user) & (lists == number)
         group = np.zeros(own.sum(), int)
-        rankings[user] = rank_groups(tie_runs(group, score_bits(scores[own]), labels[own] > 0.5), 1)
+        rankings[user, number] = rank_groups(tie_runs(group, score_bits(scores[own]), labels[own] > 0.5), 1)
 
-    def mean(value_and_share: Callable[[int], tuple[float, float]], weights: np.ndarray) -> float:
-        pairs = [(w, *value_and_share(user)) for user, w in zip(known, weights, strict=True)]
+    def mean(value_and_share: Callable[[tuple[int, int]], tuple[float, float]], weights: np.ndarray) -> float:
+        pairs = [(weights[known.index(one[0])], *value_and_share(one)) for one in rankings]
         total = sum(w * share for w, _, share in pairs)
         return sum(w * share * value for w, value, share in pairs if share) / total if total else math.nan
 
@@ -79,18 +81,18 @@ def weighted(metric: str, users, labels, scores) -> Callable[[np.ndarray], float
         w = by_row(weights)
         return float((w * scores).sum() / (w * labels).sum()) if labels.any() else math.nan
 
-    def of_users(value: str, share: Callable[[int], float]) -> Callable[[np.ndarray], float]:
-        return lambda weights: mean(lambda user: (getattr(rankings[user], value)[0], share(user)), weights)
+    def of_lists(value: str, share: Callable[[tuple[int, int]], float]) -> Callable[[np.ndarray], float]:
+        return lambda weights: mean(lambda one: (getattr(rankings[one], value)[0], share(one)), weights)
 
-    size = {user: (users == user).sum() for user in known}
-    some = {user: float(rankings[user].positives[0] > 0) for user in known}
-    both = {user: size[user] * (some[user] * (rankings[user].negatives[0] > 0)) for user in known}
+    size = {one: ((users == one[0]) & (lists == one[1])).sum() for one in rankings}
+    some = {one: float(ranking.positives[0] > 0) for one, ranking in rankings.items()}
+    both = {one: size[one] * (some[one] * (ranking.negatives[0] > 0)) for one, ranking in rankings.items()}
     error = scores.astype(float) - labels
     return {
         "auc": auc,
-        "grouped_auc": of_users("auc", both.__getitem__),
-        "ndcg": of_users("ndcg", some.__getitem__),
-        "mrr": of_users("reciprocal_rank", some.__getitem__),
+        "grouped_auc": of_lists("auc", both.__getitem__),
+        "ndcg": of_lists("ndcg", some.__getitem__),
+        "mrr": of_lists("reciprocal_rank", some.__getitem__),
         "binary_crossentropy": of_rows(-np.log(np.where(labels > 0.5, scores, 1 - scores.astype(float)))),
         "expected_calibration_error": ece,
         "calibration": calibration,
@@ -151,13 +153,15 @@ def test_values_and_standard_errors_equal_the_plain_ones(rows):
 
 
 def _check(metric: str, rows: ScoredRows, held, t: int, value, error) -> None:
-    users, labels = rows.users[held], rows.labels[t, held]
-    functions = [weighted(metric, users, labels, rows.scores[m, t, held]) if held.any() else None for m in (0, 1)]
+    users, lists, labels = rows.users[held], rows.lists[held], rows.labels[t, held]
+    functions = [
+        weighted(metric, users, lists, labels, rows.scores[m, t, held]) if held.any() else None for m in (0, 1)
+    ]
     if functions[0] is None or math.isnan(functions[0](np.ones(len(set(users.tolist()))))):
         assert np.isnan(value[:, metric_index(metric)]).all()
         return
     count = len(set(users.tolist()))
-    counted = np.array([_counts(metric, users == user, labels) for user in sorted(set(users.tolist()))]).sum()
+    counted = np.array([_counts(metric, users == user, lists, labels) for user in sorted(set(users.tolist()))]).sum()
     influences = []
     for m, function in enumerate(functions):
         assert value[m, metric_index(metric)] == pytest.approx(function(np.ones(count)), abs=1e-6)
@@ -180,22 +184,25 @@ def _at_a_kink(rows: ScoredRows, held, t: int) -> bool:
     return False
 
 
-def _counts(metric: str, own, labels) -> bool:
+def _counts(metric: str, own, lists, labels) -> bool:
     if metric == "grouped_auc":
-        return bool(labels[own].any() and not labels[own].all())
+        return any(0 < labels[own & (lists == number)].mean() < 1 for number in set(lists[own].tolist()))
     return bool(labels[own].any()) if metric in ("ndcg", "mrr") else True
 
 
 def test_every_metric_has_a_plain_counterpart():
     users, labels = np.array([0, 0, 1]), np.array([0.0, 1.0, 1.0])
     for metric in METRICS:
-        assert math.isfinite(weighted(metric.name, users, labels, np.array([0.2, 0.6, 0.7], np.float32))(np.ones(2)))
+        assert math.isfinite(
+            weighted(metric.name, users, users, labels, np.array([0.2, 0.6, 0.7], np.float32))(np.ones(2))
+        )
 
 
 def one_task(tabs: Texts, tags: Texts) -> ScoredRows:
     rows = len(tabs.codes)
     return ScoredRows(
         np.zeros(rows, np.uint64),
+        np.arange(rows),
         np.zeros((1, rows)),
         np.ones((1, rows), bool),
         np.zeros((1, 1, rows)),
@@ -211,3 +218,5 @@ def test_concatenated_rows_keep_their_texts():
     last = both.take(np.array([1, 2])).slices["tags"]
     assert [last.values[code] for code in last.codes] == ["y", "y", "y"]
     assert last.lengths.tolist() == [2, 1]
+    assert both.lists.tolist() == [0, 1, 0]
+    assert both.take(np.array([1, 2])).lists.tolist() == [1, 0]

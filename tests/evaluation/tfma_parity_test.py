@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format, text_format
@@ -12,6 +13,7 @@ from tfx.types import standard_artifacts
 
 from evaluation.eval_config import eval_config
 from schema.example_schema import example_schema
+from schema.statistics import Request
 
 EXACT = 1e-6
 # TFMA interpolates the AUC between 10,000 thresholds; here it is that of the scores. On the few examples of a slice,
@@ -53,8 +55,13 @@ def values(uri: str, model: str) -> Iterator[tuple[tuple, float]]:
 
 def test_every_metric_equals_tfmas_on_the_same_data(spec, simulate, save_examples, save_model, evaluate, tmp_path):
     # TFMA takes its time: what is compared is every metric, a crossed slice and one of several values.
-    spec = spec.model_copy(update={"tasks": spec.tasks[:3], "slices": (("tags",), ("country", "tab")), "gates": {}})
-    examples = save_examples(simulate(700, 40))
+    log = spec.log.model_copy(update={"request": Request(gap="60s")})
+    slices = (("tags",), ("country", "tab"))
+    spec = spec.model_copy(update={"log": log, "tasks": spec.tasks[:3], "slices": slices, "gates": {}})
+    columns = simulate(700, 40)
+    # Three requests a user, whose starts other users' are too.
+    columns.integers["request_start"] = np.arange(700) % 3
+    examples = save_examples(columns)
     # The candidate's scores lie further apart than TFMA's thresholds, so that its AUC is exact there too.
     candidate, baseline = save_model("candidate", {"like": 1.0}, steps=1000), save_model("baseline", {"view": 0.5})
     theirs = by_tfma(spec, tmp_path, examples, candidate, baseline)

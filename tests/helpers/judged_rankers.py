@@ -73,10 +73,11 @@ class Ranker(tf.Module):
 
 @dataclass
 class Columns:
-    """Examples as columns; `texts` hold lists of texts, numbers are float32."""
+    """Examples as columns; `texts` hold lists of texts, numbers are float32, of any width, integers int64."""
 
     texts: dict[str, list[list[bytes]]] = field(default_factory=dict)
     numbers: dict[str, np.ndarray] = field(default_factory=dict)
+    integers: dict[str, np.ndarray] = field(default_factory=dict)
 
     def serialized(self) -> list[bytes]:
         rows = []
@@ -87,7 +88,9 @@ class Columns:
             example.features.feature["item_id"].bytes_list.value.append(b"i")
             example.features.feature["timestamp"].int64_list.value.append(i)
             for name, values in self.numbers.items():
-                example.features.feature[name].float_list.value.append(values[i])
+                example.features.feature[name].float_list.value.extend(np.atleast_1d(values[i]))
+            for name, values in self.integers.items():
+                example.features.feature[name].int64_list.value[:] = [values[i]]
             rows.append(example.SerializeToString())
         return rows
 

@@ -23,12 +23,13 @@ def oracle(spec: RankingSpec, rows: Sequence[Row]) -> list[dict[str, list[float]
     result = []
     for row in rows:
         if row["adds"]["impressions"]:
-            asked = _request_time(spec, rows, row)
+            asked = request_time(spec, rows, row)
             result.append({one.column: _vector(spec, one, sums, rows, row, asked) for one, sums in statistics})
     return result
 
 
-def _request_time(spec: RankingSpec, rows: Sequence[Row], row: Row) -> int:
+def request_time(spec: RankingSpec, rows: Sequence[Row], row: Row) -> int:
+    """The time of the first impression of the request that `row` belongs to, in ticks; at most a day before it."""
     request, ticks = spec.log.request, spec.log.timestamp.ticks_per_second
     start = row["time"]
     if request is None or (request.column and row["request"] is None):

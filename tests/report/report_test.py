@@ -72,6 +72,16 @@ def test_every_check_says_what_was_compared_and_a_doubtful_one_that_it_cannot_be
     assert [row[3].detail for row in checks.rows][2] == "[−0.0230, −0.0170]"
 
 
+def test_two_metrics_of_a_task_that_may_not_fall_are_told_apart():
+    evaluation = make_evaluation()
+    (drop, *_) = [check for check in evaluation.checks if check.kind == "max_drop"]
+    by_list = dataclasses.replace(drop, metric="grouped_auc")
+    found = make_material(evaluation=dataclasses.replace(evaluation, checks=(drop, by_list)))
+    (figure,) = [block for block in verdict.section(found).blocks if isinstance(block, Figure)]
+    (rows,) = [rows for rows in figure.charts[""]["datasets"].values() if "name" in rows[0]]
+    assert [row["name"] for row in rows] == [drop.task, f"{drop.task}, grouped AUC"]
+
+
 def test_the_tasks_stand_beside_each_other_with_a_column_a_model():
     headlines = table_of(tasks.section(make_material()))
     assert column(headlines, "Task") == ["like", "share", "completion"]

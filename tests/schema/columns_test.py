@@ -1,6 +1,7 @@
 import pytest
 
-from schema.columns import ExampleColumn, example_columns, label_name, sequence_features, space_name
+from schema.columns import ExampleColumn, example_columns, label_name, model_columns, sequence_features, space_name
+from schema.served import request_columns
 from schema.spec import RankingSpec
 
 DECLARED = {
@@ -101,6 +102,21 @@ def test_the_past_is_on_the_users_side(columns):
         "embedding",
     }
     assert {name for name, column in columns.items() if column.side == "target"} == {"label_like", "space_like"}
+
+
+def test_where_the_log_tells_requests_their_start_is_a_column_that_no_request_holds():
+    log = {**DECLARED["log"], "request": {"gap": "30m"}}
+    names = [column.name for column in example_columns(spec(log=log))]
+    assert [name for name in names if name != "request_start"] == [column.name for column in example_columns(spec())]
+    (start,) = [column for column in example_columns(spec(log=log)) if column.name == "request_start"]
+    assert (start.role, start.dtype, start.side) == ("request", "int", "target")
+    assert "request_start" not in {column.name for column in model_columns(spec(log=log))}
+    assert "request_start" not in {column.name for column in request_columns(spec(log=log))}
+    # A feature may have the name where there are no requests.
+    features = [*DECLARED["features"], {"name": "request_start", "source": "users", "kind": "numeric"}]
+    assert example_columns(spec(features=features))
+    with pytest.raises(ValueError, match="'request_start' would be written twice, as the request 'request_start'"):
+        example_columns(spec(features=features, log=log))
 
 
 def test_a_sequence_knows_its_behaviour_and_its_feature(columns):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_data_validation.api.validation_api import validate_statistics
 from tensorflow_data_validation.statistics import stats_impl, stats_options
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import schema_utils
 
 import schema
@@ -12,6 +13,7 @@ from schema.columns import example_columns
 from schema.example_schema import SERVING, TRAINING, example_schema
 from schema.loading import load_spec
 from schema.spec import Feature
+from schema.statistics import Request
 
 SPECS = sorted((Path(schema.__file__).parent / "specs").glob("*.yaml"))
 
@@ -108,6 +110,15 @@ def test_an_absent_and_an_unknown_column_are_anomalies(spec):
     rows = columns(spec)
     rows["stray"] = rows.pop("country")
     assert set(anomalies(spec, rows)) == {"country", "stray"}
+
+
+def test_requests_start_is_an_integer_that_serving_does_not_know(spec):
+    requested = spec.model_copy(update={"log": spec.log.model_copy(update={"request": Request(gap="30m")})})
+    (start,) = [feature for feature in example_schema(requested).feature if feature.name == "request_start"]
+    assert (start.type, list(start.not_in_environment)) == (schema_pb2.INT, [SERVING])
+    rows = columns(requested)
+    rows["request_start"] = [[1_700_000_000_000 + i] for i in range(ROWS)]
+    assert anomalies(requested, rows) == {}
 
 
 def test_serving_knows_no_labels(spec):

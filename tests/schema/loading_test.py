@@ -182,6 +182,23 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
             "slices[0][0]: got 'duration_s', expected a feature, neither numeric nor a vector",
         ),
         (["slices"], [["tab", "tab"]], "slices[0][1]: got 'tab' twice"),
+        (
+            ["slices"],
+            [["item.impressions"]],
+            "slices[0][0]: got 'item.impressions', expected a feature, neither numeric nor a vector: tab, network",
+        ),
+        (["slices"], [["Tab"]], "slices[0][0]: "),
+        (["gates", "like"], {"grouped_auc": 1.5}, "gates.like.grouped_auc: "),
+        (
+            ["gates", "completion"],
+            {"grouped_auc": 0.6},
+            "gates.completion.grouped_auc: completion is a regression, which has no grouped AUC",
+        ),
+        (
+            ["gates", "completion"],
+            {"grouped_max_drop": 0.6},
+            "gates.completion.grouped_max_drop: completion is a regression, which has no grouped AUC",
+        ),
         (["slices"], [[]], "slices[0]: expected at least one, got [] (list)"),
         (["gates", "likes"], {"auc": 0.5}, "gates.likes: no such task, expected one of view_through, completion, like"),
         (["gates", "like"], {"mse": 0.5}, "gates.like.mse: like is a binary task, expected `auc` or `max_drop`"),

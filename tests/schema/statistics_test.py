@@ -12,7 +12,7 @@ from schema.columns import example_columns
 from schema.example_schema import example_schema
 from schema.loading import SpecError, load_spec
 from schema.spec import RankingSpec
-from schema.statistics import denominator, shorter_delays, slots, statistics_of, sums_of
+from schema.statistics import Slot, denominator, impressions_by_key, shorter_delays, slots, statistics_of, sums_of
 
 SHORTVIDEO = yaml.safe_load((Path(schema.__file__).parent / "specs" / "shortvideo.yaml").read_text())
 
@@ -168,3 +168,30 @@ def test_a_request_is_a_column_or_a_gap_and_a_skip_leaves_a_train_split(tmp_path
 def test_a_spec_without_statistics_travels_as_before():
     text = RankingSpec.model_validate(SHORTVIDEO).to_json()
     assert all(word not in text for word in ("statistics", "request", "skip"))
+
+
+def test_a_statistics_impressions_are_a_slice_and_nothing_else_of_it_is(tmp_path):
+    by = ["item", {"keys": ["user", "author"], "name": "fans"}]
+    spec = declared({"by": by}, slices=[["item.impressions"], ["tab", "fans.impressions"]], gates={})
+    assert RankingSpec.from_json(spec.to_json()).slices == (("item.impressions",), ("tab", "fans.impressions"))
+    known = "or a statistic's impressions: item.impressions, fans.impressions"
+    for wrong in ("item.like", "author.impressions", "user_author.impressions"):
+        refused = refusals(tmp_path, statistics={"by": by}, slices=[["tab"], ["tab", wrong]], gates={})
+        assert f"slices[1][1]: got '{wrong}', expected a feature, neither numeric nor a vector: " in refused
+        assert known in refused
+    refused = refusals(tmp_path, slices=[["item.impressions"]], gates={})
+    assert "or a statistic's impressions: the spec has no `statistics`" in refused
+
+
+@pytest.mark.parametrize(
+    ("settings", "span"),
+    [
+        ({"half_lives": ["30d"], "windows": ["60d"]}, "lifetime"),
+        ({"lifetime": False, "half_lives": ["3d", "1d"], "windows": ["2d"]}, "3d"),
+        ({"lifetime": False, "half_lives": ["1d"], "windows": ["2d", "36h"]}, "window_2d"),
+    ],
+)
+def test_the_impressions_of_a_slice_are_of_all_time_or_the_longest_span(settings, span):
+    spec = declared({"by": [{"keys": "item", **settings}]})
+    (statistic,) = statistics_of(spec)
+    assert impressions_by_key(spec) == {"item.impressions": (statistic, Slot("item", "impressions", span))}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joined_rows import examples_of
-from statistics_oracle import oracle
+from statistics_oracle import oracle, request_time
 
 from ingest.statistics.decay import decay
 from ingest.statistics.fold import Fold, Spans
@@ -179,6 +179,34 @@ def test_statistics_of_events_equal_their_definition(log, delay, request):
         for row, vectors in zip(views, expected, strict=True)
     ]
     assert (_vectors(spec, log) if views else []) == sorted(told)
+
+
+def _starts(base: dict, log: list[dict], request: dict, scale: int) -> list[str]:
+    """Each impression's user, item, time and request's start, where seconds are `scale` apart."""
+    spec = RankingSpec.model_validate({**base, "log": {**base["log"], "request": request}})
+    table = pa.Table.from_pylist([{**row, "at": str(T + scale * row["at"])} for row in log])
+    examples, _ = examples_of(spec, table, **(TABLES if base is IMPRESSIONS else {}))
+    names = ["user_id", "item_id", "timestamp", "request_start"]
+    return sorted(repr([row[name] for name in names]) for row in examples.to_pylist())
+
+
+# Minutes, and hours, of which more than a day may lie between.
+@pytest.mark.parametrize("scale", [1, 211])
+@settings(max_examples=60, deadline=None)
+@given(log=st.lists(event, min_size=1, max_size=30), request=requests.filter(bool), events=st.booleans())
+def test_examples_hold_the_start_of_their_request_with_and_without_statistics(log, request, events, scale):
+    base, opens = (EVENTS, "VIEW") if events else (IMPRESSIONS, None)
+    if not events:
+        log = [{**row, **dict.fromkeys(("click", "like", "seen", "ms", "total"), "1")} for row in log]
+    spec = RankingSpec.model_validate({**base, "log": {**base["log"], "request": request}})
+    rows = [
+        {**row, "time": T + scale * row["at"], "request": row["request"] or None, "adds": {"impressions": 1}}
+        for row in log
+        if row["event"] == opens or not events
+    ]
+    expected = [[row["user"], row["item"], row["time"], request_time(spec, rows, row)] for row in rows]
+    if rows:
+        assert _starts(base, log, request, scale) == sorted(map(repr, expected))
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ingest.examples import ExampleBuilder
 from ingest.formats import RawBatch
 from ingest.rows import parse
+from ingest.statistics.requests import with_start
 from ingest.timeline import join
 from ingest.windows.carried import carried, prepend_carried
 from schema.spec import RankingSpec
@@ -54,6 +55,15 @@ IMPRESSIONS = RankingSpec.model_validate(
     }
 )
 
+
+def _requested(spec: RankingSpec, **request) -> RankingSpec:
+    declared = spec.model_dump(mode="json", exclude_defaults=True)
+    return RankingSpec.model_validate({**declared, "log": {**declared["log"], "request": request}})
+
+
+# A request spans days: by a pause longer than one, and by a column, here that of the item.
+REQUESTED = (_requested(EVENTS, gap="11s"), _requested(IMPRESSIONS, gap="4s"), _requested(IMPRESSIONS, column="what"))
+
 # (day, seconds after its start, user, item, event)
 ROWS = st.lists(
     st.tuples(
@@ -79,6 +89,7 @@ def _parsed(spec: RankingSpec, rows: list[tuple]) -> pa.Table:
     }
     table, bad, _ = parse(spec, "log", RawBatch("log", np.arange(len(rows)), columns))
     assert bad == []
+    table = with_start(spec, table)
     return table.append_column("day", pa.array([day for day, *_ in rows], pa.int32()))
 
 
@@ -94,7 +105,7 @@ def _with_day(rows: pa.Table, day: int) -> pa.Table:
 
 
 @settings(max_examples=150, deadline=None)
-@given(ROWS, st.sampled_from([EVENTS, IMPRESSIONS]))
+@given(ROWS, st.sampled_from([EVENTS, IMPRESSIONS, *REQUESTED]))
 def test_carried_rows_and_the_days_since_give_the_examples_of_all_rows(rows, spec):
     rows = sorted(rows, key=lambda row: row[0])
     state: pa.Table | None = None

@@ -45,7 +45,7 @@ def columns(spec) -> dict[str, list]:
     """Good examples, a list per row."""
     rows: dict[str, list] = {}
     for column in example_columns(spec):
-        sizes = [row % 3 for row in range(ROWS)] if column.ragged else [1] * ROWS
+        sizes = [row % 3 for row in range(ROWS)] if column.ragged else [column.width or 1] * ROWS
         value = {"string": lambda i: f"v{i}".encode(), "float": lambda i: float(i % 2), "int": lambda i: i}[
             column.dtype
         ]

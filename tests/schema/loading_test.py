@@ -184,8 +184,8 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (["slices"], [["tab", "tab"]], "slices[0][1]: got 'tab' twice"),
         (
             ["slices"],
-            [["item.impressions"]],
-            "slices[0][0]: got 'item.impressions', expected a feature, neither numeric nor a vector: tab, network",
+            [["user_tab.impressions"]],
+            "slices[0][0]: got 'user_tab.impressions', expected a feature, neither numeric nor a vector: tab, network",
         ),
         (["slices"], [["Tab"]], "slices[0][0]: "),
         (["gates", "like"], {"grouped_auc": 1.5}, "gates.like.grouped_auc: "),

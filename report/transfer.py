@@ -37,8 +37,9 @@ def transfer_sentence(evaluation: Evaluation) -> str:
     transfers = task_transfers(evaluation)
     if transfers:
         counts = {verdict: sum(of_task.verdict == verdict for of_task in transfers) for verdict in TONES}
-        words = {"loses": "lose", "unjudged": "cannot be judged", "equal": "equal", "gains": "gain"}
-        counted = ", ".join(f"{count} {words[verdict]}" for verdict, count in counts.items() if count)
+        several: dict[Transfer, str] = {"loses": "lose", "gains": "gain"}
+        words = [(n, verdict if n == 1 else several.get(verdict, verdict)) for verdict, n in counts.items() if n]
+        counted = ", ".join(f"{count} {word}" for count, word in words)
         return f"Of {len(transfers)} tasks against their single-task models: {counted}."
     candidate = evaluation.model(CANDIDATE)
     if candidate is not None and candidate.routing == SINGLE_TASK:

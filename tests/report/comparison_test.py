@@ -48,7 +48,7 @@ def test_each_run_says_what_sharing_does_to_its_tasks(comparison: Comparison):
     looked = dataclasses.replace(comparison, runs=(shared, *comparison.others))
     told, *_ = transfers(looked)
     assert told == (
-        "shared: Of 3 tasks against their single-task models: 1 lose, 1 equal, 1 gain. "
+        "shared: Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains. "
         "loses: share; equal: completion; gains: like."
     )
     console = Console(width=200, record=True)

@@ -55,7 +55,7 @@ def test_a_model_that_the_gate_stopped_gives_its_reasons():
 
 def test_what_each_task_gains_or_loses_by_sharing_stands_in_the_verdict(whole_page):
     found = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True)))
-    assert found.lead == "Of 3 tasks against their single-task models: 1 lose, 1 equal, 1 gain."
+    assert found.lead == "Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains."
     # By hand: -0.004 ± 0.003, an MSE that is higher by 0.002 ± 0.003, and +0.020 ± 0.003.
     assert [(cell.text, cell.tone, cell.detail) for cell in found.tasks] == [
         ("share loses", "bad", "−0.0040 [−0.0070, −0.0010]"),

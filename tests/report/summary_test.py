@@ -60,7 +60,7 @@ def shown(evaluation: Evaluation, **changes) -> str:
 def test_what_each_task_gains_or_loses_by_sharing_stands_first():
     # By hand: +0.020 ± 0.003, an MSE that is higher by 0.002 ± 0.003, and -0.004 ± 0.003.
     assert shown(make_evaluation(blessed=True)).splitlines()[:4] == [
-        "Of 3 tasks against their single-task models: 1 lose, 1 equal, 1 gain.",
+        "Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains.",
         "  loses:    share -0.0040 ±0.0030",
         "  equal:    completion -0.0020 ±0.0030",
         "  gains:    like +0.0200 ±0.0030",

@@ -35,20 +35,26 @@ def serving_path(model_uri: str) -> str:
     return path_utils.serving_model_path(model_uri)
 
 
-def model_contract(saved_model: str) -> Contract | None:
-    """Returns what a SavedModel reads and predicts; None where its files are gone or have no spec that we read."""
+def model_spec(saved_model: str) -> RankingSpec | None:
+    """Returns the spec that a SavedModel was trained by; None where its files are gone or have no spec that we read."""
     path = f"{saved_model}/{SPEC_FILE}"
     if not fileio.exists(path):
-        logging.info("%s can't be compared with: there is no %s", saved_model, path)
+        logging.info("%s: its tasks and routing are not known: there is no %s", saved_model, path)
         return None
     with fileio.open(path) as file:
         text = file.read()
     try:
-        return contract(RankingSpec.from_json(text))
+        return RankingSpec.from_json(text)
     except ValueError as error:
         # An older release of Fulcrum may have written what this one doesn't take.
-        logging.info("%s can't be compared with: %s", saved_model, error)
+        logging.info("%s: its tasks and routing are not known: %s", saved_model, error)
         return None
+
+
+def model_contract(saved_model: str) -> Contract | None:
+    """Returns what a SavedModel reads and predicts; None where it has no spec that we read (`model_spec`)."""
+    spec = model_spec(saved_model)
+    return contract(spec) if spec else None
 
 
 def not_compared(candidate: Contract, other: Contract | None) -> dict[str, str]:

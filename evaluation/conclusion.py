@@ -3,22 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.gate import Baseline, checks
+from evaluation.gate import Comparand, checks
 from evaluation.influence import comparisons
 from evaluation.metrics.uncertainty import CONFIDENCE
 from evaluation.outcome import SliceOutcome, in_order, slice_result
 from evaluation.plan import Plan, PlannedModel
-from evaluation.result import BASELINE, Evaluation, Model, Task
+from evaluation.result import BASELINE, REFERENCE, Evaluation, Model, ModelName, Task
 from schema.spec import RankingSpec
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to evaluate: how it is scored, where it came from, and why it can't be compared on which tasks."""
+    """A model to evaluate: how it is scored and where it came from.
+
+    `not_compared` says why it can't be compared on which tasks, `routing` how it shares, where that is known.
+    """
 
     planned: PlannedModel
     uri: str
     not_compared: dict[str, str]
+    routing: str | None = None
 
 
 def conclusion(
@@ -34,14 +38,14 @@ def conclusion(
     if not outcomes:
         raise ValueError(f"the split {split!r} has no examples to evaluate on")
     ordered = in_order(outcomes, plan)
-    checked = checks(spec, plan, ordered, _baseline(plan, subjects))
+    checked = checks(spec, plan, ordered, _comparand(BASELINE, plan, subjects), _comparand(REFERENCE, plan, subjects))
     return Evaluation(
         spec.name,
         split,
         CONFIDENCE,
         ordered[0].count(0, "rows"),
         tuple(Task(task.name, task.regression, task.metrics[0].name) for task in plan.tasks),
-        tuple(Model(subject.planned.name, subject.uri, subject.not_compared) for subject in subjects),
+        tuple(Model(subject.planned.name, subject.uri, subject.not_compared, subject.routing) for subject in subjects),
         tuple(slice_result(outcome, plan, task) for outcome in ordered for task in range(len(plan.tasks))),
         ordered[0].curves,
         checked,
@@ -49,9 +53,9 @@ def conclusion(
     )
 
 
-def _baseline(plan: Plan, subjects: Sequence[Subject]) -> Baseline:
-    not_compared = next((subject.not_compared for subject in subjects if subject.planned.name == BASELINE), {})
+def _comparand(name: ModelName, plan: Plan, subjects: Sequence[Subject]) -> Comparand:
+    not_compared = next((subject.not_compared for subject in subjects if subject.planned.name == name), {})
     for c, (_, against) in enumerate(comparisons(plan)):
-        if against is not None and plan.models[against].name == BASELINE:
-            return Baseline(c, not_compared)
-    return Baseline(None, not_compared)
+        if against is not None and plan.models[against].name == name:
+            return Comparand(c, not_compared)
+    return Comparand(None, not_compared)

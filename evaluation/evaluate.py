@@ -13,7 +13,7 @@ import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from evaluation import result, tfma_output
-from evaluation.comparability import contract, model_contract, not_compared
+from evaluation.comparability import contract, model_spec, not_compared
 from evaluation.conclusion import Subject, conclusion
 from evaluation.eval_config import eval_config
 from evaluation.influence import influence_moments
@@ -93,10 +93,16 @@ def evaluate_models(
 
 
 def _subject(spec: RankingSpec, model: Model) -> Subject:
-    declared = contract(spec)
-    missing = {} if model.name == CANDIDATE else not_compared(declared, model_contract(model.path))
+    trained_by = model_spec(model.path)
+    theirs = contract(trained_by) if trained_by else None
+    missing = {} if model.name == CANDIDATE else not_compared(contract(spec), theirs)
     tasks = frozenset(task.name for task in spec.tasks) - missing.keys()
-    return Subject(PlannedModel(model.name, model.path, tasks), model.uri, missing)
+    return Subject(
+        PlannedModel(model.name, model.path, tasks),
+        model.uri,
+        missing,
+        trained_by.model.routing if trained_by else None,
+    )
 
 
 def _buckets(files: Sequence[str]) -> int:

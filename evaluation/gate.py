@@ -1,4 +1,5 @@
-"""The seesaw gate: no task may fall behind the blessed model by more than its `max_drop`, whatever the others win.
+"""The seesaw gate: no task may fall behind the blessed model by more than its `max_drop`, whatever the others win, and
+none may lose by sharing more than its `max_loss`.
 
 A difference d (more is better) with the 95 % interval [low, high] is judged in three ways:
 
@@ -11,6 +12,15 @@ A difference d (more is better) with the 95 % interval [low, high] is judged in 
 1 - 0.1 / checks. That is so when the interval's half-width is at most `max_drop * t / (t + z)`, with t and z Student's
 quantiles for the interval and for 1 - 0.1 / checks. So, whatever the number of checks, less than a tenth of equal
 models fail.
+
+A gain g over the single-task reference (more is better) with the 95 % interval [low, high] is judged against what is
+allowed and what is asked for:
+
+    max_loss  fails where high < -max_loss: the task loses beyond its interval, and beyond what it may
+    min_gain  holds where low >= min_gain, and fails otherwise: the model has to show its gain
+
+With a true gain of 0 a task fails its `max_loss` of 0 with a probability of 2.5 %, so one of T tasks with at most
+2.5 % * T.
 """
 
 from collections.abc import Sequence
@@ -24,13 +34,11 @@ from evaluation.metrics.grouped_auc import GroupedAUC
 from evaluation.metrics.uncertainty import CONFIDENCE, Interval
 from evaluation.outcome import SliceOutcome, estimate
 from evaluation.plan import Plan, PlannedTask
-from evaluation.result import Check, CheckKind, Estimate, SliceKey, Verdict, slice_text
+from evaluation.result import MIN_USERS, Check, CheckKind, Estimate, SliceKey, Verdict, slice_text
 from schema.spec import Gate, RankingSpec
 
 # How many equal models may fail, over all checks of an evaluation.
 FALSE_ALARMS = 0.1
-# Fewer users with a positive, or with a negative, say too little about how users differ.
-MIN_USERS = 10
 # The metric of the lists that were ranked at once, which a gate may ask for beside the first one.
 GROUPED = GroupedAUC.name
 # What a binary task without a gate has to reach: a blessing needs a threshold.
@@ -66,13 +74,18 @@ def verdict(difference: Interval, max_drop: float, checks: int) -> Verdict:
     return "fails" if difference.value + widened < -max_drop else "unjudged"
 
 
+def reaches(gain: Interval, kind: CheckKind, bound: float) -> bool:
+    """Returns whether a gain over the reference, in which more is better, is within `max_loss` or shows `min_gain`."""
+    half = gain.half_width()
+    return gain.value - half >= bound if kind == "min_gain" else gain.value + half >= -bound
+
+
 @dataclass(frozen=True)
-class Baseline:
-    """What the candidate is compared with.
+class Comparand:
+    """What the candidate is compared with: the blessed model, or the single-task reference.
 
     Attributes:
-      comparison: the index of the difference from the blessed model in `influence.comparisons`; None where there is no
-        blessed model.
+      comparison: the index of the difference from it in `influence.comparisons`; None where there is no such model.
       not_compared: of the tasks that can't be compared, why.
     """
 
@@ -80,8 +93,15 @@ class Baseline:
     not_compared: dict[str, str]
 
 
-def checks(spec: RankingSpec, plan: Plan, outcomes: Sequence[SliceOutcome], baseline: Baseline) -> tuple[Check, ...]:
-    """Returns all that the gates of the spec ask for, task by task; the whole split first."""
+def checks(
+    spec: RankingSpec, plan: Plan, outcomes: Sequence[SliceOutcome], baseline: Comparand, reference: Comparand
+) -> tuple[Check, ...]:
+    """Returns all that the gates of the spec ask for, task by task; the whole split first.
+
+    Args:
+      baseline: the blessed model.
+      reference: the single-task model; where there is one, no task may lose against it, whether it has a gate or not.
+    """
     whole = next(outcome for outcome in outcomes if not outcome.key)
     declared = gates(spec)
     drops: list[tuple[int, Gate, SliceOutcome, str, float]] = []
@@ -101,6 +121,7 @@ def checks(spec: RankingSpec, plan: Plan, outcomes: Sequence[SliceOutcome], base
     results: list[Check] = []
     for t, task in enumerate(plan.tasks):
         results += _bounds(plan, t, declared[task.name], whole)
+        results += _transfers(plan, t, declared[task.name], whole, reference)
         results += [_drop(plan, *drop, baseline, len(drops)) for drop in drops if drop[0] == t]
     return tuple(results)
 
@@ -117,7 +138,7 @@ def _bound(planned: PlannedTask, task: int, gate: Gate, whole: SliceOutcome, met
     name = _where(planned.name, ())
     if candidate.value is None:
         reason = f"{name}: {metric} can't be judged, it is undefined: {_classes(whole, task, metric)}"
-        return _check(planned.name, (), kind, metric, candidate, bound, "unjudged", gate.if_unjudged, reason)
+        return _check(planned.name, (), kind, metric, candidate, bound, "unjudged", gate.if_unjudged or "block", reason)
     holds = candidate.value <= bound if planned.regression else candidate.value >= bound
     if holds:
         reason = f"{name}: {metric} is {candidate.value:.4f}{_ends(candidate)}, within the gate's {bound:.4f}"
@@ -127,6 +148,48 @@ def _bound(planned: PlannedTask, task: int, gate: Gate, whole: SliceOutcome, met
     return _check(planned.name, (), kind, metric, candidate, bound, "holds" if holds else "fails", "block", reason)
 
 
+def _transfers(plan: Plan, task: int, gate: Gate, whole: SliceOutcome, reference: Comparand) -> list[Check]:
+    """Returns what a task may lose, and has to gain, by sharing: what the spec declares, and no loss by default."""
+    default = None if reference.comparison is None else 0.0
+    bounds: dict[CheckKind, float | None] = {
+        "max_loss": default if gate.max_loss is None else gate.max_loss,
+        "min_gain": gate.min_gain,
+    }
+    return [
+        _transfer(plan, task, kind, bound, gate.if_unjudged or "pass", whole, reference)
+        for kind, bound in bounds.items()
+        if bound is not None
+    ]
+
+
+def _transfer(
+    plan: Plan, task: int, kind: CheckKind, bound: float, if_unjudged: str, whole: SliceOutcome, reference: Comparand
+) -> Check:
+    planned = plan.tasks[task]
+    metric, name = planned.metrics[0].name, planned.name
+
+    def check(estimated: Estimate, judged: Verdict, reason: str) -> Check:
+        return _check(name, (), kind, metric, estimated, bound, judged, if_unjudged, f"{name}: {reason}")
+
+    if reference.comparison is None or name in reference.not_compared:
+        why = reference.not_compared.get(name, "none was trained; `training: {reference: true}` trains one")
+        return check(Estimate(None), "not compared", f"{metric} is compared with no single-task model: {why}")
+    difference = whole.interval(task, reference.comparison, metric)
+    gain = difference if metric_named(metric).higher_is_better else -difference
+    estimated = estimate(gain)
+    same = gain.value == 0 and gain.standard_error == 0
+    if estimated.low is None or (_few(whole, task, metric) and not same):
+        reason = f"{metric} can't be judged against the single-task model: {_classes(whole, task, metric)}"
+        return check(estimated, "unjudged", reason)
+    found = f"the gain in {metric} over the single-task model is {estimated.value:+z.4f}{_ends(estimated, '+z')}"
+    holds = reaches(gain, kind, bound)
+    if kind == "min_gain":
+        ends = f"its lower end {'reaches' if holds else 'is below'} the gate's {bound:+.4f}"
+    else:
+        ends = f"{'no' if holds else 'a'} loss beyond its interval" + (f" and the allowed {bound:.4f}" * (bound > 0))
+    return check(estimated, "holds" if holds else "fails", f"{found}, {ends}")
+
+
 def _drop(
     plan: Plan,
     task: int,
@@ -134,12 +197,12 @@ def _drop(
     outcome: SliceOutcome,
     metric: str,
     max_drop: float,
-    baseline: Baseline,
+    baseline: Comparand,
     count: int,
 ) -> Check:
     planned = plan.tasks[task]
     name = _where(planned.name, outcome.key)
-    if_unjudged = gate.slices.if_unjudged if outcome.key and gate.slices else gate.if_unjudged
+    if_unjudged = gate.slices.if_unjudged if outcome.key and gate.slices else gate.if_unjudged or "block"
 
     def check(estimated: Estimate, judged: Verdict, reason: str) -> Check:
         return _check(planned.name, outcome.key, "max_drop", metric, estimated, max_drop, judged, if_unjudged, reason)

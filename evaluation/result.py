@@ -21,6 +21,8 @@ BASELINE: Final = "baseline"
 REFERENCE: Final = "reference"
 # The candidate; the blessed model that it is compared with; the single-task model that the gain is taken against.
 ModelName = Literal["candidate", "baseline", "reference"]
+# Fewer users with a positive, or with a negative, say too little about how users differ.
+MIN_USERS = 10
 # (feature, value) pairs, in the order of the spec's slice; () is the whole split.
 SliceKey = tuple[tuple[str, str], ...]
 
@@ -78,11 +80,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Model:
-    """`not_compared` says of each task of the candidate's that this model can't be compared on, why."""
+    """A model that was evaluated.
+
+    Attributes:
+      not_compared: of each task of the candidate's that this model can't be compared on, why.
+      routing: how its tasks share, by its spec; None where that can't be read, or an earlier version evaluated it.
+    """
 
     name: ModelName
     uri: str
     not_compared: dict[str, str]
+    routing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,7 @@ class Curves:
 
 
 Verdict = Literal["holds", "fails", "unjudged", "not compared"]
-CheckKind = Literal["floor", "ceiling", "max_drop"]
+CheckKind = Literal["floor", "ceiling", "max_drop", "max_loss", "min_gain"]
 
 
 @dataclass(frozen=True)
@@ -119,8 +127,9 @@ class Check:
 
     Attributes:
       kind: `floor` and `ceiling` bound the candidate's own value; `max_drop` bounds how far it may fall behind the
-        blessed model.
-      estimate: of the value; for `max_drop`, of the difference candidate - baseline.
+        blessed model, `max_loss` how far behind the single-task one; `min_gain` is how far it must be ahead of that.
+      estimate: of the value; for `max_drop`, of the difference candidate - baseline; for `max_loss` and `min_gain`, of
+        the `gain`, in which more is better.
       bound: as the spec has it.
       verdict: `unjudged` where the data can't tell; `not compared` where there is nothing to compare with.
       blocks: whether this alone keeps the model from being blessed.
@@ -188,6 +197,31 @@ def gain(result: SliceResult, metric: str, against: ModelName = "reference") -> 
     if difference is None or metric_named(metric).higher_is_better is not False:
         return difference
     return Estimate(_negated(difference.value), _negated(difference.high), _negated(difference.low))
+
+
+# How a task stands to its single-task model; `unjudged` where there are too few users to say.
+Transfer = Literal["gains", "equal", "loses", "unjudged"]
+
+
+def transfer(result: SliceResult, metric: str) -> Transfer | None:
+    """Returns whether the task gains or loses by sharing: on which side the interval of its gain leaves zero out.
+
+    With the gain g over the single-task model and its interval [low, high]: `gains` where low > 0, `loses` where
+    high < 0, else `equal`. None where the two were not compared.
+    """
+    estimate = gain(result, metric)
+    if estimate is None:
+        return None
+    if estimate.low is None or estimate.high is None:
+        return "unjudged"
+    if _has_few_users(result.counts) and not estimate.low == estimate.high == 0:
+        return "unjudged"
+    return "gains" if estimate.low > 0 else "loses" if estimate.high < 0 else "equal"
+
+
+def _has_few_users(counts: Counts) -> bool:
+    classes = [users for users in (counts.positive_users, counts.negative_users) if users is not None]
+    return min(classes or [counts.users]) < MIN_USERS
 
 
 def _negated(value: float | None) -> float | None:

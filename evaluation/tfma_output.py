@@ -88,8 +88,9 @@ def validation(evaluation: Evaluation) -> validation_result_pb2.ValidationResult
 
 def _failure(check: Check) -> validation_result_pb2.ValidationFailure:
     failure = validation_result_pb2.ValidationFailure(message=check.reason)
+    against_reference = check.kind in ("max_loss", "min_gain")
     key = metric_types.MetricKey(
-        check.metric,
+        check.metric + "_gain" * against_reference,
         model_name=CANDIDATE,
         output_name=check.task,
         example_weighted=True,
@@ -103,6 +104,8 @@ def _failure(check: Check) -> validation_result_pb2.ValidationFailure:
         threshold.value_threshold.lower_bound.value = check.bound
     elif check.kind == "ceiling":
         threshold.value_threshold.upper_bound.value = check.bound
+    elif against_reference:
+        threshold.value_threshold.lower_bound.value = check.bound if check.kind == "min_gain" else -check.bound
     else:
         lower_is_better = metric_named(check.metric).higher_is_better is False
         threshold.change_threshold.absolute.value = check.bound if lower_is_better else -check.bound

@@ -12,6 +12,7 @@ from report.elements import Block, Cell, Chart, Figure, Page, Section, Table, Ve
 from report.figures import estimate_cell, gain_cell, tone_of
 from report.page import render
 from report.sections.seesaw import pairs
+from report.transfer import task_transfers, transfer_sentence
 
 _WORDS = {"good": "better", "bad": "worse", "": "no difference told"}
 # Slices of a task in the chart and of all tasks in the table: the rest is in the evaluations.
@@ -37,6 +38,18 @@ def findings(comparison: Comparison) -> list[str]:
     return sentences
 
 
+def transfers(comparison: Comparison) -> list[str]:
+    """Says of each run, in a sentence, which tasks gain and lose against the single-task reference of that run."""
+    sentences = []
+    for run in comparison.runs:
+        tasks: dict[str, list[str]] = {}
+        for of_task in task_transfers(run.evaluation):
+            tasks.setdefault(of_task.verdict, []).append(of_task.task)
+        named = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in tasks.items())
+        sentences.append(f"{run.name}: {transfer_sentence(run.evaluation)}" + (f" {named}." if named else ""))
+    return sentences
+
+
 def page(comparison: Comparison) -> str:
     """Returns the comparison as HTML."""
     names = ", ".join(run.name for run in comparison.runs)
@@ -44,7 +57,7 @@ def page(comparison: Comparison) -> str:
         Page(
             title=f"{comparison.first.lineage.pipeline}: {names}",
             subtitle=f"Each run against {comparison.first.name}",
-            verdict=Verdict("Which is better on which task", "", "", findings(comparison)),
+            verdict=Verdict("Which is better on which task", "", "", [*findings(comparison), *transfers(comparison)]),
             sections=[_task_section(comparison), _seesaw(comparison), _slices(comparison), _settings(comparison)],
         )
     )
@@ -55,7 +68,7 @@ def print_tables(comparison: Comparison, console: Console) -> None:
     for table in (_task_table(comparison), _settings_table(comparison)):
         if table.rows:
             console.print(_in_terminal(table))
-    for sentence in findings(comparison):
+    for sentence in (*findings(comparison), *transfers(comparison)):
         console.print(sentence, markup=False, highlight=False)
 
 

@@ -94,12 +94,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the reader came for, in a word and a sentence, with the reasons one by one."""
+    """What the reader came for, in a word and a sentence, with the reasons one by one.
+
+    Args:
+      lead: what stands above the reasons, a sentence.
+      tasks: what became of each task, in a few words and a tone.
+    """
 
     word: str
     sentence: str
     tone: Tone
     reasons: Sequence[str] = ()
+    lead: str = ""
+    tasks: Sequence[Cell] = ()
 
 
 @dataclass(frozen=True)

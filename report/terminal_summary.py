@@ -19,14 +19,19 @@ from evaluation.result import (
     gain,
     slice_text,
 )
+from report.elements import Tone
 from report.summary import RunSummary
+from report.transfer import TONES, task_transfers, transfer_sentence
 
+_STYLES: dict[Tone, str] = {"bad": "red", "unsure": "yellow", "": "", "good": "green"}
 # Slices with fewer examples in a task's sample space say little about the worst one.
 MIN_SLICE_EXAMPLES = 100
 
 
 def render(summary: RunSummary, console: Console) -> None:
-    """Prints the summary as tables; slice values and paths are printed as they are, never as markup."""
+    """Prints the summary, what sharing does to the tasks first; values and paths are printed as they are, no markup."""
+    if summary.evaluation:
+        _render_transfers(summary.evaluation, console)
     if summary.ingest:
         _render_ingest(summary.ingest, console)
     if summary.trials:
@@ -45,6 +50,17 @@ def render(summary: RunSummary, console: Console) -> None:
         console.print(f"  {summary.refused}", markup=False, highlight=False)
     for name, place in summary.places.items():
         console.print(f"{name + ':':<18}{place}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _render_transfers(evaluation: Evaluation, console: Console) -> None:
+    """Prints which tasks gain and which lose against their single-task models, those that lose first."""
+    console.print(transfer_sentence(evaluation), markup=False, highlight=False, soft_wrap=True)
+    transfers = task_transfers(evaluation)
+    for verdict, tone in TONES.items():
+        gains = [f"{found.task} {_interval(found.gain, '+')}" for found in transfers if found.verdict == verdict]
+        if gains:
+            line = f"  {verdict + ':':<9} {', '.join(gains)}"
+            console.print(line, style=_STYLES[tone], markup=False, highlight=False, soft_wrap=True)
 
 
 def _tuned(trials: list[dict[str, Any]]) -> str:
@@ -67,7 +83,8 @@ def _render_verdict(summary: RunSummary, console: Console) -> None:
             console.print(f"  {check.reason}", markup=False, highlight=False, soft_wrap=True)
     # What was let pass without a judgement; "no blessed model" has been said above.
     for check in checks:
-        if not check.blocks and (check.verdict == "unjudged" or (check.verdict == "not compared" and summary.baseline)):
+        is_first = check.kind == "max_drop" and not summary.baseline
+        if not check.blocks and (check.verdict == "unjudged" or (check.verdict == "not compared" and not is_first)):
             console.print(f"  let pass: {check.reason}", markup=False, highlight=False, soft_wrap=True)
 
 

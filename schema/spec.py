@@ -162,9 +162,11 @@ class SliceGate(Frozen):
 
 
 class Gate(Frozen):
-    """What a task must reach in evaluation: an absolute bound, and how far it may fall behind the blessed model.
+    """What a task must reach in evaluation: an absolute bound, and how it may stand to two other models.
 
-    `if_unjudged` says what becomes of a model where the data can't tell.
+    `max_drop` is how far it may fall behind the blessed model, `max_loss` how far behind the single-task reference, and
+    `min_gain` how far it must be ahead of that. `if_unjudged` says what becomes of a model where the data can't tell;
+    by default it blocks, but not for want of a judgement against the reference.
     """
 
     auc: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -173,7 +175,10 @@ class Gate(Frozen):
     # Of the AUC within the lists that were ranked at once, by request or day.
     grouped_auc: Annotated[float, Field(ge=0, lt=1)] | None = None
     grouped_max_drop: Annotated[float, Field(ge=0)] | None = None
-    if_unjudged: Literal["block", "pass"] = "block"
+    # None: 0. Without a reference nothing is asked for; a declared one is then named as not compared.
+    max_loss: Annotated[float, Field(ge=0)] | None = None
+    min_gain: Annotated[float, Field(ge=0)] | None = None
+    if_unjudged: Literal["block", "pass"] | None = None
     slices: SliceGate | None = None
 
 

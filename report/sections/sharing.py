@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from evaluation.result import CANDIDATE
 from report import charts
 from report.elements import Block, Figure, Section
 from report.material import Material
+from report.transfer import SINGLE_TASK
 from schema.training_records import Diagnostics, EpochCosines
 
 
@@ -13,7 +15,10 @@ def section(material: Material) -> Section:
     found = material.diagnostics
     if found is None:
         return Section("sharing", "Sharing", ["The trainer recorded neither expert utilisation nor gradient conflict."])
+    candidate = material.evaluation and material.evaluation.model(CANDIDATE)
     blocks: list[Block] = []
+    if candidate and candidate.routing == SINGLE_TASK:
+        blocks.append("A single-task model: its tasks share nothing.")
     if found.gate_weights:
         blocks.append(_gates(found))
     if found.refinement_weights:

@@ -2,11 +2,12 @@
 
 from evaluation.gate import GROUPED
 from evaluation.metrics import metric_named
-from evaluation.result import Check, Evaluation, slice_text
+from evaluation.result import Check, CheckKind, Evaluation, slice_text
 from report import charts
 from report.elements import Block, Cell, Figure, Section, Table, Tone, Verdict
-from report.figures import estimate_cell, number, tone_of, turned
+from report.figures import estimate_cell, number, signed, tone_of, turned
 from report.material import Material
+from report.transfer import TONES, task_transfers, transfer_sentence
 
 _VERDICTS: dict[str, tuple[str, Tone]] = {
     "holds": ("✓ holds", "good"),
@@ -14,23 +15,46 @@ _VERDICTS: dict[str, tuple[str, Tone]] = {
     "unjudged": ("? cannot be judged", "unsure"),
     "not compared": ("– not compared", ""),
 }
+_CAPTIONS: dict[CheckKind, str] = {
+    "max_loss": (
+        "The gain over the single-task model in each task’s own metric: right is better. The red tick is as much as "
+        "the task may lose. A task fails where its whole interval lies left of the tick."
+    ),
+    "max_drop": (
+        "The difference to the blessed model in each task’s own metric, turned so that right is better; the red tick "
+        "is as far as the task may fall. A task passes where its whole interval lies right of the tick."
+    ),
+}
 
 
 def verdict(material: Material) -> Verdict:
-    """Returns the verdict in a word and a sentence."""
+    """Returns the verdict in a word and a sentence, and what each task gains or loses by sharing."""
     evaluation = material.evaluation
     if evaluation is None:
         return Verdict(
             "No verdict", "The run did not reach an evaluation that can be read.", "unsure", _unfinished(material)
         )
+    lead, tasks = transfer_sentence(evaluation), _transfer_cells(evaluation)
     if not evaluation.blessed:
         reasons = evaluation.reasons or ("The gate checked nothing, and a blessing needs a check.",)
-        return Verdict("Not blessed", "Nothing was pushed.", "bad", reasons)
+        return Verdict("Not blessed", "Nothing was pushed.", "bad", reasons, lead, tasks)
     if material.refused is not None:
         sentence = "Every check of the gate holds, but the model is not fit to be served; nothing was pushed."
-        return Verdict("Not fit to be served", sentence, "bad", (material.refused,))
+        return Verdict("Not fit to be served", sentence, "bad", (material.refused,), lead, tasks)
     pushed = " The model was pushed." if material.pushed else ""
-    return Verdict("Blessed", f"{_held(evaluation)}{pushed}", "good")
+    return Verdict("Blessed", f"{_held(evaluation)}{pushed}", "good", (), lead, tasks)
+
+
+def _transfer_cells(evaluation: Evaluation) -> list[Cell]:
+    """Returns each task with its verdict and its gain over its single-task model, those that lose first."""
+    return [
+        Cell(
+            f"{of_task.task} {of_task.verdict}",
+            tone=TONES[of_task.verdict],
+            detail=f"{signed(of_task.gain.value)} {estimate_cell(of_task.gain, signs=True).detail}".strip(),
+        )
+        for of_task in task_transfers(evaluation)
+    ]
 
 
 def section(material: Material) -> Section:
@@ -45,8 +69,7 @@ def section(material: Material) -> Section:
             blocks.append(_table(evaluation, checks))
         else:
             blocks.append("The spec asks for no check.")
-        if figure := _differences(evaluation):
-            blocks.append(figure)
+        blocks += [figure for kind in _CAPTIONS if (figure := _differences(evaluation, kind))]
     blocks += [f"Could not be read: {line}." for line in material.unreadable]
     return Section("checks", "Checks", blocks)
 
@@ -74,10 +97,12 @@ def _compared(evaluation: Evaluation) -> str:
 
 
 def _made(evaluation: Evaluation) -> list[Check]:
-    """Returns the checks; without a blessed model only those that need none: the sentence before has said so."""
+    """Returns the checks; without a blessed model those alone that need none: the sentence before has said so."""
     alone = evaluation.model("baseline") is None
     return [
-        check for check in evaluation.checks if not (alone and check.verdict == "not compared" and not check.blocks)
+        check
+        for check in evaluation.checks
+        if not (alone and check.kind == "max_drop" and check.verdict == "not compared" and not check.blocks)
     ]
 
 
@@ -90,7 +115,7 @@ def _table(evaluation: Evaluation, checks: list[Check]) -> Table:
                 Cell(check.task),
                 Cell(slice_text(check.slice)),
                 Cell(_asked(check)),
-                estimate_cell(check.estimate, signs=check.kind == "max_drop"),
+                estimate_cell(check.estimate, signs=check.kind not in ("floor", "ceiling")),
                 Cell(text + (" – blocks" if check.blocks else ""), tone=tone),
                 Cell(check.reason),
             ]
@@ -107,14 +132,19 @@ def _asked(check: Check) -> str:
     label = metric_named(check.metric).label
     if check.kind == "max_drop":
         return f"{label} may fall behind the blessed model’s by {number(check.bound)}"
+    if check.kind == "max_loss":
+        return f"{label} may lose {number(check.bound)} against the single-task model’s"
+    if check.kind == "min_gain":
+        return f"{label} has to gain {number(check.bound)} over the single-task model’s"
     return f"{label} at {'least' if check.kind == 'floor' else 'most'} {number(check.bound)}"
 
 
-def _differences(evaluation: Evaluation) -> Figure | None:
+def _differences(evaluation: Evaluation, kind: CheckKind) -> Figure | None:
     rows = []
     for check in evaluation.checks:
-        if check.kind == "max_drop" and check.estimate.value is not None:
-            better = turned(check.estimate, check.metric)
+        if check.kind == kind and check.estimate.value is not None:
+            # What is judged against the single-task model is a gain already.
+            better = turned(check.estimate, check.metric) if kind == "max_drop" else check.estimate
             name = check.task if not check.slice else f"{check.task}, {slice_text(check.slice)}"
             if check.metric == GROUPED:
                 name = f"{name}, {metric_named(GROUPED).label}"
@@ -128,10 +158,4 @@ def _differences(evaluation: Evaluation) -> Figure | None:
                     "tone": tone_of(better),
                 }
             )
-    if not rows:
-        return None
-    caption = (
-        "The difference to the blessed model in each task’s own metric, turned so that right is better; the red tick "
-        "is as far as the task may fall. A task passes where its whole interval lies right of the tick."
-    )
-    return Figure(caption, {"": charts.intervals(rows, "ahead (+) or behind (−)")})
+    return Figure(_CAPTIONS[kind], {"": charts.intervals(rows, "ahead (+) or behind (−)")}) if rows else None

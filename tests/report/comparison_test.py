@@ -1,5 +1,6 @@
 """What a comparison says of runs, from evaluations made by hand; a whole one is in tests/end_to_end."""
 
+import dataclasses
 import re
 
 import pytest
@@ -9,7 +10,7 @@ from rich.console import Console
 from whole_runs import PROJECT
 
 from report.comparison import ComparedRun, Comparison
-from report.comparison_page import findings, page, print_tables
+from report.comparison_page import findings, page, print_tables, transfers
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 
@@ -38,6 +39,22 @@ def test_each_run_is_said_to_be_better_or_worse_only_where_the_interval_tells(co
         "ple against shared: better on like; worse on share; no difference told on completion.",
         "other was not tested on the same examples as shared: no difference is taken.",
     ]
+
+
+def test_each_run_says_what_sharing_does_to_its_tasks(comparison: Comparison):
+    shared = dataclasses.replace(comparison.first, evaluation=make_evaluation())
+    nobody_looked, *_ = transfers(comparison)
+    assert nobody_looked.startswith("shared: Nobody looked whether tasks lose by sharing")
+    looked = dataclasses.replace(comparison, runs=(shared, *comparison.others))
+    told, *_ = transfers(looked)
+    assert told == (
+        "shared: Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains. "
+        "loses: share; equal: completion; gains: like."
+    )
+    console = Console(width=200, record=True)
+    print_tables(looked, console)
+    assert told in console.export_text()
+    assert told in page(looked)
 
 
 def test_the_settings_that_differ_are_named_with_every_runs_value(comparison: Comparison):

@@ -9,7 +9,7 @@ from made_evaluation import SCRIPT, make_evaluation
 from material_of_a_run import make_material
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
-from evaluation.result import Counts, Estimate, SliceResult, write
+from evaluation.result import Check, Counts, Estimate, SliceResult, write
 from report.elements import Facts, Figure, Section, Table
 from report.lineage import relative
 from report.material import INFRA_BLESSING, Artifact, Material, read_material
@@ -51,6 +51,51 @@ def test_a_model_that_the_gate_stopped_gives_its_reasons():
     found = verdict.verdict(make_material())
     assert (found.word, found.tone) == ("Not blessed", "bad")
     assert found.reasons == ("share: AUC fell by 0.0200 [0.0170, 0.0230], allowed 0.0050",)
+
+
+def test_what_each_task_gains_or_loses_by_sharing_stands_in_the_verdict(whole_page):
+    found = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True)))
+    assert found.lead == "Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains."
+    # By hand: -0.004 ± 0.003, an MSE that is higher by 0.002 ± 0.003, and +0.020 ± 0.003.
+    assert [(cell.text, cell.tone, cell.detail) for cell in found.tasks] == [
+        ("share loses", "bad", "−0.0040 [−0.0070, −0.0010]"),
+        ("completion equal", "", "−0.0020 [−0.0050, +0.0010]"),
+        ("like gains", "good", "+0.0200 [+0.0170, +0.0230]"),
+    ]
+    first_screen = whole_page[whole_page.index('id="verdict"') : whole_page.index('id="checks"')]
+    assert found.lead in first_screen
+    assert '<li class="bad">share loses' in first_screen
+
+
+def test_a_report_says_where_nobody_looked_whether_tasks_lose_by_sharing():
+    alone = make_evaluation(models=("candidate",))
+    assert "`training: {reference: true}`" in verdict.verdict(make_material(evaluation=alone)).lead
+    one_task = dataclasses.replace(alone, tasks=alone.tasks[:1])
+    assert verdict.verdict(make_material(evaluation=one_task)).lead == "There is one task, which shares nothing."
+    (candidate,) = alone.models
+    single = dataclasses.replace(alone, models=(dataclasses.replace(candidate, routing="single_task"),))
+    material = make_material(evaluation=single)
+    assert verdict.verdict(material).lead.startswith("This is a single-task model")
+    assert sharing.section(material).blocks[0] == "A single-task model: its tasks share nothing."
+    assert "A single-task model: its tasks share nothing." not in sharing.section(make_material()).blocks
+
+
+def test_checks_against_the_single_task_model_are_gains_as_they_are():
+    loss, gain = (
+        Check("completion", (), kind, "mean_squared_error", Estimate(-0.02, -0.03, -0.01), bound, "fails", True, "why")
+        for kind, bound in (("max_loss", 0.005), ("min_gain", 0.002))
+    )
+    evaluation = dataclasses.replace(make_evaluation(models=("candidate", "reference")), checks=(loss, gain))
+    section = verdict.section(make_material(evaluation=evaluation))
+    table = table_of(section)
+    assert column(table, "Check") == [
+        "MSE may lose 0.0050 against the single-task model’s",
+        "MSE has to gain 0.0020 over the single-task model’s",
+    ]
+    assert column(table, "Found") == ["−0.0200", "−0.0200"]
+    (figure,) = (block for block in section.blocks if isinstance(block, Figure))
+    (row,) = (row for rows in figure.charts[""]["datasets"].values() for row in rows if "name" in row)
+    assert (row["value"], row["limit"], row["tone"]) == (-0.02, -0.005, "bad")
 
 
 def test_a_blessed_model_that_cannot_be_served_is_not_called_blessed():

@@ -1,5 +1,6 @@
 """The summary in the terminal, from the lineage alone: of a run that went through, and of those that stopped early."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import pytest
 from made_evaluation import make_evaluation
 from rich.console import Console
 
-from evaluation.result import write
+from evaluation.result import Check, Estimate, Evaluation, write
 from report.lineage import Execution, Lineage, Used
-from report.summary import summarize
+from report.summary import RunSummary, summarize
 from report.terminal_summary import render
 
 
@@ -50,6 +51,42 @@ def test_a_run_that_went_through_has_its_verdict_and_its_places(evaluated: Execu
     ]
 
 
+def shown(evaluation: Evaluation, **changes) -> str:
+    console = Console(width=200, record=True)
+    render(RunSummary("shortvideo", "first", {}, evaluation=evaluation, **{"blessed": True, **changes}), console)
+    return console.export_text()
+
+
+def test_what_each_task_gains_or_loses_by_sharing_stands_first():
+    # By hand: +0.020 ± 0.003, an MSE that is higher by 0.002 ± 0.003, and -0.004 ± 0.003.
+    assert shown(make_evaluation(blessed=True)).splitlines()[:4] == [
+        "Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains.",
+        "  loses:    share -0.0040 ±0.0030",
+        "  equal:    completion -0.0020 ±0.0030",
+        "  gains:    like +0.0200 ±0.0030",
+    ]
+
+
+def test_where_nobody_looked_the_summary_says_so_and_which_line_of_the_spec_looks():
+    alone = make_evaluation(models=("candidate",))
+    first = shown(alone).splitlines()[0]
+    assert first.startswith("Nobody looked whether tasks lose by sharing")
+    assert "`training: {reference: true}`" in first
+    (candidate,) = alone.models
+    single = dataclasses.replace(alone, models=(dataclasses.replace(candidate, routing="single_task"),))
+    assert shown(single).startswith("This is a single-task model: its tasks share nothing")
+
+
+def test_a_gain_that_was_asked_for_and_could_not_be_looked_at_is_named():
+    reason = "like: auc is compared with no single-task model"
+    check = Check("like", (), "min_gain", "auc", Estimate(None), 0.002, "not compared", False, reason)
+    first = Check("like", (), "max_drop", "auc", Estimate(None), 0.1, "not compared", False, "no blessed model")
+    evaluation = dataclasses.replace(make_evaluation(models=("candidate",)), checks=(check, first))
+    assert f"let pass: {reason}" in shown(evaluation)
+    assert "no blessed model\n" not in shown(evaluation)
+    assert "let pass: no blessed model" in shown(evaluation, baseline="runs/earlier")
+
+
 def test_a_model_that_cannot_be_served_says_why_and_is_nowhere(evaluated: Execution):
     refusal = {"blessed": 0, "reason": "p99 is 700 ms"}
     not_pushed = execution("Pusher", pushed_model=("runs/a/pushed/9", {"pushed": 0}))
@@ -69,6 +106,6 @@ def test_a_run_that_failed_early_names_the_stage_that_failed(tmp_path: Path):
     assert (summary.evaluation, summary.blessed, summary.places) == (None, None, {})
     console = Console(width=200, record=True)
     render(summary, console)
-    shown = console.export_text()
-    assert "tuned: levels 2 (mean eval loss 0.5000, the least of 1 trials)" in shown
-    assert "No verdict: the run did not reach the Evaluator. Trainer (failed)" in shown
+    text = console.export_text()
+    assert "tuned: levels 2 (mean eval loss 0.5000, the least of 1 trials)" in text
+    assert "No verdict: the run did not reach the Evaluator. Trainer (failed)" in text

@@ -212,6 +212,12 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
             {"max_drop": 0.1, "if_unjudged": "ignore"},
             "gates.like.if_unjudged: Input should be 'block' or 'pass', got 'ignore'",
         ),
+        (
+            ["gates", "like"],
+            {"max_loss": -0.1},
+            "gates.like.max_loss: Input should be greater than or equal to 0, got -0.1",
+        ),
+        (["gates", "like"], {"min_gain": "x"}, "gates.like.min_gain: Input should be a valid number, got 'x'"),
         (["gates", "completion"], {"auc": 0.5}, "gates.completion.auc: completion is a regression, expected `mse`"),
         # The model's shape.
         (["model"], {"task_experts": 0}, "model.task_experts: Input should be greater than or equal to 1, got 0 (int)"),

@@ -9,7 +9,7 @@ from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.types import standard_artifacts
 
 from evaluation.evaluate import EvaluationError
-from evaluation.result import from_json, gain, to_json
+from evaluation.result import from_json, gain, to_json, transfer
 from evaluation.scoring import ScoringError
 from schema.spec import Gate, SliceGate
 
@@ -78,6 +78,25 @@ def test_a_model_that_is_better_on_all_is_pushed(spec, examples, save_model, eva
         assert len(curve.roc) <= 202
         assert sum(point.examples for point in curve.calibration) == found.result.result(curve.task).counts.examples
     assert from_json(to_json(found.result)) == found.result
+
+
+def test_a_model_that_loses_by_sharing_is_blessed_only_where_the_spec_allows_the_loss(
+    spec, examples, save_model, evaluate
+):
+    seesaw, reference = save_model("seesaw", {"like": 2.0}), save_model("reference", NOISY | {"like": 0.0})
+    sharing = spec.model_copy(update={"gates": {"share": Gate(min_gain=0.0)}})
+    found = evaluate(sharing, examples=examples, model=seesaw, reference_model=reference)
+    assert not found.result.blessed
+    (reason,) = found.result.reasons
+    assert reason.startswith("like: the gain in auc over the single-task model is -0.")
+    assert found.blessing.get_string_custom_property("blessing_message") == reason
+    tasks = {task.name: transfer(found.result.result(task.name), task.metric) for task in found.result.tasks}
+    assert tasks == {"view": "gains", "completion": "gains", "like": "loses", "share": "gains"}
+    assert not tfma.load_validation_result(found.evaluation.uri).validation_ok
+    assert [model.routing for model in found.result.models] == ["ple", "ple"]
+
+    allowed = spec.model_copy(update={"gates": {"like": Gate(max_loss=1.0)}})
+    assert evaluate(allowed, examples=examples, model=seesaw, reference_model=reference).result.blessed
 
 
 def test_identical_models_pass_whatever_the_data_can_resolve(spec, save_examples, simulate, save_model, evaluate):

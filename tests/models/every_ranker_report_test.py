@@ -1,0 +1,135 @@
+"""Each routing, on each bottom and with each balancing, goes through training, evaluation and the report.
+
+What a report says of sharing comes from the trainer's records, and the rest from the scores: both are made of every
+ranker here, of a step that is not compiled. One whole training goes through its files and a SavedModel.
+"""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from evaluation import result
+from evaluation.conclusion import Subject, conclusion
+from evaluation.evaluate import Model, evaluate_models
+from evaluation.influence import influence_moments
+from evaluation.outcome import slice_outcome
+from evaluation.plan import PlannedModel, make_plan
+from evaluation.result import Evaluation
+from evaluation.scored import ScoredRows, slice_views
+from evaluation.totals import totals
+from models.bottom import BOTTOMS
+from models.ranker import Ranker
+from models.routing import ROUTINGS
+from models.trainer import run_fn
+from models.training.diagnostics import MeanWeights, diagnose, weight_sums
+from models.training.step import train_step
+from report.elements import Figure
+from report.material import EVALUATION, MODEL_RUN, Artifact, Material, read_material
+from report.report import report
+from report.sections import sharing, verdict
+from schema.columns import label_name, model_columns, space_name
+from schema.spec import RankingSpec
+from schema.training_records import Diagnostics, EpochCosines, EpochWeights, History, parse_diagnostics, to_json
+
+BALANCINGS = ("none", "uncertainty", "pcgrad")
+# Each routing on each bottom, and each bottom with each balancing: what that adds to the records is the same for all.
+RANKERS = [
+    (routing, bottom, BALANCINGS[(place + turn) % 3])
+    for (place, routing), (turn, bottom) in itertools.product(enumerate(ROUTINGS), enumerate(BOTTOMS, start=1))
+]
+GATED = {"mmoe", "ml_mmoe", "cgc", "ple", "adatt", "stem"}
+
+
+def scores_of(ranker: Ranker, batch: dict[str, tf.Tensor]) -> np.ndarray:
+    """Returns the scores `(tasks, rows)`."""
+    outputs = ranker({column.name: batch[column.name] for column in model_columns(ranker.spec)})
+    return np.stack([outputs[task.name][:, 0].numpy() for task in ranker.spec.tasks])
+
+
+def evaluated(spec: RankingSpec, batch: dict[str, tf.Tensor], scores: dict[str, np.ndarray]) -> Evaluation:
+    """Returns the evaluation of the models of these scores on the batch, by the steps that Beam would run."""
+    order = np.argsort(batch["user_id"], kind="stable")
+    columns = [np.stack([batch[name(task)] for task in spec.tasks])[:, order] for name in (label_name, space_name)]
+    users = batch["user_id"].numpy()[order].astype(np.uint64)
+    rows = ScoredRows(users, columns[0], columns[1] > 0, np.stack([*scores.values()])[:, :, order], {})
+    tasks = frozenset(task.name for task in spec.tasks)
+    routings = {"candidate": spec.model.routing, "reference": "single_task"}
+    subjects = [Subject(PlannedModel(name, "", tasks), name, {}, routings[name]) for name in scores]
+    plan = make_plan(spec, tuple(subject.planned for subject in subjects))
+    (view,) = slice_views(rows, ())
+    sums = dict(totals(rows, view, plan))
+    moments = dict(influence_moments(rows, view, plan, sums))
+    return conclusion([slice_outcome((), sums[()], moments[()], plan)], spec, plan, subjects, "test")
+
+
+@pytest.fixture(scope="module")
+def reference_scores(build, batch) -> np.ndarray:
+    return scores_of(build(lean=True, routing="single_task"), batch)
+
+
+def captions(material: Material) -> list[str]:
+    return [block.caption for block in sharing.section(material).blocks if isinstance(block, Figure)]
+
+
+def test_each_routing_and_each_balancing_is_among_the_rankers_on_each_bottom():
+    assert {(routing, bottom) for routing, bottom, _ in RANKERS} == {*itertools.product(ROUTINGS, BOTTOMS)}
+    assert {(bottom, balancing) for _, bottom, balancing in RANKERS} == {*itertools.product(BOTTOMS, BALANCINGS)}
+    assert ("single_task", "dtrn", "pcgrad") in RANKERS
+
+
+@pytest.mark.parametrize(("routing", "bottom", "balancing"), RANKERS)
+def test_every_ranker_has_a_report(build, batch, reference_scores, routing, bottom, balancing):
+    ranker = build(lean=True, routing=routing, bottom=bottom, balancing=balancing)
+    train_step(ranker, batch)
+    weights = MeanWeights()
+    weights.add(weight_sums(ranker.spec.tasks, batch, ranker.evaluate_batch(batch)))
+    found = diagnose(ranker, weights, batch)
+    epochs = EpochCosines(1, found["gradient_cosine"]), EpochWeights(1, found["loss_weights"])
+    records = Diagnostics(found["gate_weights"], found["refinement_weights"], epochs[:1], epochs[1:])
+    scores = {"candidate": scores_of(ranker, batch)}
+    if routing != "single_task":
+        scores["reference"] = reference_scores
+    material = Material(
+        "tiny",
+        "first",
+        evaluation=evaluated(ranker.spec, batch, scores),
+        diagnostics=parse_diagnostics(to_json(records)),
+        history=History(),
+    )
+
+    page = report(material)
+    assert verdict.verdict(material).lead in page
+    said = "This is a single-task model" if routing == "single_task" else "Of 3 tasks against their single-task models"
+    assert verdict.verdict(material).lead.startswith(said)
+    drawn = captions(material)
+    assert any("each gate gives the experts" in caption for caption in drawn) == (routing in GATED)
+    assert any("multiplies each field" in caption for caption in drawn) == (bottom == "dtrn")
+    assert any("gradients on what they share" in caption for caption in drawn) == (routing != "single_task")
+    assert any("loss was multiplied by" in caption for caption in drawn)
+
+
+def test_a_single_task_model_goes_from_training_to_its_report(spec, transformed, trainer_arguments, tmp_path):
+    model = spec.model.model_copy(update={"routing": "single_task"})
+    training = spec.training.model_copy(update={"epochs": 1})
+    update = {"model": model, "training": training, "features": (), "behaviours": spec.behaviours[:1]}
+    single = spec.model_copy(update=update)
+    run_fn(FnArgs(**trainer_arguments(single, tmp_path)))
+    examples = tmp_path / "examples.gz"
+    with tf.io.TFRecordWriter(str(examples), "GZIP") as writer:
+        for record in transformed.raw["eval"]:
+            writer.write(record)
+    saved = str(tmp_path / "model")
+    judged = evaluate_models([str(examples)], [Model("candidate", saved, saved)], single)
+    Path(tmp_path, "evaluation").mkdir()
+    result.write(judged, str(tmp_path / "evaluation"))
+
+    artifacts = {MODEL_RUN: Artifact(str(tmp_path / "run")), EVALUATION: Artifact(str(tmp_path / "evaluation"))}
+    material = read_material("tiny", "first", artifacts)
+    assert material.unreadable == ()
+    assert "This is a single-task model: its tasks share nothing" in report(material)
+    (caption,) = captions(material)
+    assert caption == "What each task’s loss was multiplied by."

@@ -94,12 +94,12 @@ class TrainingNoise:
         batch, *positions = tf.unstack(tf.shape(values))
         seed = tf.stack([moment[0], zlib.crc32(f"{self.training.seed}/{name}".encode())])
         shape = tf.stack([*positions, batch * replica_count()])
-        # Named, since what is chosen automatically depends on the device.
-        draws = tf.random.stateless_uniform(shape, seed, alg="philox")
+        # The algorithm that is chosen automatically depends on the device, and XLA makes other floats of the same bits.
+        draws = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
         if replica_count() > 1:
             start = tf.stack([*(tf.zeros_like(size) for size in positions), tf.cast(moment[1], tf.int32) * batch])
             draws = tf.slice(draws, start, tf.stack([*positions, batch]))
-        return tf.transpose(draws) >= rate
+        return tf.transpose(draws) >= tf.constant(round(rate * 2**32), tf.uint32)
 
 
 def _is_masked(column: ExampleColumn, spec: RankingSpec) -> bool:

@@ -56,6 +56,12 @@ def replica_count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def replica_index() -> tf.Tensor | int:
+    """Returns which of the replicas that share a batch the code runs on; 0 outside of one."""
+    replica = tf.distribute.get_replica_context()
+    return 0 if replica is None else replica.replica_id_in_sync_group
+
+
 def all_reduce_sum(*values: tf.Tensor) -> list[tf.Tensor]:
     """Sums each tensor over all replicas; with one replica, or outside of one, returns the tensors themselves.
 

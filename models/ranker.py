@@ -13,6 +13,7 @@ from models.features import Features, placeholders
 from models.layers import Towers
 from models.layers.arguments import PACKAGE, TaskInputs
 from models.layers.user_item_rows import materialize
+from models.noise import TrainingNoise
 from models.precision import precision_scope
 from models.routing import check_routing
 from models.tasks import RankingTask, loss_weight
@@ -81,11 +82,14 @@ class Ranker(tfrs.models.Model):
             self.routing = routing.build(spec.model.model_copy(update={"task_experts": spec.task_experts}), tasks)
         # A logit has to tell rare labels apart: always in float32.
         self.towers = Towers(tasks, spec.model.tower_units, output_bias, name="towers")
-        self.ranking_tasks = [RankingTask(task) for task in spec.tasks]
+        self.ranking_tasks = [RankingTask(task, spec.training) for task in spec.tasks]
+        self.noise = TrainingNoise(spec, table_sizes)
         self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
         self.balancing = spec.training.loss_balancing
         self.uncertainty = (
-            Uncertainty([task.is_regression for task in spec.tasks]) if self.balancing == "uncertainty" else None
+            Uncertainty([task.is_regression and spec.training.ratio_loss == "squared" for task in spec.tasks])
+            if self.balancing == "uncertainty"
+            else None
         )
         self.compiled, self.sparse_tables = compiled, sparse_tables
         # XLA must not reach the served graph, so it wraps functions of training alone.
@@ -120,9 +124,12 @@ class Ranker(tfrs.models.Model):
         return [weight * loss for weight, loss in zip(self._schedules(), losses, strict=True)]
 
     def task_losses(self, inputs: Features, training: bool = False, compute_metrics: bool = True) -> list[tf.Tensor]:
-        """Returns `L_k` of each task: its mean loss over its sample space in the batch."""
+        """Returns `L_k` of each task: its mean loss over its sample space in the batch; in training with noise."""
         head = self._compiled_head if self.compiled == "head" else self._head
-        return self._losses_of(head(dict(inputs), self._embedded(inputs)), inputs, training, compute_metrics)
+        moment = self.noise.moment(self.steps_done()) if training else None
+        features = inputs if moment is None else self.noise.mask_ids(inputs, moment)
+        logits = head(dict(features), self._embedded(features, moment), moment)
+        return self._losses_of(logits, inputs, training, compute_metrics)
 
     def evaluate_batch(self, inputs: Features) -> SharingWeights:
         """Adds a batch to the metrics, and returns what the tasks weighed in it.
@@ -204,16 +211,29 @@ class Ranker(tfrs.models.Model):
     def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}
 
-    def _route(self, encoded: TaskInputs) -> list[tf.Tensor]:
-        return self.towers(self.routing(encoded))
+    def _route(self, encoded: TaskInputs, moment: tf.Tensor | None = None) -> list[tf.Tensor]:
+        routed = self.routing(self.noise.drop_inputs(encoded, "routing", moment))
+        return self.towers(self.noise.drop_inputs(routed, "towers", moment))
 
-    def _embedded(self, features: Features) -> list[dict[str, tf.Tensor]]:
-        return [encoder.embeddings(features) for encoder in self.encoders]
+    def _embedded(self, features: Features, moment: tf.Tensor | None = None) -> list[dict[str, tf.Tensor]]:
+        values = [encoder.embeddings(features) for encoder in self.encoders]
+        if moment is None:
+            return values
+        return [
+            self.noise.drop_embeddings(value, encoder.name, moment)
+            for encoder, value in zip(self.encoders, values, strict=True)
+        ]
 
-    def _head(self, features: Features, values: list[dict[str, tf.Tensor]]) -> list[tf.Tensor]:
-        """Computes the logits from what the embedding tables gave: all of the network above them."""
+    def _head(
+        self, features: Features, values: list[dict[str, tf.Tensor]], moment: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """Computes the logits from what the embedding tables gave: all of the network above them.
+
+        Args:
+          moment: what the noise of a training step depends on (`TrainingNoise.moment`); None without noise.
+        """
         encoded = [encoder.combine(features, value) for encoder, value in zip(self.encoders, values, strict=True)]
-        return self._route(_flattened(encoded))
+        return self._route(_flattened(encoded), moment)
 
     def _head_with_weights(
         self, features: Features, values: list[dict[str, tf.Tensor]]

@@ -15,9 +15,10 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from models.distribution import check_batch_size, local_strategy
 from models.routing import check_routings
 from models.training.build import build_ranker
-from models.training.loop import DivergedError, train_epochs
+from models.training.loop import train_epochs
 from models.training.progress import ProgressStore, fingerprint
 from models.training.reading import TrainingData, read_training_data
+from models.training.stopping import DivergedError
 from schema.spec import RankingSpec
 from schema.tuning import Tuning, hyperparameter
 
@@ -82,7 +83,9 @@ class RandomCombinations(oracle.Oracle):
 
 
 class RankerTuner(base_tuner.BaseTuner):
-    """Trains a ranker in each trial, as `models.trainer` does, and scores it by its best epoch's mean eval loss.
+    """Trains a ranker in each trial, as `models.trainer` does, and scores it by its best epoch.
+
+    The score is what early stopping watches, the mean eval loss or 1 - the mean of the tasks' own metrics.
 
     Args:
       directory: what a search that was killed goes on from, within a trial too; it is removed after the search.
@@ -116,7 +119,8 @@ class RankerTuner(base_tuner.BaseTuner):
             raise DivergedError(
                 f"tuning: the loss is not finite in any trial, tried {tried}; try a lower learning_rate"
             )
-        _progress.info("chosen: %s (mean eval loss %.4f)", _shown(best.hyperparameters.values), best.score)
+        score = "mean eval loss" if self.spec.training.stop_by == "loss" else "1 - mean eval metric"
+        _progress.info("chosen: %s (%s %.4f)", _shown(best.hyperparameters.values), score, best.score)
         tf.io.gfile.rmtree(self.project_dir)
 
     def search_space_summary(self, extended: bool = False) -> None:

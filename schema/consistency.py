@@ -169,3 +169,8 @@ def _training_problems(spec: RankingSpec) -> Iterator[str]:
             "training.distribution: got 'multi_worker_mirrored' and `tuning`, whose trials run on one machine; "
             "expected `none` or `mirrored`, or no `tuning`"
         )
+    with_ids = [feature.name for feature in spec.features if not feature.is_numeric]
+    for i, name in enumerate(training.id_mask_features):
+        if name not in with_ids:
+            expected = f"a feature that is not numeric: {', '.join(with_ids)}"
+            yield f"training.id_mask_features[{i}]: got {name!r}, expected {expected}"

@@ -7,6 +7,15 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from schema.parts import Frozen, Name, nonempty
 
 Experts = Annotated[int, Field(ge=1, le=64)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Schedule = Literal["constant", "cosine", "linear"]
+Strength = Annotated[float, Field(ge=0)]
+
+
+def _share_or_steps(value: float) -> float:
+    if value > 1 and value != int(value):
+        raise ValueError(f"expected a share of the steps below 1, or a whole number of steps, got {value}")
+    return value
 
 
 def _form_of_experts(value: Any) -> str:
@@ -64,7 +73,7 @@ class Model(Frozen):
 
 
 class Training(Frozen):
-    """How the ranker is trained. Early stopping watches the mean eval loss of the tasks.
+    """How the ranker is trained: how long, at which rates, against learning by heart, and on what.
 
     `batch_size` is what all replicas of a distributed training share.
 
@@ -75,7 +84,29 @@ class Training(Frozen):
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    # How the rates, that of the tables as well, fall to 0 over all steps of `epochs`; constant: they don't.
+    schedule: Schedule = "constant"
+    # In how many steps they rise first: below 1 a share of all steps, from 1 on a number of them.
+    warmup: Annotated[float, Field(ge=0), AfterValidator(_share_or_steps)] = 0.0
+    # The decay of the weights' moving average, which is evaluated and saved in their place; 0: the weights themselves.
+    averaging: Probability = 0.0
     patience: Annotated[int, Field(ge=0)] = 1
+    # What early stopping watches on the eval split: the mean of the tasks' losses, or of their own metrics.
+    stop_by: Literal["loss", "metrics"] = "loss"
+    # How often a number that the experts or the towers read is 0 in a step, and how often a value's embedding is.
+    dropout: Probability = 0.0
+    embedding_dropout: Probability = 0.0
+    # How often an id of `model.embed_ids`, or of these features, is out-of-vocabulary in a step.
+    id_mask: Probability = 0.0
+    id_mask_features: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    # Times the squares of the rows that a step reads of the embedding tables.
+    embedding_l2: Strength = 0.0
+    # What a step takes of the network's kernels, times the rate (AdamW).
+    weight_decay: Strength = 0.0
+    # The largest norm of all gradients together.
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    # What a ratio is trained by.
+    ratio_loss: Literal["squared", "cross_entropy"] = "squared"
     # How tables are trained: Adam on the whole, or by the rows that a batch reads. auto: by rows, once they are large.
     embedding_optimizer: Literal["auto", "adam", "lazy_adam", "adagrad"] = "auto"
     # Of the tables, where it is not `learning_rate`.

@@ -248,8 +248,8 @@ class RankingSpec(Frozen):
     def tuned(self, hyperparameters: Mapping[str, Any]) -> Self:
         """Returns the spec with what tuning chose, and nothing left to tune; what the spec doesn't tune stays."""
         chosen = self.tuning.chosen(hyperparameters) if self.tuning else {}
-        rate = {name: chosen.pop(name) for name in ("learning_rate",) if name in chosen}
-        model, training = self.model.model_copy(update=chosen), self.training.model_copy(update=rate)
+        recipe = {name: chosen.pop(name) for name in [*chosen] if name in Training.model_fields}
+        model, training = self.model.model_copy(update=chosen), self.training.model_copy(update=recipe)
         return self.model_copy(update={"model": model, "training": training, "tuning": None})
 
     def to_json(self) -> str:

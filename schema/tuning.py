@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schema.modelling import Experts
+from schema.modelling import Experts, Probability, Schedule, Strength
 from schema.parts import Frozen, Name
 
 
@@ -24,7 +24,7 @@ _Candidates = (Field(strict=False), AfterValidator(_different))
 class Tuning(Frozen):
     """At most `trials` combinations of the candidates are trained, each for `epochs`; the best is then trained whole.
 
-    The best has the least mean eval loss of the tasks, which early stopping watches too. What has no candidates stays
+    The best is so by its best epoch, by what early stopping watches (`training.stop_by`). What has no candidates stays
     as `model` and `training` say.
     """
 
@@ -37,6 +37,11 @@ class Tuning(Frozen):
     shared_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     expert_units: Annotated[tuple[_Units, ...], *_Candidates] = ()
     learning_rate: Annotated[tuple[Annotated[float, Field(gt=0)], ...], *_Candidates] = ()
+    schedule: Annotated[tuple[Schedule, ...], *_Candidates] = ()
+    averaging: Annotated[tuple[Probability, ...], *_Candidates] = ()
+    dropout: Annotated[tuple[Probability, ...], *_Candidates] = ()
+    id_mask: Annotated[tuple[Probability, ...], *_Candidates] = ()
+    embedding_l2: Annotated[tuple[Strength, ...], *_Candidates] = ()
 
     @model_validator(mode="after")
     def _something_to_try(self) -> Self:

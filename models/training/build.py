@@ -26,7 +26,7 @@ def build_ranker(
 
     Args:
       labels: the train labels by task; each task starts from its base rate.
-      steps: how many steps it will be trained for, which decides what is compiled.
+      steps: how many steps it will be trained for, which decides what is compiled, and over which the rates fall.
       strategy: the devices that it will be trained on; None for one.
     """
     strategy = strategy or tf.distribute.get_strategy()
@@ -39,7 +39,7 @@ def build_ranker(
         model = Ranker(spec, sizes, bias, choose_jit(sparse, steps, strategy.num_replicas_in_sync), sparse)
         # Creates the weights.
         model(reading.blank_batch(spec))
-        compile_for_training(model)
+        compile_for_training(model, steps)
     return model
 
 

@@ -1,9 +1,10 @@
-"""The loop over epochs: train, evaluate, diagnose, keep the progress, until the eval loss stops falling."""
+"""The loop over epochs: train, evaluate, diagnose, keep the progress, until the eval split shows no more gain."""
 
 import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import tensorflow as tf
@@ -14,15 +15,12 @@ from models.training import reading
 from models.training.diagnostics import MeanWeights, diagnose
 from models.training.progress import Progress, ProgressStore
 from models.training.step import Step, evaluation_function, training_function
+from models.training.stopping import watched_loss
 from models.training.tensorboard import EpochLogs
 from schema.training_records import TaskMetrics
 
 # What the person who waits for the run reads.
 _progress = logging.getLogger("fulcrum.progress")
-
-
-class DivergedError(ValueError):
-    """A loss is not finite any more; the message says which and when."""
 
 
 def train_epochs(
@@ -33,7 +31,9 @@ def train_epochs(
     store: ProgressStore,
     log_dir: str,
 ) -> Progress:
-    """Trains until the epochs are over or the mean eval loss of the tasks stops falling; goes on from what `store` has.
+    """Trains until the epochs are over or what is watched stops falling; goes on from what `store` has.
+
+    What is evaluated, diagnosed and stored of each epoch are the averaged weights, where `store` has averages.
 
     Args:
       train, evaluation: serialised examples (`models.training.reading.serialized_examples`).
@@ -50,7 +50,8 @@ def train_epochs(
     # Examples of one user stand together on disk; these are of many.
     diagnosed_batch = reading.first_shuffled_batch(evaluation, model.spec, training.batch_size, training.seed)
     eval_batches = _distributed(evaluation, model)
-    step, eval_step = training_function(model), evaluation_function(model)
+    averages = store.averages
+    step, eval_step = training_function(model, averages), evaluation_function(model)
     logs = EpochLogs(log_dir, ("train", "eval") if is_chief(strategy) else ())
     progress = store.load()
     if training.distribution == MULTI_WORKER:
@@ -66,17 +67,18 @@ def train_epochs(
         # The order depends on the epoch alone, so that a resumed training sees the examples in the same one.
         train_metrics = _run(model, step, _distributed(train, model, training.seed + epoch))
         seconds = time.perf_counter() - started
-        eval_metrics, mean_weights = _evaluate(model, eval_step, eval_batches)
-        record = {
-            "epoch": epoch,
-            "seconds": round(seconds, 3),
-            "examples_per_second": round(examples / seconds, 1),
-            "train": train_metrics,
-            "eval": eval_metrics,
-            "diagnostics": diagnose(model, mean_weights, diagnosed_batch),
-        }
-        progress.add(record, _mean_loss(eval_metrics, f"eval, epoch {epoch}"))
-        store.save(progress)
+        with averages.in_place() if averages else nullcontext():
+            eval_metrics, mean_weights = _evaluate(model, eval_step, eval_batches)
+            record = {
+                "epoch": epoch,
+                "seconds": round(seconds, 3),
+                "examples_per_second": round(examples / seconds, 1),
+                "train": train_metrics,
+                "eval": eval_metrics,
+                "diagnostics": diagnose(model, mean_weights, diagnosed_batch),
+            }
+            progress.add(record, watched_loss(training, eval_metrics, f"eval, epoch {epoch}"))
+            store.save(progress)
         logs.write(record)
         _progress.info("%s", epoch_line(record, training.epochs))
     return progress
@@ -126,13 +128,3 @@ def _run(model: Ranker, step: Step, batches: Iterable) -> TaskMetrics:
 def _evaluate(model: Ranker, eval_step: Step, batches: Iterable) -> tuple[TaskMetrics, MeanWeights]:
     mean_weights = MeanWeights()
     return _run(model, lambda batch: mean_weights.add(eval_step(batch)), batches), mean_weights
-
-
-def _mean_loss(metrics: TaskMetrics, where: str) -> float:
-    losses: list[float] = []
-    for task, values in metrics.items():
-        loss = values["loss"]
-        if loss is None:
-            raise DivergedError(f"{where}: the loss of {task!r} is not finite; try a lower training.learning_rate")
-        losses.append(loss)
-    return sum(losses) / len(losses)

@@ -1,11 +1,13 @@
 """The optimisers of the network and of the embedding tables, and what of a step XLA compiles."""
 
+import re
 from collections.abc import Mapping
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.ranker import Compiled, Ranker
+from models.training.schedule import RateSchedule, rate_of
 from schema.modelling import Training
 
 # Above this many numbers in embedding tables, updating them whole costs more than XLA saves (`benchmarks.training`).
@@ -13,13 +15,33 @@ DENSE_TABLES_MAX = 8_000_000
 # XLA takes ten seconds or so to compile a step, and saves some 20 ms a step.
 WORTH_COMPILING_STEPS = 400
 
+# The names of kernels: not those of biases, norms' scales, embeddings.
+_KERNEL = re.compile(r"(^|[/_])kernel(_\d+)?(/replica_\d+)?:\d+$")
+
 
 class LazyAdam(tf.keras.optimizers.legacy.Adam):
     """Adam that moves only the rows of an embedding table that the batch has read, and only their moments.
 
     A row's moments don't decay while it isn't read: not quite Adam, but work in proportion to the batch and not to the
     table. Dense gradients are plain Adam's.
+
+    Args:
+      learning_rate: the rate, or how it goes.
+      weight_decay: what a step takes of each kernel beside Adam's step, times the rate (AdamW).
+
+    Reference: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2.
     """
+
+    def __init__(self, learning_rate: float | RateSchedule, weight_decay: float = 0.0, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.weight_decay = weight_decay
+
+    def _resource_apply_dense(self, grad, var, apply_state=None):
+        if not self.weight_decay or not is_kernel(var):
+            return super()._resource_apply_dense(grad, var, apply_state)
+        rate = apply_state[(var.device, var.dtype.base_dtype)]["lr_t"]
+        with tf.control_dependencies([var.assign_sub(rate * self.weight_decay * var)]):
+            return super()._resource_apply_dense(grad, var, apply_state)
 
     def _resource_apply_sparse(self, grad, var, indices, apply_state=None):
         c = apply_state[(var.device, var.dtype.base_dtype)]
@@ -34,21 +56,29 @@ class LazyAdam(tf.keras.optimizers.legacy.Adam):
         )
 
 
-def compile_for_training(model: Ranker) -> None:
+def is_kernel(variable: tf.Variable) -> bool:
+    """Returns whether a variable is what a layer multiplies its inputs with, which weight decay is for."""
+    return _KERNEL.search(variable.name) is not None
+
+
+def compile_for_training(model: Ranker, steps: int = 0) -> None:
     """Compiles the ranker, whose weights must exist, with the optimiser that its spec's `training` asks for.
 
     Where tables are not trained as the network is, TFRS' `CompositeOptimizer` holds both optimisers. Adagrad updates
     the rows that a batch has read, and has one number beside each of a table where Adam has two.
+
+    Args:
+      steps: how many steps it will be trained for, over which the rates fall.
     """
     training = model.spec.training
     rate = training.embedding_learning_rate or training.learning_rate
     if training.embedding_optimizer == "adagrad":
-        table_optimizer = tf.keras.optimizers.legacy.Adagrad(rate)
+        table_optimizer = tf.keras.optimizers.legacy.Adagrad(rate_of(training, rate, steps))
     elif rate != training.learning_rate:
-        table_optimizer = LazyAdam(rate)
+        table_optimizer = LazyAdam(rate_of(training, rate, steps))
     else:
         table_optimizer = None
-    optimizer = LazyAdam(training.learning_rate)
+    optimizer = LazyAdam(rate_of(training, training.learning_rate, steps), training.weight_decay)
     updates = [(optimizer, model.trainable_variables)]
     if table_optimizer:
         updates = [(optimizer, model.network_variables()), (table_optimizer, model.embedding_tables())]

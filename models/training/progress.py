@@ -7,10 +7,16 @@ from typing import Any, Self
 
 import tensorflow as tf
 
+from models.ranker import Ranker
+from models.training.averaging import WeightAverages
+
 
 @dataclass
 class Progress:
-    """The epochs trained so far, one record each, and which was the best; epochs count from 1."""
+    """The epochs trained so far, one record each, and which was the best; epochs count from 1.
+
+    The best has the least loss, or whatever else early stopping watches (`models.training.stopping`).
+    """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
@@ -20,13 +26,13 @@ class Progress:
     def done(self) -> int:
         return len(self.epochs)
 
-    def add(self, record: dict[str, Any], eval_loss: float) -> None:
+    def add(self, record: dict[str, Any], loss: float) -> None:
         self.epochs.append(record)
-        if eval_loss < self.best_loss:
-            self.best_epoch, self.best_loss = self.done, eval_loss
+        if loss < self.best_loss:
+            self.best_epoch, self.best_loss = self.done, loss
 
     def is_over(self, epochs: int, patience: int) -> bool:
-        """Returns whether all epochs are done, or more than `patience` in a row brought no lower eval loss."""
+        """Returns whether all epochs are done, or more than `patience` in a row brought no lower loss."""
         return self.done >= epochs or (self.done > 0 and self.done - self.best_epoch > patience)
 
 
@@ -41,29 +47,46 @@ class ProgressStore:
     A checkpoint is first written under a new name, and becomes the latest by one rename of a small file; a kill at
     any moment leaves either the old or the new state.
 
+    Where weights are averaged, a checkpoint is written while the ranker has the averages for its weights
+    (`WeightAverages.in_place`): the best one's weights are those that were evaluated.
+
     Args:
       directory: of several workers that share a training, the same for all.
-      checkpoint: the weights and the optimiser's state.
+      checkpoint: the weights, the optimiser's state, and that of the averages.
       writes: False for all workers but one.
+      averages: those of the weights; None if they aren't averaged.
     """
 
-    def __init__(self, directory: str, checkpoint: tf.train.Checkpoint, writes: bool = True):
-        self.directory, self.checkpoint, self.writes = directory, checkpoint, writes
+    def __init__(
+        self,
+        directory: str,
+        checkpoint: tf.train.Checkpoint,
+        writes: bool = True,
+        averages: WeightAverages | None = None,
+    ):
+        self.directory, self.checkpoint, self.writes, self.averages = directory, checkpoint, writes, averages
         tf.io.gfile.makedirs(directory)
 
     @classmethod
-    def of(cls, directory: str, model: tf.keras.Model, writes: bool = True) -> Self:
-        """Returns the store of a compiled model's training: of its weights, which must exist, and its optimiser."""
-        checkpoint = tf.train.Checkpoint(weights=model.trainable_variables, optimizer=model.optimizer)
-        return cls(directory, checkpoint, writes)
+    def of(cls, directory: str, model: Ranker, writes: bool = True) -> Self:
+        """Returns the store of a compiled model's training: of its weights, which must exist, and its optimiser.
+
+        The averages, if its spec asks for some, start from the weights as they are now.
+        """
+        averages = WeightAverages.of(model)
+        state = {"averages": averages.state} if averages else {}
+        checkpoint = tf.train.Checkpoint(weights=model.trainable_variables, optimizer=model.optimizer, **state)
+        return cls(directory, checkpoint, writes, averages)
 
     def load(self) -> Progress:
-        """Reads the stored progress and restores its weights; returns a fresh one where nothing is stored."""
+        """Reads the stored progress and restores the weights to go on with; a fresh one where nothing is stored."""
         if not tf.io.gfile.exists(self._state_file):
             return Progress()
         with tf.io.gfile.GFile(self._state_file) as file:
             progress = Progress(**json.load(file))
         self._restore(progress.done)
+        if self.averages:
+            self.averages.swap()
         return progress
 
     def save(self, progress: Progress) -> None:

@@ -15,6 +15,7 @@ from models.training.build import build_ranker
 from models.training.loop import train_epochs
 from models.training.progress import Progress, ProgressStore, fingerprint
 from models.training.reading import read_training_data
+from models.training.stopping import mean_loss
 from models.training.warm_start import warm_start
 from schema.modelling import Training
 from schema.spec import RankingSpec
@@ -104,7 +105,8 @@ def _history(progress: Progress, examples: int) -> History:
         EpochRecord(**{key: value for key, value in record.items() if key != "diagnostics"})
         for record in progress.epochs
     )
-    return History(examples, progress.best_epoch, progress.best_loss, epochs)
+    best_loss = mean_loss(epochs[progress.best_epoch - 1].eval, "eval, the best epoch")
+    return History(examples, progress.best_epoch, best_loss, epochs)
 
 
 def _diagnostics(progress: Progress) -> Diagnostics:

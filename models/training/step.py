@@ -9,7 +9,9 @@ from models.balancing import pcgrad
 from models.distribution import all_reduce_sum, replica_count
 from models.features import Features
 from models.ranker import Ranker
+from models.training.averaging import WeightAverages
 from models.training.diagnostics import weight_sums
+from models.training.gradients import are_regularized, regularized
 
 # A function of a batch.
 Step: TypeAlias = Callable[[Features], Any]
@@ -31,9 +33,13 @@ def train_step(model: Ranker, inputs: Features) -> tf.Tensor:
         gradients = tape.gradient(loss, variables)
     if not model.sparse_tables:
         gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
-    model.optimizer.apply_gradients(
+    moved = [
         (gradient, variable) for gradient, variable in zip(gradients, variables, strict=True) if gradient is not None
-    )
+    ]
+    if are_regularized(model.spec.training):
+        model.optimizer.apply_gradients(regularized(model, moved), experimental_aggregate_gradients=False)
+    else:
+        model.optimizer.apply_gradients(moved)
     return loss * replica_count()
 
 
@@ -48,9 +54,13 @@ def _projected_gradients(
     return [*network, *tables], [*(gradient / replica_count() for gradient in projected), *tape.gradient(loss, tables)]
 
 
-def training_function(model: Ranker) -> Step:
-    """Compiles `train_step` for the model's replicas: a function of each replica's batch that returns the loss."""
-    return _on_every_replica(model, lambda batch: train_step(model, batch))
+def training_function(model: Ranker, averages: WeightAverages | None = None) -> Step:
+    """Compiles `train_step` for the model's replicas: a function of each replica's batch that returns the loss.
+
+    Args:
+      averages: what follows the weights; None if nothing does.
+    """
+    return _on_every_replica(model, lambda batch: train_step(model, batch), averages.update if averages else None)
 
 
 def evaluation_function(model: Ranker) -> Step:
@@ -58,12 +68,15 @@ def evaluation_function(model: Ranker) -> Step:
     return _on_every_replica(model, lambda batch: weight_sums(model.spec.tasks, batch, model.evaluate_batch(batch)))
 
 
-def _on_every_replica(model: Ranker, step: Step) -> Step:
-    """Returns the first replica's result; it is identical on all."""
+def _on_every_replica(model: Ranker, step: Step, after: Callable[[], None] | None = None) -> Step:
+    """Returns the first replica's result; it is identical on all. `after` runs once all have taken the step."""
     strategy = model.distribute_strategy
 
     @tf.function(jit_compile=model.compiled == "step")
     def run(batch):
-        return strategy.experimental_local_results(strategy.run(step, args=(batch,)))[0]
+        results = strategy.experimental_local_results(strategy.run(step, args=(batch,)))
+        if after is not None:
+            after()
+        return results[0]
 
     return run

@@ -24,6 +24,20 @@ from schema.example_schema import example_schema
 from schema.spec import RankingSpec
 
 COUNTS = {"train": 300, "eval": 100}
+# Every option of training that acts on a step.
+RECIPE = {
+    "schedule": "cosine",
+    "warmup": 2,
+    "averaging": 0.9,
+    "dropout": 0.1,
+    "embedding_dropout": 0.1,
+    "id_mask": 0.1,
+    "embedding_l2": 1e-3,
+    "weight_decay": 0.1,
+    "clip_norm": 0.1,
+    "ratio_loss": "cross_entropy",
+    "stop_by": "metrics",
+}
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from models.distribution import DistributionError, check_batch_size, local_strat
 from models.trainer import run_fn
 from models.training import reading
 from models.training.worker import check_role
+from tests.models.conftest import RECIPE
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 WORKER = "from models.training.worker import run_worker; run_worker()"
@@ -45,10 +46,12 @@ def on_two_devices(spec, transformed, trainer_arguments, tmp_path_factory) -> tu
         # The second replica gets nothing of the third batch.
         "count": 2 * 32 + 9,
         "steps": {
-            name: (lean(spec, embedding_optimizer=optimizer, loss_balancing=balancing).to_json(), compiled)
-            for name, optimizer, balancing, compiled in (
-                ("adagrad, uncertainty, compiled", "adagrad", "uncertainty", 1),
-                ("lazy_adam, pcgrad", "lazy_adam", "pcgrad", 0),
+            name: (lean(spec, embedding_optimizer=optimizer, loss_balancing=balancing, **more).to_json(), compiled)
+            for name, optimizer, balancing, compiled, more in (
+                ("adagrad, uncertainty, compiled", "adagrad", "uncertainty", 1, {}),
+                ("lazy_adam, pcgrad", "lazy_adam", "pcgrad", 0, {}),
+                ("lazy_adam, the recipe", "lazy_adam", "none", 0, RECIPE),
+                ("adam, the recipe, compiled", "adam", "none", 1, RECIPE),
             )
         },
         "run_fn": trainer_arguments(lean(spec, distribution="mirrored"), directory),

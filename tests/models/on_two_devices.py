@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 from models.distribution import local_strategy
 from models.trainer import run_fn
 from models.training import reading
+from models.training.averaging import WeightAverages
 from models.training.build import build_ranker
 from models.training.optimizer import WORTH_COMPILING_STEPS
 from models.training.step import training_function
@@ -30,12 +31,14 @@ def trained(spec: RankingSpec, given: dict, distribution: str, steps: int) -> tu
     spec, strategy = spec.model_copy(update={"training": training}), local_strategy(training)
     model = build_ranker(spec, tft.TFTransformOutput(given["graph"]), None, steps, strategy)
     records = reading.serialized_examples(reading.example_files([given["examples"]], "train")).take(given["count"])
-    step = training_function(model)
+    averages = WeightAverages.of(model)
+    step = training_function(model, averages)
     dataset = strategy.distribute_datasets_from_function(
         lambda worker: reading.batches(records, spec, training.batch_size, worker=worker)
     )
     losses = [float(step(batch)) for batch in dataset]
-    return [variable.numpy() for variable in model.trainable_variables], losses
+    state = averages.state if averages else []
+    return [variable.numpy() for variable in (*model.trainable_variables, *state)], losses
 
 
 given = json.loads(sys.argv[1])

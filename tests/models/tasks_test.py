@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.tasks import RankingTask, SampleSpaceMean, loss_weight
-from schema.spec import Task, Weight
+from schema.spec import Task, Training, Weight
 
 LIKE = Task(name="like", column="like")
 RATIO = Task.model_validate({"name": "completion", "ratio": {"numerator": "a", "denominator": "b"}})
@@ -27,6 +27,22 @@ def test_the_loss_is_the_mean_over_the_sample_space_and_not_over_the_batch():
 def test_a_ratio_is_a_squared_error_of_the_sigmoid():
     logit = math.log(3.0)  # sigmoid 0.75
     assert loss(RankingTask(RATIO), [0.25, 1.0], [logit, logit], [1.0, 1.0]) == pytest.approx((0.25 + 0.0625) / 2)
+
+
+def test_a_ratios_cross_entropy_takes_it_for_a_probability():
+    task = RankingTask(RATIO, Training(ratio_loss="cross_entropy"))
+    # p = 0.75: -0.25 log p - 0.75 log(1 - p)
+    expected = -0.25 * math.log(0.75) - 0.75 * math.log(0.25)
+    assert loss(task, [0.25], [math.log(3.0)], [1.0]) == pytest.approx(expected)
+
+
+def test_a_ratio_has_a_metric_of_its_own_where_training_stops_by_metrics():
+    def names(task, **training) -> list[str]:
+        return [metric.name for metric in RankingTask(task, Training(**training)).metrics]
+
+    assert names(RATIO) == ["completion/loss"]
+    assert names(RATIO, stop_by="metrics") == ["completion/loss", "completion/r2"]
+    assert names(LIKE, stop_by="metrics") == names(LIKE) == ["like/loss", "like/auc"]
 
 
 def test_a_batch_with_nothing_of_a_task_contributes_zero_and_no_gradient():

@@ -12,7 +12,12 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.trainer import run_fn
+from models.training import reading
+from models.training.build import build_ranker
 from models.training.reading import TrainingDataError
+from models.training.step import training_function
+from models.training.warm_start import warm_start
+from tests.models.conftest import RECIPE
 
 PROGRAM = """
 import json, sys, types
@@ -92,8 +97,8 @@ def variables(model: Path) -> dict[str, np.ndarray]:
 
 
 def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arguments, tmp_path):
-    # Fewer columns, for time's sake.
-    spec = with_training(spec, epochs=8, patience=8, batch_size=8)
+    # Fewer columns, for time's sake. Every option that has a state, or draws at random.
+    spec = with_training(spec, epochs=8, patience=8, batch_size=8, embedding_optimizer="lazy_adam", **RECIPE)
     spec = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
 
@@ -131,6 +136,32 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arg
     assert histories[0]["best_epoch"] == histories[1]["best_epoch"]
     for whole, again in zip(histories[0]["epochs"], histories[1]["epochs"], strict=True):
         assert (whole["train"], whole["eval"]) == (again["train"], again["eval"])
+
+
+def test_the_averages_are_what_is_saved_and_what_a_warm_start_begins_with(
+    spec, transformed, trainer_arguments, tmp_path
+):
+    lean = with_training(spec, epochs=1, averaging=0.7)
+    model = spec.model.model_copy(update={"routing": "shared_bottom"})
+    lean = lean.model_copy(update={"features": (), "behaviours": (), "model": model})
+    run_fn(FnArgs(**trainer_arguments(lean, tmp_path)))
+
+    records = reading.serialized_examples(reading.example_files([transformed.examples["train"]], "train"))
+    _, labels = reading.label_summaries(records, lean, "train")
+    by_hand = build_ranker(lean, transformed.output, labels)
+    averages = [variable.numpy() for variable in by_hand.trainable_variables]
+    step = training_function(by_hand)
+    for t, batch in enumerate(reading.batches(records, lean, lean.training.batch_size, lean.training.seed + 1)):
+        step(batch)
+        decay = min(0.7, (1 + t) / (10 + t))
+        latest = [variable.numpy() for variable in by_hand.trainable_variables]
+        averages = [decay * average + (1 - decay) * now for average, now in zip(averages, latest, strict=True)]
+
+    started = build_ranker(lean, transformed.output)
+    warm_start(started, transformed.output, str(tmp_path / "model"))
+    for variable, average in zip(started.trainable_variables, averages, strict=True):
+        np.testing.assert_allclose(variable, average, atol=1e-5)
+    assert any(np.abs(average - now).max() > 1e-3 for average, now in zip(averages, latest, strict=True))
 
 
 def test_a_changed_spec_does_not_go_on_from_another_ones_weights(spec, trainer_arguments, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.trainer import run_fn
-from models.training.loop import DivergedError
+from models.training.stopping import DivergedError
 from models.tuner import RandomCombinations, tuner_fn
 from schema.tuning import Tuning
 

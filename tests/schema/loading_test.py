@@ -87,6 +87,13 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
             "tasks[0].weight.decay: Input should be less than or equal to 1, got 1.2",
         ),
         (["training", "epochs"], True, "training.epochs: Input should be a valid integer, got True (bool)"),
+        (["training", "averaging"], 1, "training.averaging: Input should be less than 1, got 1 (int)"),
+        (["training", "warmup"], 1.5, "training.warmup: expected a share of the steps below 1, or a whole number of"),
+        (
+            ["training", "id_mask_features"],
+            ["duration_s"],
+            "training.id_mask_features[0]: got 'duration_s', expected a feature that is not numeric: tab, ",
+        ),
         (["split", "eval"], 0, "split.eval: Input should be greater than 0, got 0 (int)"),
         (["split"], {"eval": 0.5, "test": 0.5}, "split: eval + test must leave something to train on, got 0.5 + 0.5"),
         # Left out.

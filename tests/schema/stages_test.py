@@ -65,7 +65,9 @@ READERS: list[tuple[set[str], str]] = [
     ({"training"}, "model.expert_units model.tower_units model.embedding_dim model.embed_ids"),
     ({"training"}, "training.epochs training.batch_size training.learning_rate training.patience training.seed"),
     ({"training"}, "training.embedding_optimizer training.embedding_learning_rate training.loss_balancing"),
-    ({"training"}, "training.precision training.distribution"),
+    ({"training"}, "training.precision training.distribution training.ratio_loss training.stop_by training.averaging"),
+    ({"training"}, "training.schedule training.warmup training.weight_decay training.clip_norm training.embedding_l2"),
+    ({"training"}, "training.dropout training.embedding_dropout training.id_mask training.id_mask_features"),
     ({"training"}, "tuning"),
     # They say which nodes the graph has; tests/pipeline/stages_test.py shows it.
     (set(), "drift training.reference"),

@@ -26,6 +26,16 @@ def test_the_chosen_values_take_the_place_of_the_specs_and_the_rest_stays():
     assert chosen.tuning is None
 
 
+def test_the_recipe_can_be_tuned():
+    given = spec(
+        schedule=["constant", "cosine"], averaging=[0, 0.99], dropout=[0.1], id_mask=[0.2], embedding_l2=[1e-5]
+    )
+    values = given.tuning.combination(3)
+    assert values == {"schedule": "cosine", "averaging": 0.99, "dropout": 0.1, "id_mask": 0.2, "embedding_l2": 1e-5}
+    chosen = given.tuned({name: hyperparameter(value) for name, value in values.items()}).training
+    assert {name: getattr(chosen, name) for name in values} == values
+
+
 def test_combinations_are_counted_in_the_order_of_nested_loops():
     tuning = Tuning(task_experts=(1, 2), expert_units=((8,), (8, 4)))
     assert [tuning.combination(place) for place in range(tuning.combinations)] == [
@@ -63,6 +73,8 @@ def test_it_travels_as_json():
         ({"shared_experts": [2, 65]}, r"shared_experts.1[\s\S]*less than or equal to 64"),
         ({"expert_units": [[]]}, r"expert_units.0[\s\S]*at least 1 item"),
         ({"learning_rate": [0.0]}, "greater than 0"),
+        ({"schedule": ["sine"]}, r"schedule.0[\s\S]*'constant', 'cosine' or 'linear'"),
+        ({"dropout": [1.0]}, r"dropout.0[\s\S]*less than 1"),
         ({"batch_size": [32]}, "batch_size"),
     ],
 )

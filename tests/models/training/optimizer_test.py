@@ -5,7 +5,7 @@ import tensorflow_recommenders as tfrs
 
 from models.ranker import Ranker
 from models.training.build import build_ranker
-from models.training.optimizer import LazyAdam, choose_jit, uses_sparse_updates
+from models.training.optimizer import LazyAdam, choose_jit, is_kernel, uses_sparse_updates
 from models.training.progress import Progress, ProgressStore
 from models.training.step import training_function
 
@@ -18,6 +18,36 @@ def test_lazy_adam_moves_only_the_rows_that_were_read():
         optimizer.apply_gradients([(gradient, table)])
     # Adam's first steps are of size lr, whatever the gradient's: 1 and 3 moved twice by 0.1
     np.testing.assert_allclose(table, [[1.0, 1.0], [0.8, 0.8], [1.0, 1.0], [0.8, 0.8]], rtol=1e-4)
+
+
+def test_weight_decay_takes_its_share_of_kernels_alone():
+    kernel, bias = (tf.Variable([2.0], name=name) for name in ("layer/kernel_0", "layer/bias_0"))
+    plain, plain_kernel = LazyAdam(0.1), tf.Variable([2.0], name="layer/kernel_0")
+    decayed = LazyAdam(0.1, weight_decay=0.5)
+    for gradient in (0.3, -0.2):
+        before = float(kernel[0])
+        plain_before = float(plain_kernel[0])
+        plain.apply_gradients([(tf.constant([gradient]), plain_kernel)])
+        decayed.apply_gradients([(tf.constant([gradient]), kernel), (tf.constant([gradient]), bias)])
+        # w - r (Adam's step) - r * decay * w, as AdamW has it
+        step = plain_before - float(plain_kernel[0])
+        assert float(kernel[0]) == pytest.approx(before - step - 0.1 * 0.5 * before, rel=1e-5)
+        assert float(bias[0]) == pytest.approx(float(plain_kernel[0]), rel=1e-6)
+
+
+def test_a_kernel_is_told_by_its_name(build, batch):
+    model = build(lean=True, bottom="dtrn", routing="mmoe")
+    model(batch)
+    names = {variable.name: is_kernel(variable) for variable in model.trainable_variables}
+    assert any(name.endswith("networks/kernel_0:0") for name in names)
+    assert not any(decays for name, decays in names.items() if "bias" in name or "embedding" in name)
+    assert all(decays for name, decays in names.items() if "kernel" in name)
+    assert not is_kernel(tf.Variable(0.0, name="kernel_embedding"))
+
+
+def test_the_rates_of_network_and_tables_fall_together(spec, transformed, batch):
+    model = trained(spec, transformed, batch, steps=0, embedding_optimizer="adagrad", schedule="linear", warmup=0.5)
+    assert [optimizer.lr.schedule for optimizer in model.optimizer.optimizers] == ["linear"] * 2
 
 
 def test_large_tables_are_updated_by_rows_unless_the_spec_says_otherwise(spec):

@@ -1,0 +1,113 @@
+"""What a training step hides at random, against learning by heart: ids, embeddings, and numbers that networks read."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from models.distribution import replica_count, replica_index
+from models.features import Features
+from models.kinds import kind_of
+from models.layers.arguments import TaskInputs
+from schema.columns import ExampleColumn, model_columns
+from schema.spec import RankingSpec
+
+
+class TrainingNoise:
+    """The spec's `id_mask`, `embedding_dropout` and `dropout`.
+
+    What is hidden follows from the seed, the step and an example's place in the batch of all replicas alone: it is the
+    same after a resumed training, under XLA, and on several devices. Whatever is kept of a dropout is divided by its
+    probability.
+
+    Args:
+      spec: the ranking spec.
+      table_sizes: rows of each embedding table (`models.features.table_sizes`).
+    """
+
+    def __init__(self, spec: RankingSpec, table_sizes: Mapping[str, int]):
+        self.training, self.oov_buckets = spec.training, spec.model.oov_buckets
+        columns = {column: kind_of(column).table(column) for column in model_columns(spec)}
+        embedded = {column: table for column, table in columns.items() if table is not None}
+        self.embedded = [column.name for column in embedded]
+        # The out-of-vocabulary buckets are the last rows of a table.
+        self.first_buckets = {
+            column.name: table_sizes[table] - self.oov_buckets
+            for column, table in embedded.items()
+            if _is_masked(column, spec)
+        }
+
+    def moment(self, step: tf.Tensor) -> tf.Tensor | None:
+        """Returns what all draws of a step depend on, `(step, replica)`; None if nothing is hidden."""
+        training = self.training
+        if not (training.dropout or training.embedding_dropout or (training.id_mask and self.first_buckets)):
+            return None
+        return tf.stack([tf.cast(step, tf.int64), tf.cast(replica_index(), tf.int64)])
+
+    def mask_ids(self, features: Features, moment: tf.Tensor) -> Features:
+        """Returns the features with some ids in out-of-vocabulary buckets, spread over all of them."""
+        if not self.training.id_mask:
+            return features
+        hidden: dict[str, tf.Tensor] = {}
+        for name, first_bucket in self.first_buckets.items():
+            ids = features[name]
+            stays = self._stays(self.training.id_mask, ids, f"id_mask/{name}", moment)
+            # Padding is no id.
+            hidden[name] = tf.where(stays | (ids < 0), ids, first_bucket + ids % self.oov_buckets)
+        return {**features, **hidden}
+
+    def drop_embeddings(self, values: Mapping[str, tf.Tensor], encoder: str, moment: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the columns' values `(…, size)` with the embeddings of some ids all 0."""
+        rate = self.training.embedding_dropout
+        if not rate:
+            return dict(values)
+        dropped = dict(values)
+        for name in self.embedded:
+            if name in values:
+                embedding = values[name]
+                stays = self._stays(rate, embedding[..., 0], f"embedding_dropout/{encoder}/{name}", moment)
+                dropped[name] = _kept(embedding, stays[..., tf.newaxis], rate)
+        return dropped
+
+    def drop_inputs(self, inputs: TaskInputs, reader: str, moment: tf.Tensor | None) -> Any:
+        """Returns what `reader` reads, `(batch, inputs)` or a list of such, with some numbers 0; as it is at no moment.
+
+        In one tensor that all tasks read the same numbers are 0 for all.
+        """
+        rate = self.training.dropout
+        if not rate or moment is None:
+            return inputs
+        if isinstance(inputs, list | tuple):
+            return [self._dropped(x, rate, f"dropout/{reader}/{i}", moment) for i, x in enumerate(inputs)]
+        return self._dropped(inputs, rate, f"dropout/{reader}", moment)
+
+    def _dropped(self, x: tf.Tensor, rate: float, name: str, moment: tf.Tensor) -> tf.Tensor:
+        return _kept(x, self._stays(rate, x, name, moment), rate)
+
+    def _stays(self, rate: float, values: tf.Tensor, name: str, moment: tf.Tensor) -> tf.Tensor:
+        """Returns which of `values`, `(batch,)` or `(batch, positions)`, are not hidden.
+
+        The draws of all replicas' examples are made on each of them. Positions come first: how far a batch is padded
+        doesn't change what is drawn for those before.
+        """
+        batch, *positions = tf.unstack(tf.shape(values))
+        seed = tf.stack([moment[0], zlib.crc32(f"{self.training.seed}/{name}".encode())])
+        shape = tf.stack([*positions, batch * replica_count()])
+        # The algorithm that is chosen automatically depends on the device, and XLA makes other floats of the same bits.
+        draws = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
+        if replica_count() > 1:
+            start = tf.stack([*(tf.zeros_like(size) for size in positions), tf.cast(moment[1], tf.int32) * batch])
+            draws = tf.slice(draws, start, tf.stack([*positions, batch]))
+        return tf.transpose(draws) >= tf.constant(round(rate * 2**32), tf.uint32)
+
+
+def _is_masked(column: ExampleColumn, spec: RankingSpec) -> bool:
+    if column.kind != "id":
+        return False
+    is_named = column.feature is not None and column.feature.name in spec.training.id_mask_features
+    return is_named or column.vocabulary in spec.model.embed_ids
+
+
+def _kept(x: tf.Tensor, stays: tf.Tensor, rate: float) -> tf.Tensor:
+    return tf.where(stays, x / tf.cast(1.0 - rate, x.dtype), tf.zeros([], x.dtype))

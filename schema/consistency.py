@@ -169,7 +169,7 @@ def _training_problems(spec: RankingSpec) -> Iterator[str]:
             "training.distribution: got 'multi_worker_mirrored' and `tuning`, whose trials run on one machine; "
             "expected `none` or `mirrored`, or no `tuning`"
         )
-    with_ids = [feature.name for feature in spec.features if not feature.is_numeric]
+    with_ids = [feature.name for feature in spec.features if feature.is_text]
     for i, name in enumerate(training.id_mask_features):
         if name not in with_ids:
             expected = f"a feature that is not numeric: {', '.join(with_ids)}"

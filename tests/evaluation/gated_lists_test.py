@@ -6,7 +6,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from evaluation.eval_config import eval_config
-from evaluation.gate import Baseline, checks
+from evaluation.gate import Comparand, checks
 from evaluation.metrics import METRICS
 from evaluation.outcome import SliceOutcome
 from evaluation.plan import PlannedModel, make_plan
@@ -90,7 +90,7 @@ def test_too_few_users_with_a_list_of_both_classes_are_not_judged(requested, ran
     counts = np.array([[1000 if name != "ranked_users" else ranked_users for name in COUNTS]])
     of_all = np.full((1, 3, len(METRICS)), 0.01)
     outcome = SliceOutcome((), counts, of_all, of_all, np.full(of_all.shape, 9.0))
-    found = checks(spec, make_plan(spec, models), [outcome], Baseline(2, {}))
+    found = checks(spec, make_plan(spec, models), [outcome], Comparand(2, {}), Comparand(None, {}))
     (check,) = [check for check in found if check.metric == "grouped_auc"]
     assert (check.kind, check.verdict) == ("max_drop", verdict)
     if verdict == "unjudged":

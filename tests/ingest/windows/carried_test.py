@@ -58,11 +58,13 @@ IMPRESSIONS = RankingSpec.model_validate(
 
 def _requested(spec: RankingSpec, **request) -> RankingSpec:
     declared = spec.model_dump(mode="json", exclude_defaults=True)
-    return RankingSpec.model_validate({**declared, "log": {**declared["log"], "request": request}})
+    log = {**declared["log"], "request": request}
+    return RankingSpec.model_validate({**declared, "log": log, "behaviours": []})
 
 
-# A request spans days: by a pause longer than one, and by a column, here that of the item.
-REQUESTED = (_requested(EVENTS, gap="11s"), _requested(IMPRESSIONS, gap="4s"), _requested(IMPRESSIONS, column="what"))
+# A request spans days: by a pause longer than one, or than the late rows', and by a column, here that of the item.
+# Without behaviours nothing is carried but what requests need.
+REQUESTED = (_requested(EVENTS, gap="11s"), _requested(IMPRESSIONS, gap="6s"), _requested(IMPRESSIONS, column="what"))
 
 # (day, seconds after its start, user, item, event)
 ROWS = st.lists(

@@ -32,25 +32,22 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
         if column.behaviour is not None:
             # Ingest writes no longer ones, but a request may hold more: the newest are kept.
             values = values[:, -lengths[column.behaviour] * (column.width or 1) :]
-        outputs[column.name] = _map_values(transformations[_analysed(column)], values, column)
+        outputs[column.name] = _map_values(transformations[column.name], values, column)
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             outputs[name] = tf.identity(inputs[name])
     return outputs
 
 
-def _analysed(column: ExampleColumn) -> tuple[str, str]:
-    return column.kind, kind_of(column).analysed(column)
-
-
-def _analyse(
-    columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
-) -> dict[tuple[str, str], Transformation]:
-    """Returns the transformation of each kind and of what is analysed once for several columns."""
+def _analyse(columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> dict[str, Transformation]:
+    """Returns each column's transformation; what columns of a kind share is analysed once."""
     shared: dict[tuple[str, str], list[ExampleColumn]] = {}
     for column in columns:
-        shared.setdefault(_analysed(column), []).append(column)
-    return {key: kind_of(group[0]).analyse(group, inputs, spec) for key, group in shared.items()}
+        shared.setdefault((column.kind, kind_of(column).analysed(column)), []).append(column)
+    transformations: dict[str, Transformation] = {}
+    for group in shared.values():
+        transformations |= kind_of(group[0]).transformations(group, inputs, spec)
+    return transformations
 
 
 def _map_values(

@@ -37,6 +37,12 @@ class Kind(ABC):
           inputs: all raw columns.
         """
 
+    def transformations(
+        self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
+    ) -> dict[str, Transformation]:
+        """Returns the transformation of each column by its name; by default `analyse`'s, which they share."""
+        return dict.fromkeys((column.name for column in columns), self.analyse(columns, inputs, spec))
+
     def table(self, column: ExampleColumn) -> str | None:
         """Returns the name of the embedding table that the column's ids select from; None for numbers."""
         return None

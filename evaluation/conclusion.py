@@ -8,7 +8,7 @@ from evaluation.influence import comparisons
 from evaluation.metrics.uncertainty import CONFIDENCE
 from evaluation.outcome import SliceOutcome, in_order, slice_result
 from evaluation.plan import Plan, PlannedModel
-from evaluation.result import BASELINE, REFERENCE, Evaluation, Model, ModelName, Task
+from evaluation.result import BASELINE, REFERENCE, SINGLE_TASK, Evaluation, Model, ModelName, Task
 from schema.spec import RankingSpec
 
 
@@ -58,4 +58,6 @@ def _comparand(name: ModelName, plan: Plan, subjects: Sequence[Subject]) -> Comp
     for c, (_, against) in enumerate(comparisons(plan)):
         if against is not None and plan.models[against].name == name:
             return Comparand(c, not_compared)
+    if name == REFERENCE and subjects[0].routing == SINGLE_TASK:
+        not_compared = dict.fromkeys((task.name for task in plan.tasks), "this model is one itself")
     return Comparand(None, not_compared)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from evaluation.result import CANDIDATE
+from evaluation.result import CANDIDATE, SINGLE_TASK
 from report import charts
 from report.elements import Block, Figure, Section
 from report.material import Material
-from report.transfer import SINGLE_TASK
 from schema.training_records import Diagnostics, EpochCosines
 
 

@@ -32,7 +32,7 @@ from report.material import EVALUATION, MODEL_RUN, Artifact, Material, read_mate
 from report.report import report
 from report.sections import sharing, verdict
 from schema.columns import label_name, model_columns, space_name
-from schema.spec import RankingSpec
+from schema.spec import Gate, RankingSpec
 from schema.training_records import Diagnostics, EpochCosines, EpochWeights, History, parse_diagnostics, to_json
 
 BALANCINGS = ("none", "uncertainty", "pcgrad")
@@ -116,7 +116,8 @@ def test_a_single_task_model_goes_from_training_to_its_report(spec, transformed,
     model = spec.model.model_copy(update={"routing": "single_task"})
     training = spec.training.model_copy(update={"epochs": 1})
     update = {"model": model, "training": training, "features": (), "behaviours": spec.behaviours[:1]}
-    single = spec.model_copy(update=update)
+    gates = {"gates": {"click": Gate(min_gain=0.002)}}
+    single = spec.model_copy(update={**update, **gates})
     run_fn(FnArgs(**trainer_arguments(single, tmp_path)))
     examples = tmp_path / "examples.gz"
     with tf.io.TFRecordWriter(str(examples), "GZIP") as writer:
@@ -129,6 +130,8 @@ def test_a_single_task_model_goes_from_training_to_its_report(spec, transformed,
 
     artifacts = {MODEL_RUN: Artifact(str(tmp_path / "run")), EVALUATION: Artifact(str(tmp_path / "evaluation"))}
     material = read_material("tiny", "first", artifacts)
+    reasons = [check.reason for check in judged.checks if check.kind == "min_gain"]
+    assert reasons == ["click: auc is compared with no single-task model: this model is one itself"]
     assert material.unreadable == ()
     assert "This is a single-task model: its tasks share nothing" in report(material)
     (caption,) = captions(material)

@@ -91,6 +91,26 @@ def test_day_by_day_the_statistics_are_those_of_one_run_over_everything(five_day
     assert len(list(state.glob("*-statistics-*"))) == len(BY)
 
 
+def test_without_statistics_a_request_that_spans_midnight_begins_where_it_does_in_one_run(
+    five_days, ingest_logs, tmp_path
+):
+    state, request = tmp_path / "state", {"gap": "6h"}
+    none = {"statistics": None, "behaviours": ()}
+    everything = _spec(files="*/impressions-*.csv.gz", request=request).model_copy(update=none)
+    whole = _rows(ingest_logs(everything, five_days, shards=2), 1)
+    for window in DAYS[:2]:
+        ingested = ingest_logs(_spec(request=request).model_copy(update=none), five_days, window=window, state=state)
+        told = _rows(ingested, 1)
+        assert told
+        assert {key: whole[key] for key in told} == told
+    midnight = FIRST + DAY_MS
+    spanning = [
+        row for row in ingested.rows if row["request_start"][0] < midnight - 1_800_000 < midnight < row["timestamp"][0]
+    ]
+    assert spanning
+    assert all(row["timestamp"][0] - row["request_start"][0] <= DAY_MS for row in ingested.rows)
+
+
 def test_a_statistic_added_later_reads_its_days_and_leaves_the_others_alone(logs, ingest_logs, tmp_path):
     state = tmp_path / "state"
     whole = _rows(ingest_logs(_spec(files="*/impressions-*.csv.gz"), logs), 1)

@@ -34,12 +34,23 @@ MIN_FREQUENCY = 5
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits, and how many rows the embedding table of all columns has."""
+    """The three splits.
+
+    Attributes:
+      columns: the columns of ids, those of buckets as `age_buckets`.
+      sizes: how many ids each column has.
+    """
 
     train: Rows
     validation: Rows
     test: Rows
-    table_rows: int
+    columns: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def table_rows(self) -> int:
+        """Returns how many rows the embedding table of all columns has."""
+        return sum(self.sizes)
 
 
 def load(path: Path, buckets: int = 0) -> Dataset:
@@ -53,12 +64,12 @@ def load(path: Path, buckets: int = 0) -> Dataset:
     """
     train, test = (_read(path, half) for half in ("data", "test"))
     ids: list[tuple[np.ndarray, np.ndarray]] = []
-    table_rows = 0
+    sizes: list[int] = []
     columns = [(name, None) for name in CATEGORICAL] + [(name, buckets) for name in NUMERIC if buckets]
     for name, limit in columns:
         codes, size = _codes(train[name], test[name]) if limit is None else _buckets(train[name], test[name], limit)
-        ids.append((codes[0] + table_rows, codes[1] + table_rows))
-        table_rows += size
+        ids.append((codes[0] + sum(sizes), codes[1] + sum(sizes)))
+        sizes.append(size)
     numbers = [_scaled(train[name], test[name]) for name in NUMERIC]
     splits = [
         Rows(
@@ -69,7 +80,8 @@ def load(path: Path, buckets: int = 0) -> Dataset:
         for i, frame in enumerate((train, test))
     ]
     half = len(splits[1]) // 2
-    return Dataset(splits[0], splits[1].part(slice(half)), splits[1].part(slice(half, None)), table_rows)
+    names = tuple(name if limit is None else f"{name}_buckets" for name, limit in columns)
+    return Dataset(splits[0], splits[1].part(slice(half)), splits[1].part(slice(half, None)), names, tuple(sizes))
 
 
 def _read(path: Path, half: str) -> pl.DataFrame:

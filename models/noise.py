@@ -99,7 +99,9 @@ class TrainingNoise:
         if replica_count() > 1:
             start = tf.stack([*(tf.zeros_like(size) for size in positions), tf.cast(moment[1], tf.int32) * batch])
             draws = tf.slice(draws, start, tf.stack([*positions, batch]))
-        return tf.transpose(draws) >= tf.constant(round(rate * 2**32), tf.uint32)
+        stays = draws >= tf.constant(round(rate * 2**32), tf.uint32)
+        # Floats are what oneDNN can transpose.
+        return tf.transpose(tf.cast(stays, tf.float32)) > 0.0
 
 
 def _is_masked(column: ExampleColumn, spec: RankingSpec) -> bool:

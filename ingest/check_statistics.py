@@ -13,6 +13,7 @@ from ingest.sample import Sample, read_last_days
 from ingest.sources import SourceFile
 from ingest.statistics.alone import alone, best, priors_of
 from ingest.statistics.answers import Definition, RowSums, definitions, vectors_of
+from ingest.statistics.impressions import MOST_GROWTH, grows, impressions_of
 from ingest.statistics.keys import KeyColumns, Keys
 from ingest.statistics.state import as_parquet, horizon_of, next_state
 from ingest.statistics.vectors import Vectors
@@ -22,15 +23,14 @@ from ingest.windows.rolling import lookup_by_day
 from ingest.windows.window import day_of_number, earliest
 from schema.parts import format_duration
 from schema.spec import RankingSpec
-from schema.statistics import IMPRESSIONS, Slot, Statistic, shorter_delays, slots, statistics_of
+from schema.statistics import shorter_delays, statistics_of
 
 _DAY_S = 86_400
 _GIGABYTE = 1e9
 _YEAR_DAYS = 365.0
 # Beyond them a key is mostly missing, or mostly new.
 _MANY_MISSING, _MANY_NEW = 0.5, 0.9
-# How often lifetime's median may lie in the test part what it is in the train part.
-_MOST_GROWTH = 2.0
+# What is tried as `split.skip`.
 _SKIPS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
@@ -99,7 +99,7 @@ def _sample(
     source = lines.source[lines.impressions]
     vectors, code, time = log.vectors[statistic.column].take(source), keys.code[source], lines.time[lines.impressions]
     valid = code >= 0
-    shown = vectors[:, count_slot(spec, statistic)][valid]
+    shown = impressions_of(spec, statistic, vectors)[valid]
     by_key = np.bincount(code[valid], minlength=1)
     later = time >= np.median(time)
     worth = alone(
@@ -122,20 +122,6 @@ def _sample(
         state_bytes=state,
         state_in_a_year=_in_a_year(definition, state, code[valid], time[valid]),
     )
-
-
-def count_slot(spec: RankingSpec, statistic: Statistic) -> int:
-    """Returns the place of the impressions over the longest span: lifetime, else a window, else a half-life."""
-    names = [slot.name for slot in slots(spec, statistic)]
-    return names.index(Slot(statistic.name, IMPRESSIONS, _longest_span(statistic)).name)
-
-
-def _longest_span(statistic: Statistic) -> str:
-    if statistic.lifetime:
-        return "lifetime"
-    if statistic.windows:
-        return f"window_{format_duration(max(statistic.windows))}"
-    return format_duration(max(statistic.half_lives))
 
 
 def _state_bytes(spec: RankingSpec, definition: Definition, log: StatisticRows, keys: Keys, sums: RowSums) -> int:
@@ -236,27 +222,21 @@ def _state_findings(sample: StatisticSample) -> Iterator[Finding]:
 
 def _growth_findings(spec: RankingSpec, log: StatisticRows) -> Iterator[Finding]:
     """Counts since ever are small for everybody at the beginning of a log: trained on those, tested on others."""
-    grown = [(name, *medians) for name, *medians in lifetime_medians(spec, log, spec.split.skip) if _grows(*medians)]
+    grown = [(name, *medians) for name, *medians in lifetime_medians(spec, log, spec.split.skip) if grows(*medians)]
     if not grown:
         return
     enough = [
         skip
         for skip in _SKIPS
         if spec.split.skip < skip < 1 - spec.split.eval - spec.split.test
-        and not any(_grows(*medians) for _, *medians in lifetime_medians(spec, log, skip))
+        and not any(grows(*medians) for _, *medians in lifetime_medians(spec, log, skip))
     ]
     advice = "`split: {skip: …}` lessens it, daily folders end it"
     if enough:
         advice = f"`split: {{skip: {enough[0]}}}` is enough"
-    counts = ", ".join(f"{name} {train:,.0f} and {test:,.0f}" for name, train, test in grown)
-    message = (
-        f"lifetime's median of impressions differs by more than {_MOST_GROWTH:g}× between train and test: {counts}"
-    )
+    counts = ", ".join(f"{name} {train:,.4g} and {test:,.4g}" for name, train, test in grown)
+    message = f"lifetime's median of impressions differs by more than {MOST_GROWTH:g}× between train and test: {counts}"
     yield Finding("warning", "statistics", f"{message}; {advice}")
-
-
-def _grows(train: float, test: float) -> bool:
-    return max(train, test, 1.0) > _MOST_GROWTH * max(min(train, test), 1.0)
 
 
 def lifetime_medians(spec: RankingSpec, log: StatisticRows, skip: float) -> Iterator[tuple[str, float, float]]:
@@ -271,7 +251,7 @@ def lifetime_medians(spec: RankingSpec, log: StatisticRows, skip: float) -> Iter
         if not statistic.lifetime:
             continue
         vectors = log.vectors[statistic.column].take(lines.source[lines.impressions])
-        shown = vectors[:, count_slot(spec, statistic)]
+        shown = impressions_of(spec, statistic, vectors)
         medians = [float(np.median(values)) for part in (train, test) if len(values := shown[part & (shown >= 0)])]
         if len(medians) == 2:
             yield statistic.name, medians[0], medians[1]

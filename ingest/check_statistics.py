@@ -195,13 +195,14 @@ def _key_findings(sample: StatisticSample) -> Iterator[Finding]:
 
 def _leaks(sample: StatisticSample) -> Iterator[Finding]:
     statistic = sample.statistic
+    delay = format_duration(statistic.delay) if statistic.delay else "0s"
     for task in sample.alone.values():
         if task.leaks:
             message = (
                 f"its rate of {task.task} ({task.span}) alone has {'an' if task.is_binary else 'a'} {task.measure} of "
                 f"{task.value:.4f} on the later half: it knows what it should predict. Is `delay` "
-                f"({format_duration(statistic.delay)}) shorter than feedback takes, does the log repeat a row, or is "
-                f"the key ({', '.join(statistic.keys)}) known only with the feedback?"
+                f"({delay}) shorter than feedback takes, does the log repeat a row, or is the key "
+                f"({', '.join(statistic.keys)}) known only with the feedback?"
             )
             yield Finding("error", f"statistic {statistic.name!r}", message)
 

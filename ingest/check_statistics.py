@@ -235,7 +235,7 @@ def _growth_findings(spec: RankingSpec, log: StatisticRows) -> Iterator[Finding]
     advice = "`split: {skip: …}` lessens it, daily folders end it"
     if enough:
         advice = f"`split: {{skip: {enough[0]}}}` is enough"
-    counts = ", ".join(f"{name} {train:,.4g} and {test:,.4g}" for name, train, test in grown)
+    counts = ", ".join(f"{name} {shown_median(train)} and {shown_median(test)}" for name, train, test in grown)
     message = f"lifetime's median of impressions differs by more than {MOST_GROWTH:g}× between train and test: {counts}"
     yield Finding("warning", "statistics", f"{message}; {advice}")
 
@@ -256,6 +256,11 @@ def lifetime_medians(spec: RankingSpec, log: StatisticRows, skip: float) -> Iter
         medians = [float(np.median(values)) for part in (train, test) if len(values := shown[part & (shown >= 0)])]
         if len(medians) == 2:
             yield statistic.name, medians[0], medians[1]
+
+
+def shown_median(value: float) -> str:
+    """Writes a median of counts, which may lie between two, as `1,234` or `1,234.5`."""
+    return f"{value:,.1f}".removesuffix(".0")
 
 
 def shown_bytes(size: float) -> str:

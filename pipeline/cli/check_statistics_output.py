@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest.check_report import CheckReport, StatisticSample
-from ingest.check_statistics import shown_bytes
+from ingest.check_statistics import shown_bytes, shown_median
 from schema.parts import format_duration
 from schema.spec import RankingSpec
 from schema.statistics import AGE, Rate, Statistic, rates_of, slots, sums_of
@@ -33,7 +33,7 @@ def _key_table(samples: Sequence[StatisticSample]) -> Table:
             f"{sample.keys:,}",
             f"{sample.missing:.1%}",
             f"{sample.seen:.1%}",
-            f"{sample.impressions:,.4g}",
+            shown_median(sample.impressions),
             f"{sample.hottest:.1%}",
             shown_bytes(sample.state_bytes),
             shown_bytes(sample.state_in_a_year),

@@ -221,15 +221,16 @@ def test_a_leak_needs_examples_enough(tmp_path):
 def daily(folder: Path, days: int) -> None:
     for day in range(days):
         name = f"{datetime.fromtimestamp(START, UTC).date() + timedelta(days=day)}"
-        write(folder / name / "log.csv", hourly("a", 10, since=day * DAY))
+        write(folder / name / "log.csv", hourly("a", 10 + day, since=day * DAY))
 
 
 @pytest.mark.parametrize(
     ("sample", "rows", "median"),
     [
-        (40, "all 40 rows of the log", 19.5),
-        (2, "the last 2 of 4 days, 20 rows", 9.5),
-        (1, "the last 1 of 4 days, 10 rows", 4.5),
+        (46, "all 46 rows of the log", 22.5),
+        (3, "the last 2 of 4 days, 25 rows", 12),
+        (2, "the last 1 of 4 days, 13 rows", 6),
+        (1, "the first rows of each file, 4 in all", 1.5),
     ],
 )
 def test_statistics_are_of_whole_days_where_they_fit(tmp_path, sample, rows, median):

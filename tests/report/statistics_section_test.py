@@ -15,6 +15,7 @@ from report.sections import statistics
 from report.statistic_rows import StatisticExamples, StatisticRows, read_statistic_examples
 from schema.spec import RankingSpec
 
+PAIR = {"keys": ["item", "tab"], "half_lives": [], "of": ["like"], "age": True}
 SPEC_OF_VIDEOS = RankingSpec.model_validate(
     {
         "name": "videos",
@@ -30,15 +31,22 @@ SPEC_OF_VIDEOS = RankingSpec.model_validate(
             {"name": "like", "column": "like"},
             {"name": "finish", "ratio": {"numerator": "played", "denominator": "length"}},
         ],
-        "statistics": {"by": [{"keys": "item", "delay": "5m"}, {"keys": "tab", "half_lives": [], "of": ["like"]}]},
+        "statistics": {
+            "by": [{"keys": "item", "delay": "5m"}, {"keys": "tab", "half_lives": [], "of": ["like"]}, PAIR]
+        },
     }
 )
 NAN = float("nan")
 
 
 def split(item: list[list[float]], tab: list[list[float]], like: list[float]) -> StatisticRows:
-    """Slots: of item impressions, like, finish by half-life and since ever; of tab impressions, like since ever."""
-    vectors = {"item_statistics": np.array(item, np.float32), "tab_statistics": np.array(tab, np.float32)}
+    """Slots: of item impressions, like, finish by half-life and since ever; of tab impressions, like since ever.
+
+    The likes of both together are n minutes old at the n-th example, from 0, the first of which has none.
+    """
+    pair = [[1, 1, 0, 60 * place or -1] for place in range(len(like))]
+    values = {"item": item, "tab": tab, "item_tab": pair}
+    vectors = {f"{name}_statistics": np.array(of_name, np.float32) for name, of_name in values.items()}
     labels = {"like": np.array(like, np.float32), "finish": np.array(like, np.float32) / 2}
     return StatisticRows(vectors, labels, {name: np.ones(len(like), np.float32) for name in labels})
 
@@ -93,6 +101,7 @@ def test_every_slot_has_its_distribution():
     slots = rows_of(tables(signals())[2])
     assert slots["item.impressions.1d", "item"] == {"train": "0.25", "test": "0.50"}
     assert slots["tab.like.lifetime", "tab"] == {"train": "1", "test": "2"}
+    assert slots["item_tab.like.age", "item_tab"] == {"train": "90", "test": "120"}
 
 
 def test_impressions_are_drawn_by_decades_of_each_split():
@@ -128,8 +137,9 @@ def test_a_split_without_examples_is_no_error():
 
 def serialized(tab: list[float], like: float) -> bytes:
     example = tf.train.Example()
-    columns = {"item_statistics": [NAN] * 6, "tab_statistics": tab, "label_like": [like], "space_like": [1.0]}
-    for name, values in (columns | {"label_finish": [0.5], "space_finish": [1.0]}).items():
+    columns = {"item_statistics": [NAN] * 6, "tab_statistics": tab, "item_tab_statistics": [NAN] * 4}
+    targets = {"label_like": [like], "space_like": [1.0], "label_finish": [0.5], "space_finish": [1.0]}
+    for name, values in (columns | targets).items():
         example.features.feature[name].float_list.value.extend(values)
     return example.SerializeToString()
 

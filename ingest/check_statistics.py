@@ -223,14 +223,15 @@ def _state_findings(sample: StatisticSample) -> Iterator[Finding]:
 
 def _growth_findings(spec: RankingSpec, log: StatisticRows) -> Iterator[Finding]:
     """Counts since ever are small for everybody at the beginning of a log: trained on those, tested on others."""
-    grown = [(name, *medians) for name, *medians in lifetime_medians(spec, log, spec.split.skip) if grows(*medians)]
+    medians = lifetime_medians(spec, log, spec.split.skip)
+    grown = [(name, train, test) for name, train, test in medians if grows(train, test)]
     if not grown:
         return
     enough = [
         skip
         for skip in _SKIPS
         if spec.split.skip < skip < 1 - spec.split.eval - spec.split.test
-        and not any(grows(*medians) for _, *medians in lifetime_medians(spec, log, skip))
+        and not any(grows(train, test) for _, train, test in lifetime_medians(spec, log, skip))
     ]
     advice = "`split: {skip: …}` lessens it, daily folders end it"
     if enough:

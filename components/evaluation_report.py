@@ -13,7 +13,7 @@ from tfx.v1.dsl.components import InputArtifact, OutputArtifact, Parameter
 from components.artifacts import Quarantine, Report
 from report import INDEX
 from report.lineage import Lineage, NoRunError, read_lineage
-from report.material import Artifact, read_material
+from report.material import EXAMPLES, SPEC, Artifact, read_material
 from report.report import report as report_page
 
 
@@ -28,9 +28,11 @@ def EvaluationReport(  # noqa: N802 (components are named like classes)
     drift: InputArtifact[standard_artifacts.ExampleAnomalies] = None,
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing] = None,
     pushed_model: InputArtifact[standard_artifacts.PushedModel] = None,
+    examples: InputArtifact[standard_artifacts.Examples] = None,
     metadata_path: Parameter[str] = None,
+    spec: Parameter[str] = None,
 ) -> None:
-    """Writes the verdict, tasks, slices, curves, training, data and lineage of a run as one page, `index.html`.
+    """Writes what a run found as one page, `index.html`: verdict, tasks, slices, statistics, data, lineage and more.
 
     Each input that is left out leaves its section with a sentence.
 
@@ -41,6 +43,7 @@ def EvaluationReport(  # noqa: N802 (components are named like classes)
     Args:
       metadata_path: the SQLite file of ML Metadata, from whose latest run the lineage is read; None where there is no
         such file, as on Kubeflow: the page then names its inputs only.
+      spec: the spec that `examples` were made by, as JSON; only for what it says of its statistics.
     """
     inputs = {
         "evaluation": evaluation,
@@ -55,7 +58,10 @@ def EvaluationReport(  # noqa: N802 (components are named like classes)
     artifacts = {key: artifact for key, artifact in inputs.items() if artifact is not None}
     lineage = _lineage(metadata_path) if metadata_path else None
     pipeline, run = (lineage.pipeline, lineage.run_id) if lineage else (_pipeline_name(artifacts), "(unnamed)")
-    material = read_material(pipeline, run, {key: _artifact(found) for key, found in artifacts.items()}, lineage)
+    artifacts_read = {key: _artifact(found) for key, found in artifacts.items()}
+    if examples is not None:
+        artifacts_read[EXAMPLES] = Artifact(examples.uri, {SPEC: spec})
+    material = read_material(pipeline, run, artifacts_read, lineage)
     io_utils.write_string_file(f"{report.uri}/{INDEX}", report_page(material))
 
 

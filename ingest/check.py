@@ -11,22 +11,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.check_report import CheckReport, Finding, Severity, TaskSample, UserSample
+from ingest.check_report import CheckReport, Finding, Severity, StatisticSample, TaskSample, UserSample
+from ingest.check_statistics import StatisticRows, rows_for_statistics, statistic_findings, statistic_samples
 from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder
 from ingest.findings import format_time
 from ingest.kinds import reader_of
 from ingest.rows import events_of
 from ingest.sample import Sample, read_sample
-from ingest.statistics.answers import vectors_of
 from ingest.time_split import SPLITS, TimeCounts, cut_times
 from ingest.timeline import Timelines, join
-from ingest.windows.rolling import DAY, lookup_by_day
+from ingest.windows.rolling import DAY
 from ingest.windows.window import days_between, files_to_read, shown_days
 from schema.columns import example_columns
 from schema.spec import RankingSpec
 
 _TABLE_ROWS = 1_000_000
+# How many times the sample's rows statistics may read, for whole days of them.
+_STATISTICS_ROWS = 10
 _USERS, _EXAMPLES = 3, 3
 _PROBLEMS = 3
 _FEW_LABELS = 20
@@ -67,6 +69,8 @@ def check(
     rows = log.table()
     tasks: tuple[TaskSample, ...] = ()
     users: tuple[UserSample, ...] = ()
+    statistics: tuple[StatisticSample, ...] = ()
+    statistics_rows = ""
     period = None
     if rows is not None and rows.num_rows:
         lines = join(spec, rows)
@@ -79,7 +83,15 @@ def check(
         findings += _feature_findings(spec, samples)
         findings += _table_findings(spec, lines, samples)
         findings += _sequence_findings(spec, lines)
-        users = _user_samples(spec, rows, lines, samples)
+        if spec.statistics:
+            whole, statistics_rows = rows_for_statistics(spec, log, rows, files, _STATISTICS_ROWS * sample_rows)
+            if whole is not rows:
+                rows, lines = whole, join(spec, whole)
+        tables = {source: sample.table() for source, sample in samples.items()}
+        tried = StatisticRows.of(spec, rows, lines, tables)
+        statistics = statistic_samples(spec, tried)
+        findings += statistic_findings(spec, statistics, tried, daily=any(file.day for file in files))
+        users = _user_samples(spec, tried)
     elif not any(finding.severity == "error" for finding in findings):
         findings.append(Finding("error", "log", f"no row is left of the {log.rows:,} read"))
     return CheckReport(
@@ -93,6 +105,8 @@ def check(
         columns=example_columns(spec),
         users=users,
         findings=tuple(findings),
+        statistics=statistics,
+        statistics_rows=statistics_rows,
     )
 
 
@@ -255,15 +269,12 @@ def _sequence_findings(spec: RankingSpec, lines: Timelines) -> Iterator[Finding]
             yield Finding("warning", where, f"empty before each of {len(lines.impressions):,} impressions")
 
 
-def _user_samples(
-    spec: RankingSpec, rows: pa.Table, lines: Timelines, samples: dict[str, Sample]
-) -> tuple[UserSample, ...]:
+def _user_samples(spec: RankingSpec, log: StatisticRows) -> tuple[UserSample, ...]:
     """Picks three users who show much: labels of several kinds, several kinds of past, not too many impressions."""
+    rows, lines, users, items = log.rows, log.lines, log.users, log.items
     if len(lines.impressions) == 0:
         return ()
-    tables = {source: sample.table() for source, sample in samples.items()}
-    users, items = (lookup_by_day(spec, source, tables.get(source)) for source in ("users", "items"))
-    build = ExampleBuilder(spec, rows, lines, statistics=vectors_of(spec, rows, users, items))
+    build = ExampleBuilder(spec, rows, lines, statistics=log.vectors)
     source = lines.source[lines.impressions]
     day = rows[DAY].to_numpy()[source] if DAY in rows.column_names else np.zeros(len(source), np.int32)
     user = lines.user[lines.impressions]

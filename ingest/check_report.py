@@ -1,10 +1,13 @@
 """What `fulcrum check` found, as data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ingest.statistics.alone import Alone
 from schema.columns import ExampleColumn
 from schema.spec import RankingSpec
+from schema.statistics import Statistic
 
 Severity = Literal["error", "warning", "info"]
 
@@ -39,8 +42,37 @@ class UserSample:
 
 
 @dataclass(frozen=True)
+class StatisticSample:
+    """What a statistic is on rows of the log.
+
+    Attributes:
+      keys: distinct ones among the impressions.
+      missing: the share of the impressions that have no key; all other figures are of those that have one.
+      seen: the share whose key had impressions before, over the longest span.
+      impressions: the median of these.
+      hottest: the share of the key with the most impressions.
+      alone: by task, what the best of the rates is worth on the later half.
+      state_bytes: what a run carries on to the next day.
+      state_in_a_year: the same after a year of as many new keys a day.
+    """
+
+    statistic: Statistic
+    keys: int
+    missing: float
+    seen: float
+    impressions: float
+    hottest: float
+    alone: Mapping[str, Alone]
+    state_bytes: int
+    state_in_a_year: int
+
+
+@dataclass(frozen=True)
 class CheckReport:
-    """`rows` read by source (log, users, items); `complete` where that is all there are."""
+    """`rows` read by source (log, users, items); `complete` where that is all there are.
+
+    `statistics_rows` says which rows the statistics were made of.
+    """
 
     spec: RankingSpec
     logs: str
@@ -52,6 +84,8 @@ class CheckReport:
     columns: tuple[ExampleColumn, ...]
     users: tuple[UserSample, ...]
     findings: tuple[Finding, ...]
+    statistics: tuple[StatisticSample, ...] = ()
+    statistics_rows: str = ""
 
     @property
     def ok(self) -> bool:

@@ -63,6 +63,39 @@ def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: 
     return sample
 
 
+def read_last_days(spec: RankingSpec, files: list[SourceFile], most: int) -> tuple[pa.Table | None, int]:
+    """Reads the log's last whole days, as many as hold at most `most` rows; without daily folders it is one piece.
+
+    Returns:
+      The rows, None if not even the last day fits or a file of it can't be read; and how many days they are.
+    """
+    files_of_day: dict[object, list[SourceFile]] = {}
+    for file in files:
+        files_of_day.setdefault(file.day, []).append(file)
+    days: list[pa.Table] = []
+    for day in sorted(files_of_day, key=str, reverse=True):
+        table = _read_whole(spec, files_of_day[day], most - sum(table.num_rows for table in days))
+        if table is None:
+            break
+        days.append(table)
+    return pa.concat_tables(reversed(days)) if days else None, len(days)
+
+
+def _read_whole(spec: RankingSpec, files: list[SourceFile], most: int) -> pa.Table | None:
+    """Returns all rows of the log's files; None where they are more than `most`, or a file can't be read."""
+    tables, rows = [], 0
+    try:
+        for file in files:
+            for batch in read_file(file.path, columns_of(spec, "log"), separators_of(spec, "log")):
+                rows += len(batch.rows)
+                if rows > most:
+                    return None
+                tables.append(with_day(parse(spec, "log", batch, times_of(spec, file))[0], file))
+    except IngestError:
+        return None
+    return pa.concat_tables(tables) if tables else None
+
+
 def _head(batch: RawBatch, rows: int) -> RawBatch:
     upto = batch.rows[rows - 1]
     columns = {name: array.slice(0, rows) for name, array in batch.columns.items()}

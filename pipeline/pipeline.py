@@ -1,6 +1,7 @@
 """The DAG: from raw logs to a pushed ranker. The same pipeline runs locally and compiles to Kubeflow."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import tfx.v1 as tfx
 from google.protobuf import text_format
@@ -27,7 +28,7 @@ from pipeline.config import RunConfig
 from pipeline.drift import SPLIT_PAIRS, drift_config
 from schema.example_schema import example_schema
 from schema.spec import Drift, RankingSpec
-from schema.stages import training_part, transform_part
+from schema.stages import evaluation_part, training_part, transform_part
 
 # Early stopping picks the epoch on `eval`; what decides the blessing has to be data that training never looked at.
 EVALUATED_SPLIT = "test"
@@ -124,6 +125,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         **({"drift": drift[0].outputs["anomalies"]} if drift else {}),
         infra_blessing=serving_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
+        **_report_of_statistics(spec, example_gen),
     )
     metadata = config.metadata_path and tfx.orchestration.metadata.sqlite_metadata_connection_config(
         config.metadata_path
@@ -153,6 +155,13 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         metadata_connection_config=metadata,
         beam_pipeline_args=list(config.beam_args),
     )
+
+
+def _report_of_statistics(spec: RankingSpec, example_gen: InteractionExampleGen) -> dict[str, Any]:
+    """Returns what the report needs besides to tell of the spec's statistics; nothing where it declares none."""
+    if spec.statistics is None:
+        return {}
+    return {"examples": example_gen.outputs["examples"], "spec": evaluation_part(spec).to_json()}
 
 
 def _blessed_resolver() -> tfx.dsl.Resolver:

@@ -1,7 +1,7 @@
 """What a report is made from: the artifacts of a run, read. Whatever is missing stays None or empty."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +12,9 @@ from evaluation.result import Evaluation
 from evaluation.result import read as read_evaluation
 from ingest.findings import read_summary
 from report.lineage import Lineage
+from report.statistic_rows import StatisticExamples, read_statistic_examples
 from schema.anomalies import ANOMALIES_FILE, PAIR_FOLDER, SPLIT_FOLDER
+from schema.spec import RankingSpec
 from schema.training_records import (
     DIAGNOSTICS_FILE,
     HISTORY_FILE,
@@ -23,14 +25,17 @@ from schema.training_records import (
 )
 
 # Under these keys a report looks for its artifacts; the output keys of the components that write them.
-EVALUATION, MODEL_RUN, QUARANTINE, STATISTICS, ANOMALIES, DRIFT = (
+EVALUATION, MODEL_RUN, QUARANTINE, EXAMPLES, STATISTICS, ANOMALIES, DRIFT = (
     "evaluation",
     "model_run",
     "quarantine",
+    "examples",
     "statistics",
     "anomalies",
     "drift",
 )
+# Of EXAMPLES: the property that holds the spec that they were made by, as JSON.
+SPEC = "spec"
 INFRA_BLESSING, PUSHED_MODEL = "infra_blessing", "pushed_model"
 
 _STATISTICS_FILE = "FeatureStats.pb"
@@ -52,6 +57,7 @@ class Material:
       counts: of ingest, as `interaction_example_gen.findings.summary` has them.
       statistics, anomalies: by split.
       drift: the anomalies that DistributionValidator found, by pair of splits (`test_train`).
+      signals: some examples' statistics of the past, where the spec declares any.
       unreadable: what could not be read, in words.
     """
 
@@ -66,6 +72,7 @@ class Material:
     anomalies: Mapping[str, anomalies_pb2.Anomalies] = field(default_factory=dict)
     drift: Mapping[str, anomalies_pb2.Anomalies] = field(default_factory=dict)
     lineage: Lineage | None = None
+    signals: StatisticExamples | None = None
     unreadable: tuple[str, ...] = ()
 
     @property
@@ -87,6 +94,7 @@ SOURCES = {
     EVALUATION: ("SeesawEvaluator", "evaluation"),
     MODEL_RUN: ("Trainer", "model_run"),
     QUARANTINE: ("InteractionExampleGen", "quarantine"),
+    EXAMPLES: ("InteractionExampleGen", "examples"),
     STATISTICS: ("StatisticsGen", "statistics"),
     ANOMALIES: ("ExampleValidator", "anomalies"),
     DRIFT: ("DistributionValidator", "anomalies"),
@@ -98,7 +106,16 @@ SOURCES = {
 def artifacts_of(run: Lineage) -> dict[str, Artifact]:
     """Returns the artifacts of the run that a report reads, by their keys; those it didn't come to are absent."""
     outputs = {key: run.output(stage, output_key) for key, (stage, output_key) in SOURCES.items()}
-    return {key: Artifact(used.uri, used.properties) for key, used in outputs.items() if used}
+    artifacts = {key: Artifact(used.uri, used.properties) for key, used in outputs.items() if used}
+    if EXAMPLES in artifacts and (spec := _spec_of(run)):
+        artifacts[EXAMPLES] = replace(artifacts[EXAMPLES], properties={**artifacts[EXAMPLES].properties, SPEC: spec})
+    return artifacts
+
+
+def _spec_of(run: Lineage) -> str | None:
+    """Returns the spec as SeesawEvaluator had it, or, in a run that failed before, as ingest had it."""
+    stages = [run.stage(name) for name in ("SeesawEvaluator", "InteractionExampleGen")]
+    return next((str(stage.properties["spec"]) for stage in stages if stage and "spec" in stage.properties), None)
 
 
 def read_material(
@@ -128,8 +145,16 @@ def read_material(
         anomalies=read(ANOMALIES, lambda uri: _by_split(uri, ANOMALIES_FILE, anomalies_pb2.Anomalies)) or {},
         drift=read(DRIFT, lambda uri: _by_split(uri, ANOMALIES_FILE, anomalies_pb2.Anomalies, PAIR_FOLDER)) or {},
         lineage=lineage,
+        signals=read(EXAMPLES, lambda uri: _read_signals(uri, artifacts[EXAMPLES].properties.get(SPEC))),
         unreadable=tuple(unreadable),
     )
+
+
+def _read_signals(uri: str, spec_json: object) -> StatisticExamples | None:
+    if not spec_json:
+        return None
+    spec = RankingSpec.from_json(str(spec_json))
+    return read_statistic_examples(uri, spec) if spec.statistics else None
 
 
 def _read_diagnostics(uri: str) -> Diagnostics | None:

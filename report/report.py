@@ -3,9 +3,9 @@
 from report.elements import Page
 from report.material import Material
 from report.page import render
-from report.sections import curves, data, lineage, seesaw, sharing, slices, tasks, training, verdict
+from report.sections import curves, data, lineage, seesaw, sharing, slices, statistics, tasks, training, verdict
 
-_SECTIONS = (verdict, tasks, slices, seesaw, curves, training, sharing, data, lineage)
+_SECTIONS = (verdict, tasks, slices, seesaw, curves, training, sharing, statistics, data, lineage)
 
 
 def report(material: Material) -> str:

@@ -1,6 +1,6 @@
 """Prints what `fulcrum check` found. Values of the data are printed as they are, never as markup."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,10 @@ from rich.text import Text
 
 from ingest.check_report import CheckReport, TaskSample, UserSample
 from ingest.findings import format_time
+from pipeline.cli.check_statistics_output import slot_rows, statistic_tables
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
+from schema.statistics import statistics_of
 
 _STYLE = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _NEWEST = 4
@@ -32,6 +34,8 @@ def render(report: CheckReport, console: Console) -> None:
         console.print(Text(f"From {report.period[0]} to {report.period[1]}"))
     if report.tasks:
         console.print(_task_table(report.tasks))
+    for block in statistic_tables(report):
+        console.print(block)
     for user in report.users:
         console.print(_user_table(report, user))
     console.print(_verdict(report))
@@ -72,9 +76,21 @@ def _user_table(report: CheckReport, user: UserSample) -> Table:
         if section and column.role != section:
             table.add_section()
         section = column.role
+        if column.role == "statistic":
+            for name, *texts in _slot_texts(report.spec, column, user):
+                table.add_row(Text(name, style="bold"), *map(Text, texts))
+            continue
         values = [_cell_text(report.spec, column, example) for example in user.examples]
         table.add_row(Text(column.name, style="bold"), *map(Text, values))
     return table
+
+
+def _slot_texts(spec: RankingSpec, column: ExampleColumn, user: UserSample) -> Iterator[tuple[str, ...]]:
+    """Yields a row a sum of the statistic: its name, and its numbers in each example."""
+    (statistic,) = (statistic for statistic in statistics_of(spec) if statistic.column == column.name)
+    rows = [list(slot_rows(spec, statistic, example[column.name])) for example in user.examples]
+    for of_sum in zip(*rows, strict=True):
+        yield of_sum[0][0], *(text for _, text in of_sum)
 
 
 def _cell_text(spec: RankingSpec, column: ExampleColumn, example: dict[str, Any]) -> str:

@@ -73,7 +73,12 @@ def check(
     spec: SpecPath,
     logs: LogsDir,
     window: LogWindow = None,
-    rows: Annotated[int, typer.Option(min=1, help="How many rows of the log to read at most.")] = 100_000,
+    rows: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How many rows of the log to read at most; statistics read whole days of ten times as many."
+        ),
+    ] = 100_000,
 ) -> None:
     """Look at a sample of the logs: what the examples would be, and what is wrong. Runs nothing."""
     from ingest.check import check as look

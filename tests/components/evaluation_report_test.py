@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from made_evaluation import make_evaluation
 from tfx import v1 as tfx
 from tfx.types import standard_artifacts
@@ -11,6 +12,7 @@ from components.artifacts import Report
 from components.evaluation_report import EvaluationReport
 from evaluation.result import write
 from report.lineage import read_run
+from schema.spec import RankingSpec
 
 
 @pytest.fixture
@@ -50,6 +52,24 @@ def test_without_any_input_there_is_a_page_that_says_so(tmp_path):
     page = page_of(tmp_path, metadata_path=str(tmp_path / "gone.sqlite"))
     assert "No verdict" in page
     assert "Report of the run (unnamed)" in page
+
+
+def test_of_examples_with_their_spec_it_tells_what_statistics_hold(tmp_path):
+    examples = standard_artifacts.Examples()
+    examples.uri = str(tmp_path / "examples")
+    folder = Path(examples.uri, "Split-train")
+    folder.mkdir(parents=True)
+    example = tf.train.Example()
+    for name, values in {"item_statistics": [7.0, 2.0], "label_like": [1.0], "space_like": [1.0]}.items():
+        example.features.feature[name].float_list.value.extend(values)
+    with tf.io.TFRecordWriter(str(folder / "data.gz"), "GZIP") as writer:
+        writer.write(example.SerializeToString())
+    log = {"layout": "impressions", "files": "*", "user": "u", "item": "i", "timestamp": {"column": "at"}}
+    statistics = {"by": ["item"], "half_lives": []}
+    declared = {"name": "videos", "log": log, "tasks": [{"name": "like", "column": "like"}], "statistics": statistics}
+    spec = RankingSpec.model_validate(declared).to_json()
+    assert "item.like.lifetime" in page_of(tmp_path, examples=examples, spec=spec)
+    assert "item.like.lifetime" not in page_of(tmp_path, examples=examples)
 
 
 def test_in_a_pipeline_it_names_the_run_and_every_stage_before_it(evaluation, tmp_path):

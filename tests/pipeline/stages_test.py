@@ -12,6 +12,7 @@ from pipeline.pipeline import create_pipeline
 from schema.loading import load_spec
 from schema.spec import Drift, RankingSpec
 from schema.stages import STAGES
+from schema.statistics import Statistics
 from schema.tuning import Tuning
 
 SHORTVIDEO = load_spec(Path(__file__).parents[2] / "schema" / "specs" / "shortvideo.yaml").model_copy(
@@ -56,6 +57,20 @@ def test_a_change_of_drift_changes_the_nodes_that_judge_it_alone(shortvideo):
     drift = Drift(action="warn", limits={"country": 0.2})
     changed = properties(SHORTVIDEO.model_copy(update={"drift": drift}))
     assert {name for name in shortvideo if shortvideo[name] != changed[name]} == {"DistributionValidator", "DriftCheck"}
+
+
+def test_the_report_takes_examples_and_their_spec_only_to_tell_of_statistics():
+    def report_of(spec: RankingSpec) -> Any:
+        config = RunConfig(logs="logs", output="output", fingerprint="")
+        return next(node for node in create_pipeline(spec, config).components if node.id == "EvaluationReport")
+
+    plain = report_of(SHORTVIDEO)
+    assert "examples" not in plain.inputs
+    assert plain.exec_properties.get("spec") is None
+    declared = SHORTVIDEO.model_copy(update={"statistics": Statistics(by=({"keys": "item"},))})
+    with_statistics = report_of(declared)
+    assert "examples" in with_statistics.inputs
+    assert with_statistics.exec_properties["spec"] == STAGES["evaluation"](declared).to_json()
 
 
 def test_a_reference_is_one_more_node_and_changes_no_other(shortvideo):

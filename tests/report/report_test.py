@@ -14,9 +14,21 @@ from report.elements import Facts, Figure, Section, Table
 from report.lineage import relative
 from report.material import INFRA_BLESSING, Artifact, Material, read_material
 from report.report import report
-from report.sections import columns, curves, data, lineage, seesaw, sharing, slices, tasks, training, verdict
+from report.sections import (
+    columns,
+    curves,
+    data,
+    lineage,
+    seesaw,
+    sharing,
+    slices,
+    statistics,
+    tasks,
+    training,
+    verdict,
+)
 
-ALL = (verdict, tasks, slices, seesaw, curves, training, sharing, data, lineage)
+ALL = (verdict, tasks, slices, seesaw, curves, training, sharing, statistics, data, lineage)
 NOTHING = Material("shortvideo", "first")
 
 

@@ -71,7 +71,7 @@ def _growth(signals: StatisticExamples) -> Iterator[Block]:
     if grown:
         yield (
             f"The median of the impressions since ever differs by more than {MOST_GROWTH:g}× between train and test: "
-            f"{', '.join(grown)}. The model learned from counts that are smaller than those it is asked about; "
+            f"{', '.join(grown)}. The model learned from other counts than it is asked about; "
             "split.skip or daily folders give the counts time to grow."
         )
 
@@ -106,8 +106,8 @@ def _key_table(signals: StatisticExamples) -> Table:
             ]
         )
     return Table(
-        "Of how many examples the key is known, and had impressions before; and how many, their median and the share "
-        "of the tenth that has most (p90)",
+        "Of how many examples the key is known, and of these how many had impressions before; the median of their "
+        "number, and what one in ten lies above (p90)",
         ("Statistic", *numeric),
         rows,
         numeric=numeric,

@@ -60,7 +60,7 @@ def on_two_devices(spec, transformed, trainer_arguments, tmp_path_factory) -> tu
         env={**os.environ, **QUIET},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -75,6 +75,7 @@ def write_spec(path: Path, **overrides: object) -> Path:
     declared = yaml.safe_load((PROJECT / "schema" / "specs" / "shortvideo.yaml").read_text())
     for section, names in (("tasks", TASKS), ("features", FEATURES), ("behaviours", BEHAVIOURS)):
         declared[section] = [entry for entry in declared[section] if entry["name"] in names]
+    declared["statistics"] = {"delay": "5m", "by": ["item", ["user", "tab"]]}
     declared["gates"] = {"view_through": {"auc": 0.2}, "completion": {"mse": 0.5}, "like": {"auc": 0.2}}
     declared["training"] = {"epochs": 3, "batch_size": 256, "patience": 3}
     path.write_text(yaml.safe_dump({**declared, **overrides}))

@@ -19,6 +19,7 @@ from models.training.build import build_ranker
 from report.summary import load_summary
 from schema.loading import load_spec
 
+SLICES = ("tab", "country", "item.impressions")
 STAGE = re.compile(r"^ *\d+/\d+ +(\w+) +[\d.]+ s( +cached)?$", re.MULTILINE)
 
 
@@ -68,9 +69,9 @@ def test_the_summary_has_every_task_overall_and_on_its_worst_slice(run: Run):
     for task in evaluation.tasks:
         estimate = evaluation.result(task.name).metrics[task.metric]["candidate"]
         assert estimate.low < estimate.value < estimate.high
-        assert {name for one in evaluation.slices(task.name) for name, _ in one.slice} == {"tab", "country"}
+        assert {name for one in evaluation.slices(task.name) for name, _ in one.slice} == {*SLICES}
         line = re.search(
-            rf"│ {task.name} +│ +[\d,]+ │ (AUC|MSE) +│ ([\d.]+) ±[\d.]+ │.* │ (tab|country)=", run.finished.out
+            rf"│ {task.name} +│ +[\d,]+ │ (AUC|MSE) +│ ([\d.]+) ±[\d.]+ │.* │ ({'|'.join(SLICES)})=", run.finished.out
         )
         assert line[2] == f"{estimate.value:.4f}"
 

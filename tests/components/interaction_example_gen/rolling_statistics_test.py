@@ -29,8 +29,8 @@ def _spec(by: list | None = None, **log) -> RankingSpec:
     declared = yaml.safe_load(SHORTVIDEO.read_text())
     behaviours = [{**behaviour, "max_length": 5} for behaviour in declared["behaviours"]]
     log = {**declared["log"], "request": {"gap": "45m"}, **log}
-    statistics = {"by": by or BY, "delay": "90m"}
-    return RankingSpec.model_validate({**declared, "behaviours": behaviours, "log": log, "statistics": statistics})
+    changed = {"behaviours": behaviours, "log": log, "slices": [], "statistics": {"by": by or BY, "delay": "90m"}}
+    return RankingSpec.model_validate({**declared, **changed})
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,9 @@ def _spec(**log) -> RankingSpec:
     declared = yaml.safe_load(SHORTVIDEO.read_text())
     # Short sequences, so that what is carried on has an end.
     behaviours = [{**behaviour, "max_length": 5} for behaviour in declared["behaviours"]]
-    return RankingSpec.model_validate({**declared, "behaviours": behaviours, "log": {**declared["log"], **log}})
+    # What statistics carry on is tested beside this file.
+    changed = {"behaviours": behaviours, "log": {**declared["log"], "request": None, **log}}
+    return RankingSpec.model_validate({**declared, **changed, "statistics": None, "slices": []})
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,13 @@ STATISTICS = {
 def _spec(statistics: dict | None = None, log: dict | None = None, **sections) -> RankingSpec:
     declared = yaml.safe_load(SHORTVIDEO.read_text())
     behaviours = [{**behaviour, "max_length": 5} for behaviour in declared["behaviours"]]
-    changed = {"behaviours": behaviours, "log": {**declared["log"], **(log or {})}, "gates": {}, **sections}
+    changed = {
+        "behaviours": behaviours,
+        "log": {**declared["log"], **(log or {})},
+        "gates": {},
+        "slices": [],
+        **sections,
+    }
     return RankingSpec.model_validate({**declared, **changed, "statistics": statistics or STATISTICS})
 
 

@@ -49,7 +49,7 @@ def read_statistic_examples(uri: str, spec: RankingSpec, most: int = MOST_EXAMPL
     Raises:
       tf.errors.OpError: a file can't be read.
     """
-    columns = [column for column in example_columns(spec) if column.role == "statistic" or column.side == "target"]
+    columns = [column for column in example_columns(spec) if column.role in ("statistic", "label", "space")]
     features = {
         column.name: tf.io.FixedLenFeature([column.width] if column.width else [], tf.float32) for column in columns
     }

@@ -25,6 +25,7 @@ SPEC_OF_VIDEOS = RankingSpec.model_validate(
             "user": "user",
             "item": "item",
             "timestamp": {"column": "at", "unit": "s"},
+            "request": {"gap": "30m"},
         },
         "features": [{"name": "tab", "source": "log", "kind": "categorical"}],
         "tasks": [
@@ -141,6 +142,7 @@ def serialized(tab: list[float], like: float) -> bytes:
     targets = {"label_like": [like], "space_like": [1.0], "label_finish": [0.5], "space_finish": [1.0]}
     for name, values in (columns | targets).items():
         example.features.feature[name].float_list.value.extend(values)
+    example.features.feature["request_start"].int64_list.value.append(1)
     return example.SerializeToString()
 
 

@@ -30,6 +30,7 @@ def _spec() -> RankingSpec:
     # An analysis of each sort, vocabularies, quantiles and a mean, and no more: a graph takes seconds to make.
     features = [one for one in declared["features"] if one["name"] in ("activity", "duration_s")]
     changes = {"features": features, "behaviours": [], "slices": [], "tasks": declared["tasks"][:1], "gates": {}}
+    changes["statistics"] = None
     return RankingSpec.model_validate({**declared, **changes, "model": {"min_frequency": 1}})
 
 

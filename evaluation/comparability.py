@@ -11,6 +11,8 @@ from schema.columns import example_columns
 from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
 
+# What a task may differ in and have the same labels.
+_NOT_OF_LABELS = {"weight", "exponent", "transform", "loss"}
 _UNKNOWN = "what its tasks mean is not known"
 
 
@@ -26,7 +28,7 @@ def contract(spec: RankingSpec) -> Contract:
     """Returns what a model of this spec reads and predicts."""
     return Contract(
         frozenset(column.layout for column in example_columns(spec) if column.side != "target"),
-        {task.name: task.model_dump_json(exclude={"weight", "exponent"}) for task in spec.tasks},
+        {task.name: task.model_dump_json(exclude=_NOT_OF_LABELS) for task in spec.tasks},
     )
 
 

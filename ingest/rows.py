@@ -187,10 +187,14 @@ def _summed(one: Sum, columns: Mapping[str, Column]) -> np.ndarray:
 def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the task's label (float32, 0 outside its space) and whether a row is in its space (PLE, eq. 9).
 
-    A condition's label is 1 or 0, a ratio's `clip(numerator / denominator, 0, 1)`. A row whose feedback is missing, or
-    whose denominator isn't above 0, is outside the space.
+    A condition's label is 1 or 0, a ratio's `clip(numerator / denominator, 0, 1)`, a column's value times `scale`. A
+    row whose feedback is missing, or whose denominator isn't above 0, is outside the space. Rejects what is in the
+    space and outside of the task's domain.
     """
-    if task.ratio:
+    if task.task_kind == "unbounded":
+        label = columns[str(task.column)].numbers() * task.scale
+        space = ~np.isnan(label)
+    elif task.ratio:
         numerator = columns[task.ratio.numerator].numbers()
         denominator = columns[task.ratio.denominator].numbers()
         space = (denominator > 0) & ~np.isnan(numerator)
@@ -200,7 +204,23 @@ def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.nd
         space, label = truth >= 0, truth == 1
     if task.within:
         space = space & (holds(task.within, columns) == 1)
+    if task.task_kind == "unbounded":
+        _reject_impossible(task, columns[str(task.column)], label, space)
     return np.where(space, label, 0).astype(np.float32), space
+
+
+def _reject_impossible(task: Task, column: Column, label: np.ndarray, space: np.ndarray) -> None:
+    """Rejects the rows of the space whose label isn't of the task's domain, or too large for an example's float32."""
+    known = np.where(space, label, 0)
+    huge = np.abs(known) > np.finfo(np.float32).max
+    column.rejects.add(huge, f"{column.name}: expected a finite label of {task.name}", column.shown)
+    outside = (known < task.domain.low) | (known > task.domain.high)
+    column.rejects.add(
+        outside & ~huge,
+        f"{column.name}: expected {task.domain}, of which {task.name} takes {task.transform}",
+        column.shown,
+    )
+    label[huge] = 0
 
 
 def holds(condition: Condition, columns: Mapping[str, Column]) -> np.ndarray:

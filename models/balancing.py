@@ -8,13 +8,13 @@ import tensorflow as tf
 class Uncertainty(tf.Module):
     """`sum_k w_k d_k (c_k exp(-s_k) L_k + s_k / 2)`, with a learned log variance `s_k` per task that starts from 0.
 
-    `c_k` is 1 for a binary task and 1/2 for a regression, `d_k` is 0 for a batch with nothing of task k, which says
-    nothing of its variance, and `w_k` the weight of the spec's schedule.
+    `c_k` is 1/2 for a regression by squared error and 1 for the others, `d_k` is 0 for a batch with nothing of task k,
+    which says nothing of its variance, and `w_k` the weight of the spec's schedule.
 
     Reference: Kendall et al., "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, eq. 7 and 10.
 
     Args:
-      regressions: which of the tasks are regressions.
+      regressions: which of the tasks are regressions by squared error.
     """
 
     def __init__(self, regressions: Sequence[bool]):

@@ -1,4 +1,4 @@
-"""The multi-task ranker: features -> bottom -> routing -> towers -> one probability per task."""
+"""The multi-task ranker: features -> bottom -> routing -> towers -> one output per task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
@@ -16,7 +16,7 @@ from models.layers.user_item_rows import materialize
 from models.noise import TrainingNoise
 from models.precision import precision_scope
 from models.routing import check_routing
-from models.tasks import RankingTask, loss_weight
+from models.tasks.ranking_task import RankingTask, loss_weight
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
 
@@ -38,7 +38,7 @@ class SharingWeights(NamedTuple):
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
 class Ranker(tfrs.models.Model):
-    """One output per task, `(batch, 1)`: a probability, or for a ratio its expected value.
+    """One output per task, `(batch, 1)`: a probability, or of a regression a value in the label's units.
 
     Call with dense features by name (`models.features.dense`). `compute_loss` takes the same with labels and spaces:
 
@@ -50,6 +50,7 @@ class Ranker(tfrs.models.Model):
       output_bias: the logit that each task starts from, in the order of the tasks; zeros if not given.
       compiled: what XLA compiles when training (see `models.training.optimizer.choose_jit`).
       sparse_tables: whether a step updates only the rows of the embedding tables that its batch has read.
+      deviations: what each task's kind said of its train labels (`TaskKind.deviation`); ones if not given.
 
     Raises:
       ValueError: an unknown routing, a spec that leaves the ranker without an input, or sparse tables in a step that
@@ -63,6 +64,7 @@ class Ranker(tfrs.models.Model):
         output_bias: Sequence[float] | None = None,
         compiled: Compiled = "step",
         sparse_tables: bool = False,
+        deviations: Sequence[float] | None = None,
     ):
         super().__init__(name="ranker")
         if sparse_tables and compiled == "step":
@@ -81,13 +83,19 @@ class Ranker(tfrs.models.Model):
         with precision_scope(spec.training.precision):
             self.routing = routing.build(spec.model.model_copy(update={"task_experts": spec.task_experts}), tasks)
         # A logit has to tell rare labels apart: always in float32.
-        self.towers = Towers(tasks, spec.model.tower_units, output_bias, name="towers")
-        self.ranking_tasks = [RankingTask(task, spec.training) for task in spec.tasks]
+        self.deviations = list(deviations or [1.0] * tasks)
+        scaled = any(task.task_kind == "unbounded" for task in spec.tasks)
+        scale = self.deviations if scaled else None
+        self.towers = Towers(tasks, spec.model.tower_units, output_bias, output_scale=scale, name="towers")
+        self.ranking_tasks = [
+            RankingTask(task, spec.training, deviation)
+            for task, deviation in zip(spec.tasks, self.deviations, strict=True)
+        ]
         self.noise = TrainingNoise(spec, table_sizes)
         self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64, name="epoch")
         self.balancing = spec.training.loss_balancing
         self.uncertainty = (
-            Uncertainty([task.is_regression and spec.training.ratio_loss == "squared" for task in spec.tasks])
+            Uncertainty([task.kind.is_gaussian for task in self.ranking_tasks])
             if self.balancing == "uncertainty"
             else None
         )
@@ -171,7 +179,7 @@ class Ranker(tfrs.models.Model):
         return optimizer.iterations if optimizer is not None else tf.constant(0, tf.int64)
 
     def task_metrics(self) -> dict[str, dict[str, float]]:
-        """Returns each task's `loss`, and `auc` if it is binary, over the batches since `reset_metrics`."""
+        """Returns each task's `loss` and its kind's metrics, such as `auc`, over the batches since `reset_metrics`."""
         results: dict[str, dict[str, float]] = {}
         for metric in self.metrics:
             task, _, name = metric.name.partition("/")
@@ -195,6 +203,7 @@ class Ranker(tfrs.models.Model):
             "output_bias": None if self.output_bias is None else [float(bias) for bias in self.output_bias],
             "compiled": self.compiled,
             "sparse_tables": self.sparse_tables,
+            "deviations": list(self.deviations),
         }
 
     @classmethod
@@ -209,7 +218,8 @@ class Ranker(tfrs.models.Model):
         """Returns nothing: the spec says how it is trained (`models.training.optimizer.compile_for_training`)."""
 
     def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {task.name: tf.sigmoid(logit) for task, logit in zip(self.spec.tasks, logits, strict=True)}
+        kinds = [ranking_task.kind for ranking_task in self.ranking_tasks]
+        return {kind.task.name: kind.link(logit) for kind, logit in zip(kinds, logits, strict=True)}
 
     def _route(self, encoded: TaskInputs, moment: tf.Tensor | None = None) -> list[tf.Tensor]:
         routed = self.routing(self.noise.drop_inputs(encoded, "routing", moment))

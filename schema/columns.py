@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from schema.statistics import Statistic, is_of_item, numbers_read, slots, statistics_of
+from schema.tasks import UNIT_INTERVAL, Domain
 
 if TYPE_CHECKING:
     # The spec checks its own names by the columns' and the served tensors'.
@@ -54,6 +55,8 @@ class ExampleColumn:
     width: int | None = None
     # How many numbers the model reads of a vector.
     model_width: int | None = None
+    # The numbers that a task's label or space may be; None where nothing is said of them.
+    domain: Domain | None = None
 
     @property
     def kind(self) -> str:
@@ -132,8 +135,8 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
         columns += _sequence_columns(behaviour.name, sequence_features(spec))
     columns += [_statistic_column(spec, statistic) for statistic in statistics_of(spec)]
     for task in spec.tasks:
-        columns.append(ExampleColumn(label_name(task), "label", "float", "target"))
-        columns.append(ExampleColumn(space_name(task), "space", "float", "target"))
+        columns.append(ExampleColumn(label_name(task), "label", "float", "target", domain=task.domain))
+        columns.append(ExampleColumn(space_name(task), "space", "float", "target", domain=UNIT_INTERVAL))
     column_by_name: dict[str, ExampleColumn] = {}
     for column in columns:
         if column.name in column_by_name:

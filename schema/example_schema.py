@@ -1,9 +1,12 @@
 """The examples' schema, derived from the spec: what ExampleValidator and Transform hold the data against."""
 
+import math
+
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schema.columns import ExampleColumn, example_columns
 from schema.spec import RankingSpec
+from schema.tasks import Domain
 
 TRAINING, SERVING = "TRAINING", "SERVING"
 
@@ -16,8 +19,8 @@ def example_schema(spec: RankingSpec) -> schema_pb2.Schema:
     Single-valued columns are required and hold exactly one value, vectors exactly `width`; ragged ones may be empty.
     (Of a sequence of vectors it can't be said that it holds a multiple of `width`.)
     Strings are open vocabularies, numbers may be NaN (missing; in a vector all at once), ages are not negative, labels
-    and sample spaces lie in [0, 1]. Labels, spaces and requests' starts belong to the TRAINING environment only: a
-    request to the served model has none.
+    lie in their task's domain and sample spaces in [0, 1]. Labels, spaces and requests' starts belong to the TRAINING
+    environment only: a request to the served model has none.
     """
     schema = schema_pb2.Schema(
         default_environment=[TRAINING, SERVING],
@@ -43,6 +46,12 @@ def _add_feature(schema: schema_pb2.Schema, column: ExampleColumn) -> None:
         feature.not_in_environment.append(SERVING)
     elif column.side == "target":
         feature.not_in_environment.append(SERVING)
-        feature.float_domain.CopyFrom(schema_pb2.FloatDomain(min=0.0, max=1.0, disallow_nan=True, disallow_inf=True))
+        feature.float_domain.CopyFrom(_float_domain(column.domain or Domain()))
     elif column.dtype == "float" and column.missing is None:
         feature.float_domain.CopyFrom(schema_pb2.FloatDomain(min=0.0, disallow_nan=True, disallow_inf=True))
+
+
+def _float_domain(domain: Domain) -> schema_pb2.FloatDomain:
+    bounds = {"min": domain.low, "max": domain.high}
+    finite = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+    return schema_pb2.FloatDomain(**finite, disallow_nan=True, disallow_inf=True)

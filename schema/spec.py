@@ -17,6 +17,7 @@ from schema.features import Feature
 from schema.modelling import Model, Training
 from schema.parts import Column, Duration, Frozen, Name, nonempty
 from schema.statistics import Request, Statistics
+from schema.tasks import Task
 from schema.tuning import Tuning
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -77,13 +78,6 @@ class Table(Frozen):
     key: Column
 
 
-class Ratio(Frozen):
-    """`numerator / denominator`, clipped to [0, 1]: a regression."""
-
-    numerator: Column
-    denominator: Column
-
-
 class Behaviour(Condition):
     """A typed sequence: the user's last `max_length` rows that meet the condition, strictly before the impression."""
 
@@ -91,29 +85,6 @@ class Behaviour(Condition):
     max_length: Annotated[int, Field(ge=1, le=10_000)] = 50
     # How long after its row's timestamp a behaviour is known (feedback columns are filled in after the impression).
     delay: Duration = 0
-
-
-class Weight(Frozen):
-    """The loss weight of a task, `initial * decay^t` (PLE, eq. 10); the paper says both epoch and step for t."""
-
-    initial: Annotated[float, Field(gt=0)] = 1.0
-    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    unit: Literal["epoch", "step"] = "epoch"
-
-
-class Task(Condition):
-    """What to predict, where it means something (`within`): a condition is binary, a ratio is a regression."""
-
-    name: Name
-    ratio: Ratio | None = None
-    within: Condition | None = None
-    weight: Weight = Weight()
-    # The power that the task's output has in the ranking score, if a request names none (PLE, eq. 1).
-    exponent: float = 1.0
-
-    @property
-    def is_regression(self) -> bool:
-        return self.ratio is not None
 
 
 class Split(Frozen):

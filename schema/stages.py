@@ -9,15 +9,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from schema.spec import Model, RankingSpec, Split, Training, Weight
+from schema.spec import Model, RankingSpec, Split, Training
 from schema.statistics import DEFAULT_PRIOR_STRENGTH
+from schema.tasks import Task, Weight
 
 
 def examples_part(spec: RankingSpec) -> RankingSpec:
     """Returns what defines the examples and what their columns mean; most parts are this with something added."""
-    tasks = tuple(task.model_copy(update={"weight": Weight(), "exponent": 1.0}) for task in spec.tasks)
+    tasks = tuple(_labelled(task) for task in spec.tasks)
     rest: dict[str, Any] = {"slices": (), "gates": {}, "drift": None, "model": Model(), "training": Training()}
     return spec.model_copy(update={"tasks": tasks, **rest, "tuning": None})
+
+
+def _labelled(task: Task) -> Task:
+    """Returns the task with what its labels and their domain depend on."""
+    return task.model_copy(update={"weight": Weight(), "exponent": task.default_exponent, "loss": "squared"})
 
 
 def ingest_part(spec: RankingSpec) -> RankingSpec:
@@ -66,7 +72,7 @@ def evaluation_part(spec: RankingSpec) -> RankingSpec:
 
 def serving_part(spec: RankingSpec) -> RankingSpec:
     """Returns what ServingValidator reads: the examples, and the exponents of the ranking score (PLE, eq. 1)."""
-    tasks = tuple(task.model_copy(update={"weight": Weight()}) for task in spec.tasks)
+    tasks = tuple(_labelled(task).model_copy(update={"exponent": task.exponent}) for task in spec.tasks)
     return examples_part(spec).model_copy(update={"tasks": tasks})
 
 

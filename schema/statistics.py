@@ -24,8 +24,9 @@ IMPRESSIONS = "impressions"
 # The span that holds how long ago a sum was last added to.
 AGE = "age"
 DEFAULT_PRIOR_STRENGTH = 20.0
-# Fixed point: the places after the point, in bits, of ratios and of summed columns.
+# Fixed point: the places after the point, in bits, of ratios, and of summed columns and labels of any size.
 _RATIO_BITS, _SUM_BITS = 20, 10
+_LABEL_BITS: dict[str, int] = {"binary": 0, "ratio": _RATIO_BITS, "unbounded": _SUM_BITS}
 
 _Length = Annotated[Duration, Field(gt=0)]
 _Lengths = Annotated[tuple[_Length, ...], Field(strict=False)]
@@ -172,7 +173,7 @@ def _resolved(spec: RankingSpec, section: Statistics, entry: StatisticBy) -> Sta
 def sums_of(spec: RankingSpec, statistic: Statistic) -> tuple[Sum, ...]:
     """Returns what the statistic sums: impressions, labels, the spaces that aren't among these, measures."""
     tasks = [task for task in spec.tasks if task.name in statistic.of]
-    labels = [Sum(task.name, "label", task, _RATIO_BITS if task.is_regression else 0) for task in tasks]
+    labels = [Sum(task.name, "label", task, _LABEL_BITS[task.task_kind]) for task in tasks]
     spaces: dict[str, Sum] = {}
     for task in tasks:
         if task.within is not None and denominator(spec, statistic, task) == _space_name(task.within):

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 HISTORY_FILE, DIAGNOSTICS_FILE = "history.json", "diagnostics.json"
 
-# By task, its `loss`, and `auc` if it is binary; where training stops by metrics, `r2` of a ratio. None where the value
-# is not finite.
+# By task, its `loss`, and `auc` if it is binary, `mse` and `mae` if it is a regression without bounds; where training
+# stops by metrics, `r2` of a regression. None where the value is not finite.
 TaskMetrics: TypeAlias = dict[str, dict[str, float | None]]
 
 _Record = TypeVar("_Record")

@@ -7,6 +7,7 @@ import numpy as np
 from schema import served
 from schema.served import EXAMPLES, EXPONENTS, ORDER, PREDICT, RANK, SCORE, SERVING_DEFAULT
 from schema.spec import RankingSpec
+from schema.tasks import Domain
 from serving.model.saved_model import Signature
 
 # How far the outputs for one user and item may lie apart, whichever signature and loader gives them.
@@ -43,29 +44,36 @@ def signature_findings(spec: RankingSpec, signatures: Mapping[str, Signature]) -
     return findings
 
 
-def output_findings(where: str, tasks: Sequence[str], outputs: Outputs, shape: tuple[int, ...]) -> list[str]:
-    """Names tasks' outputs of another shape than `shape`, or no probabilities: not finite, or outside of [0, 1]."""
+def output_findings(where: str, domains: Mapping[str, Domain], outputs: Outputs, shape: tuple[int, ...]) -> list[str]:
+    """Names tasks' outputs of another shape than `shape`, or that can't be theirs: not finite, or out of their domain.
+
+    Args:
+      domains: the tasks' by name.
+    """
     findings = []
-    for task in tasks:
+    for task, domain in domains.items():
         values = outputs[task]
         if values.shape != shape:
             findings.append(f"{where}: {task} has the shape {list(values.shape)}, expected {list(shape)}")
         elif not np.isfinite(values).all():
             findings.append(f"{where}: {task} is {values[~np.isfinite(values)].flat[0]}, expected a finite number")
-        elif values.size and (values.min() < 0 or values.max() > 1):
-            findings.append(f"{where}: {task} lies in [{values.min():g}, {values.max():g}], expected within [0, 1]")
+        elif values.size and (values.min() < domain.low or values.max() > domain.high):
+            findings.append(f"{where}: {task} lies in [{values.min():g}, {values.max():g}], expected {domain}")
     return findings
 
 
 def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected: Outputs, other: str) -> list[str]:
-    """Names tasks whose outputs differ from those of `other` for the same users and items by more than `TOLERANCE`."""
+    """Names tasks whose outputs differ from those of `other` for the same users and items by more than `TOLERANCE`.
+
+    Where outputs are above 1 it is a share of the task's largest: they are float32.
+    """
     findings = []
     for task in tasks:
         ours, theirs = got[task].ravel().astype(np.float64), expected[task].ravel().astype(np.float64)
         if ours.shape != theirs.shape:
             findings.append(f"{where}: {task} has {ours.size} values, {theirs.size} by {other}")
             continue
-        apart = np.abs(ours - theirs)
+        apart = np.abs(ours - theirs) / max(1.0, float(np.abs(theirs).max(initial=0.0)))
         # Written so that NaN is no agreement.
         if not (apart <= TOLERANCE).all():
             worst = int(np.nanargmax(apart)) if not np.isnan(apart).all() else 0
@@ -79,7 +87,8 @@ def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected:
 def ranking_findings(where: str, tasks: Sequence[str], outputs: Outputs, exponents: Sequence[float]) -> list[str]:
     """Checks that `score` is `prod_k p_k^w_k` (PLE, eq. 1), and `order` all candidates, by descending score.
 
-    Which of two equal scores comes first is not looked at: models order by logarithms, which tell more of them apart.
+    What has no power is not read: it may be negative. Which of two equal scores comes first is not looked at: models
+    order by logarithms, which tell more of them apart.
     """
     score, order = outputs[SCORE], outputs[ORDER]
     count = outputs[tasks[0]].size
@@ -87,10 +96,10 @@ def ranking_findings(where: str, tasks: Sequence[str], outputs: Outputs, exponen
         shapes = f"{list(score.shape)} and {list(order.shape)}"
         return [f"{where}: score and order have the shapes {shapes}, expected [{count}]"]
     findings = []
-    probabilities = np.stack([outputs[task] for task in tasks]).astype(np.float64)
-    usual = (probabilities > SMALLEST_OUTPUT).all(axis=0)
     powers = np.asarray(exponents, np.float64)[:, None]
-    expected = np.exp((powers * np.log(np.where(usual, probabilities, 1.0))).sum(axis=0))
+    factors = np.where(powers != 0, np.stack([outputs[task] for task in tasks]).astype(np.float64), 1.0)
+    usual = (factors > SMALLEST_OUTPUT).all(axis=0)
+    expected = np.exp((powers * np.log(np.where(usual, factors, 1.0))).sum(axis=0))
     wrong = usual & ~np.isclose(score, expected, rtol=SCORE_TOLERANCE, atol=_SMALLEST_SCORE)
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])

@@ -7,6 +7,7 @@ from components.serving_validator.checks import Outputs, agreement_findings, out
 from components.serving_validator.sample_requests import SampleRequests, cold_row
 from schema.served import PREDICT, RANK, SERVING_DEFAULT
 from schema.spec import RankingSpec
+from schema.tasks import Domain
 from serving.requests import Inputs, Row
 
 # Answers a signature's request, all outputs by name.
@@ -27,7 +28,7 @@ def _replay_predict(requests: SampleRequests, ask: Ask) -> Iterator[str]:
     """Yields where `predict`, or a batch of one, answers otherwise than `serving_default` does for all examples."""
     tasks, count = _tasks(requests.spec), len(requests.records)
     reference = ask(SERVING_DEFAULT, requests.default(requests.records))
-    findings = output_findings("'serving_default'", tasks, reference, (count, 1))
+    findings = output_findings("'serving_default'", _domains(requests.spec), reference, (count, 1))
     if findings:
         yield from findings
         return
@@ -36,7 +37,7 @@ def _replay_predict(requests: SampleRequests, ask: Ask) -> Iterator[str]:
     yield from agreement_findings("'serving_default' of one example", tasks, alone, first, "that of a batch")
     for rows, expected in ((requests.rows, reference), (requests.rows[:1], first)):
         outputs = ask(PREDICT, requests.predict(rows))
-        yield from output_findings("'predict'", tasks, outputs, (len(rows), 1)) or agreement_findings(
+        yield from output_findings("'predict'", _domains(requests.spec), outputs, (len(rows), 1)) or agreement_findings(
             "'predict'", tasks, outputs, expected, "'serving_default'"
         )
 
@@ -45,7 +46,7 @@ def _replay_rank(requests: SampleRequests, ask: Ask) -> Iterator[str]:
     """Yields where `rank` answers otherwise than `serving_default` for examples of the user and each candidate."""
     spec, cold = requests.spec, cold_row(requests.spec)
     declared = [task.exponent for task in spec.tasks]
-    varied = [0.5 + index % 3 for index in range(len(spec.tasks))]
+    varied = [0.5 + index % 3 if task.takes_exponent else 0.0 for index, task in enumerate(spec.tasks)]
     users = requests.users(_USERS)
     for index, user in enumerate(users):
         candidates = [user, *requests.candidates(_COMPARED_CANDIDATES, index * _COMPARED_CANDIDATES), cold]
@@ -68,7 +69,7 @@ def _compare(
     """Yields what is wrong with one answer of `rank`; `sent` goes with the request, the score is by `exponents`."""
     tasks = _tasks(requests.spec)
     outputs = ask(RANK, requests.rank(user, candidates, sent))
-    findings = output_findings(where, tasks, outputs, (len(candidates),))
+    findings = output_findings(where, _domains(requests.spec), outputs, (len(candidates),))
     if findings:
         yield from findings
         return
@@ -80,3 +81,7 @@ def _compare(
 
 def _tasks(spec: RankingSpec) -> list[str]:
     return [task.name for task in spec.tasks]
+
+
+def _domains(spec: RankingSpec) -> dict[str, Domain]:
+    return {task.name: task.domain for task in spec.tasks}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from ingest.statistics.encoding import tiles_table
 from ingest.statistics.fold import Fold
 from ingest.statistics.requests import longest
 from ingest.statistics.tiles import NEVER, Tiles, merged
+from schema.condition import Condition
 from schema.spec import RankingSpec
 
 
@@ -85,11 +87,16 @@ def home_of(spec: RankingSpec, state: str, definition: Definition) -> str:
     features = [feature for feature in spec.features if feature.name in definition.statistic.keys]
     origins = [(one.source, one.source_column, one.derive) for one in features]
     keys = [table.key for table in (spec.users, spec.items) if table and features]
-    unread = {"weight", "exponent"}
-    sums = [
-        (one.name, one.bits, one.condition.model_dump(mode="json", exclude=unread) if one.condition else None)
-        for one in definition.sums
-    ]
+    sums = [(one.name, one.bits, _meaning(one.condition) if one.condition else None) for one in definition.sums]
     told = [log.model_dump(mode="json"), repr(definition.statistic), origins, keys, sums]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     return FileSystems.join(state, f"{spec.name}-statistics-{definition.statistic.name}-{digest[:12]}")
+
+
+def _meaning(condition: Condition) -> dict[str, Any]:
+    """Returns what decides which values are summed."""
+    unread = {"weight", "exponent", "loss"}
+    if getattr(condition, "kind", None) is None:
+        # What is of no consequence without a kind is left out, so that a state without one keeps its name.
+        unread |= {"kind", "scale", "transform"}
+    return condition.model_dump(mode="json", exclude=unread)

@@ -60,7 +60,7 @@ def tiles_of(key: np.ndarray, tile: np.ndarray, sums: np.ndarray, time: np.ndarr
       time: int64 [rows], where ages are asked for.
       windows: whether windows are.
     """
-    latest = None if time is None else np.where(sums > 0, time[:, None], NEVER)
+    latest = None if time is None else np.where(sums != 0, time[:, None], NEVER)
     return merged([Tiles(key, tile, sums, sums if windows else None, latest)])
 
 

@@ -1,6 +1,6 @@
 """The served functions, whose graphs hold stock TensorFlow operations only: Transform's, then the ranker's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +11,7 @@ from models.features import dense
 from models.ranker import Ranker
 from schema import served
 from schema.served import ORDER, PREDICT, RANK, SCORE, SERVING_DEFAULT, SPEC_FILE
+from schema.spec import Task
 
 # What an output of 0 counts as in the score, whose logarithm is finite.
 _TINY = np.finfo(np.float32).tiny
@@ -58,8 +59,9 @@ class Servable(tf.Module):
             """
             features = dense(self.transform(requests.user_and_candidates(inputs, spec)), spec)
             outputs = ranker.score_candidates(features)
-            probabilities = {task: tf.squeeze(output, axis=1) for task, output in outputs.items()}
-            return {**probabilities, **fused_ranking(list(probabilities.values()), exponents)}
+            values = {task: tf.squeeze(output, axis=1) for task, output in outputs.items()}
+            checked = refuse_powers(spec.tasks, exponents)
+            return {**values, **fused_ranking(list(values.values()), checked)}
 
         functions = {SERVING_DEFAULT: serving_default, PREDICT: predict, RANK: rank}
         self.functions = {name: functions[name] for name in declared}
@@ -68,24 +70,46 @@ class Servable(tf.Module):
         self.weights = list(ranker.variables)
 
 
-def fused_ranking(probabilities: list[tf.Tensor], exponents: tf.Tensor) -> dict[str, tf.Tensor]:
+def refuse_powers(tasks: Sequence[Task], exponents: tf.Tensor) -> tf.Tensor:
+    """Returns the exponents, `(tasks,)`, once they are 0 for each task whose output may be negative.
+
+    Raises:
+      tf.errors.InvalidArgumentError: one of them isn't 0.
+    """
+    without = [index for index, task in enumerate(tasks) if not task.takes_exponent]
+    if not without:
+        return exponents
+    exponents = tf.ensure_shape(exponents, [len(tasks)], name="shape_of_exponents")
+    powers = tf.gather(exponents, without)
+    names = ", ".join(tasks[index].name for index in without)
+    check = tf.raw_ops.Assert(
+        condition=tf.reduce_all(powers == 0.0),
+        data=[f"exponents: expected 0 for {names}, whose output may be negative and has no power, got", powers],
+        summarize=len(without),
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(exponents)
+
+
+def fused_ranking(outputs: list[tf.Tensor], exponents: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns the `score` `(N,)`, `prod_k p_k^w_k` (PLE, eq. 1), and the `order` `(N,)`: indices, the best first.
 
+    A negative output counts as 0; it has no power but 0 (`refuse_powers`).
     Equal scores keep the order of the candidates. The order is that of the logarithms, which also tells scores apart
     that are too small for a float.
 
     Raises:
       tf.errors.InvalidArgumentError: another number of exponents than of tasks, or one that isn't finite.
     """
-    exponents = tf.ensure_shape(exponents, [len(probabilities)], name="shape_of_exponents")
+    exponents = tf.ensure_shape(exponents, [len(outputs)], name="shape_of_exponents")
     check = tf.raw_ops.Assert(
         condition=tf.reduce_all(tf.math.is_finite(exponents)),
         data=["exponents: expected finite numbers, got", exponents],
-        summarize=len(probabilities),
+        summarize=len(outputs),
     )
     with tf.control_dependencies([check]):
         exponents = tf.identity(exponents)
-    logarithms = tf.math.log(tf.maximum(tf.stack(probabilities, axis=1), _TINY))
+    logarithms = tf.math.log(tf.maximum(tf.stack(outputs, axis=1), _TINY))
     fused = tf.reduce_sum(exponents * logarithms, axis=1)
     return {SCORE: tf.exp(fused), ORDER: tf.argsort(fused, direction="DESCENDING", stable=True)}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from models.layers.arguments import PACKAGE, TaskInputs, at_least, layer_sizes, per_task
@@ -16,6 +17,8 @@ class Towers(tf.keras.layers.Layer):
       tasks: the number of tasks.
       units: the hidden layer sizes; may be empty.
       output_bias: the logit that each task starts from, such as the log odds of its base rate; zeros if not given.
+      output_scale: what each task's last layer is multiplied by, a weight that isn't trained: a network whose values
+        are of the order of 1 then gives logits of any size. Ones, and no such weight, if not given.
 
     Input: a list of one `(batch, inputs)` per task. Output: a list of one logit `(batch, 1)` per task.
 
@@ -29,6 +32,7 @@ class Towers(tf.keras.layers.Layer):
         units: Sequence[int] | int = (),
         output_bias: Sequence[float] | None = None,
         activation="relu",
+        output_scale: Sequence[float] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -36,7 +40,11 @@ class Towers(tf.keras.layers.Layer):
         self.units = layer_sizes("units", units, minimum=0)
         if output_bias is not None and len(output_bias) != tasks:
             raise ValueError(f"output_bias: expected {tasks} values (one per task), got {output_bias!r}")
+        if output_scale is not None and (len(output_scale) != tasks or min(output_scale) <= 0):
+            raise ValueError(f"output_scale: expected {tasks} values above 0 (one per task), got {output_scale!r}")
         self.output_bias = None if output_bias is None else tuple(float(bias) for bias in output_bias)
+        self.output_scale = None if output_scale is None else tuple(float(scale) for scale in output_scale)
+        self.scale: tf.Variable | None = None
         self.activation = tf.keras.activations.get(activation)
         self.networks = Experts(
             self.tasks,
@@ -51,13 +59,20 @@ class Towers(tf.keras.layers.Layer):
         shapes = per_task(input_shape, self.tasks) if isinstance(input_shape, list) else [input_shape]
         with tf.name_scope(self.networks.name):
             self.networks.build((self.tasks, *tf.TensorShape(shapes[0])))
+        if self.output_scale is not None:
+            initial = tf.keras.initializers.Constant(np.reshape(self.output_scale, (self.tasks, 1, 1)))
+            self.scale = self.add_weight("scale", (self.tasks, 1, 1), initializer=initial, trainable=False)
         if self.output_bias is not None:
-            self.networks.biases[-1].assign(tf.reshape(tf.constant(self.output_bias), (self.tasks, 1, 1)))
+            bias = np.divide(self.output_bias, self.output_scale or 1.0)
+            self.networks.biases[-1].assign(np.reshape(bias, (self.tasks, 1, 1)))
         super().build(input_shape)
 
     def call(self, inputs: TaskInputs) -> list[tf.Tensor]:
         # (tasks, batch, inputs) -> (tasks, batch, 1)
-        return tf.unstack(self.networks(tf.stack(per_task(inputs, self.tasks))), num=self.tasks)
+        logits = self.networks(tf.stack(per_task(inputs, self.tasks)))
+        if self.scale is not None:
+            logits *= self.scale
+        return tf.unstack(logits, num=self.tasks)
 
     def get_config(self) -> dict:
         activation = tf.keras.activations.serialize(self.activation)
@@ -66,5 +81,6 @@ class Towers(tf.keras.layers.Layer):
             "units": self.units,
             "output_bias": self.output_bias,
             "activation": activation,
+            "output_scale": self.output_scale,
         }
         return {**super().get_config(), **arguments}

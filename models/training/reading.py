@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.features import dense, transformed_feature_spec
+from models.tasks import LabelSummary, kind_of
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
 
@@ -146,16 +148,6 @@ def _parser(spec_json: str, batch_size: int) -> Callable[[tf.Tensor], dict[str, 
     return parse
 
 
-@dataclass(frozen=True)
-class LabelSummary:
-    """A task's labels in its sample space: how many there are, their mean, and the smallest and largest."""
-
-    count: int
-    mean: float
-    low: float
-    high: float
-
-
 def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> tuple[int, dict[str, LabelSummary]]:
     """Counts the examples, and summarises each task's labels.
 
@@ -167,12 +159,16 @@ def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> 
         for task in spec.tasks
         for name in (label_name(task), space_name(task))
     }
+    kinds = [kind_of(task) for task in spec.tasks]
 
     def summarise(state: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
         parsed = tf.io.parse_example(serialized, columns)
         labels = tf.stack([parsed[label_name(task)] for task in spec.tasks])
         within = tf.stack([parsed[space_name(task)] for task in spec.tasks]) > 0
-        # (tasks, batch) -> (tasks, 5): examples, examples of the space, and the sum, least and largest of their labels
+        present = tf.unstack(tf.cast(tf.where(within, labels, 0.0), tf.float64))
+        scaled = tf.stack([kind.to_loss_scale(values) for kind, values in zip(kinds, present, strict=True)])
+        # (tasks, batch) -> (tasks, 7): examples, examples of the space, the sum, least and largest of their labels, and
+        # on the scale of the loss, where an absent label of 0 is 0 too, their sum and that of their squares
         return tf.stack(
             [
                 state[:, 0] + tf.cast(tf.size(serialized), tf.float64),
@@ -184,19 +180,28 @@ def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> 
                 tf.maximum(
                     state[:, 4], tf.cast(tf.reduce_max(tf.where(within, labels, -float("inf")), axis=1), tf.float64)
                 ),
+                state[:, 5] + tf.reduce_sum(scaled, axis=1),
+                state[:, 6] + tf.reduce_sum(tf.square(scaled), axis=1),
             ],
             axis=1,
         )
 
-    start = tf.constant([[0.0, 0.0, 0.0, float("inf"), -float("inf")]] * len(spec.tasks), tf.float64)
+    start = tf.constant([[0.0, 0.0, 0.0, float("inf"), -float("inf"), 0.0, 0.0]] * len(spec.tasks), tf.float64)
     state = records.batch(4096).prefetch(2).reduce(start, summarise).numpy()
     examples = int(state[0, 0])
     if examples == 0:
         raise TrainingDataError(f"the {split} split is empty: no examples in its files")
-    return examples, {
-        task.name: LabelSummary(int(row[1]), float(row[2] / row[1]) if row[1] else 0.0, float(row[3]), float(row[4]))
-        for task, row in zip(spec.tasks, state, strict=True)
-    }
+    return examples, {task.name: _summary(*row[1:].tolist()) for task, row in zip(spec.tasks, state, strict=True)}
+
+
+def _summary(
+    count: float, total: float, low: float, high: float, scale_total: float, scale_squares: float
+) -> LabelSummary:
+    if not count:
+        return LabelSummary(0, 0.0, low, high)
+    mean = scale_total / count
+    deviation = math.sqrt(max(scale_squares / count - mean * mean, 0.0))
+    return LabelSummary(int(count), total / count, low, high, mean, deviation)
 
 
 def check_labels(summaries: dict[str, LabelSummary], split: str) -> list[str]:

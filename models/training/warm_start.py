@@ -40,6 +40,8 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
     earlier = {name: _terms(f"{saved_model}/assets/{name}") for name in names}
     current = {name: list(transform.vocabulary_by_name(name)) for name in names}
     trained = {id(variable) for variable in model.trainable_variables}
+    # What the towers' weights are relative to.
+    trained |= {id(variable) for variable in model.towers.non_trainable_variables}
     if model.uncertainty:
         # It comes after all that the outputs follow from, whose indices are the same without it.
         trained -= {id(variable) for variable in model.uncertainty.trainable_variables}

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.explained_variance import ExplainedVariance
+from models.tasks.explained_variance import ExplainedVariance
 
 
 def explained(labels, logits, space) -> float:
-    metric = ExplainedVariance()
+    metric = ExplainedVariance(tf.sigmoid)
     for part in np.array_split(np.arange(len(labels)), 2):
         metric.update_state(*(tf.constant(np.float32(values)[part, None]) for values in (labels, logits, space)))
     return float(metric.result())

@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from models.layers import CGC, PLE, STEM, AdaTT, Towers
-from models.tasks import RankingTask, loss_weight
+from models.tasks.ranking_task import RankingTask, loss_weight
 from schema.consistency import inconsistencies
-from schema.spec import RankingSpec, Task, Weight
+from schema.spec import RankingSpec, Task
+from schema.tasks import Weight
 
 X = tf.random.stateless_normal([16, 6], seed=(1, 2))
 

@@ -6,8 +6,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.tasks import RankingTask, SampleSpaceMean, loss_weight
-from schema.spec import Task, Training, Weight
+from models.tasks.ranking_task import RankingTask, SampleSpaceMean, loss_weight
+from schema.spec import Task, Training
+from schema.tasks import Weight
 
 LIKE = Task(name="like", column="like")
 RATIO = Task.model_validate({"name": "completion", "ratio": {"numerator": "a", "denominator": "b"}})

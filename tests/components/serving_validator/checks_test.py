@@ -9,6 +9,7 @@ from components.serving_validator.checks import (
     ranking_findings,
     signature_findings,
 )
+from schema.tasks import UNIT_INTERVAL
 from serving.model.saved_model import Signature, TensorSpec
 
 TASKS = ["view", "click"]
@@ -86,7 +87,7 @@ def test_not_a_number_agrees_with_nothing():
     ],
 )
 def test_what_is_no_probability_is_found(values, names):
-    (finding,) = output_findings("predict", ["view"], {"view": np.array(values)}, (2, 1))
+    (finding,) = output_findings("predict", {"view": UNIT_INTERVAL}, {"view": np.array(values)}, (2, 1))
     assert finding.startswith("predict: view ")
     assert names in finding
 

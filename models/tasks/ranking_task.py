@@ -1,14 +1,12 @@
-"""The tasks' losses: averaged over sample spaces, weighted by schedules (PLE, eq. 8-10), measured by loss and AUC."""
+"""The tasks' losses: averaged over sample spaces, weighted by schedules (PLE, eq. 8-10), and their metrics."""
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.distribution import all_reduce_sum
-from models.explained_variance import ExplainedVariance
-from schema.spec import Task, Training, Weight
-
-# Enough for rare labels, whose probabilities all lie in a small part of [0, 1].
-AUC_THRESHOLDS = 10_000
+from models.tasks import kind_of
+from schema.spec import Training
+from schema.tasks import Task, Weight
 
 
 class SampleSpaceMean(tf.keras.losses.Loss):
@@ -35,40 +33,22 @@ class SampleSpaceMean(tf.keras.losses.Loss):
         return tf.math.divide_no_nan(*all_reduce_sum(tf.reduce_sum(space * losses), tf.reduce_sum(space)))
 
 
-def elementwise_loss(task: Task, training: Training):
-    """Returns a task's loss of labels and logits: a ratio's is `training.ratio_loss`.
-
-    Cross-entropy takes a ratio for a probability, and its gradient is `p - label`, as that of a binary task; that of
-    the squared error is `2 p (1 - p)` times it, little where ratios are near 0 or 1.
-    """
-    return _squared_error if task.is_regression and training.ratio_loss == "squared" else _log_loss
-
-
-def _log_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
-
-
-def _squared_error(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.square(labels - tf.sigmoid(logits))
-
-
 class RankingTask(tfrs.tasks.Ranking):
-    """One task: cross-entropy of its logit, or for a ratio the squared error of its sigmoid (`elementwise_loss`).
+    """One task: the loss of its logits by its kind (`models.tasks`).
 
     Call with labels `(batch,)`, logits `(batch, 1)` and `sample_weight`, the task's sample space `(batch,)`; gives
-    `L_k`, the mean over the space. What a label holds outside of it is not read. The metrics `<task>/loss` and
-    `<task>/auc` accumulate over batches, each example of the space counting once; so does `<task>/r2` of a ratio, where
-    training stops by metrics.
+    `L_k`, the mean over the space. What a label holds outside of it is not read. The metrics `<task>/loss` and the
+    kind's own, such as `<task>/auc`, accumulate over batches, each example of the space counting once.
+
+    Args:
+      deviation: what the kind said of the train labels (`TaskKind.deviation`).
     """
 
-    def __init__(self, task: Task, training: Training = Training()):  # noqa: B008 (it is frozen)
-        elementwise = elementwise_loss(task, training)
-        metrics = [tf.keras.metrics.MeanMetricWrapper(elementwise, name=f"{task.name}/loss")]
-        if not task.is_regression:
-            metrics.append(tf.keras.metrics.AUC(AUC_THRESHOLDS, from_logits=True, name=f"{task.name}/auc"))
-        elif training.stop_by == "metrics":
-            metrics.append(ExplainedVariance(name=f"{task.name}/r2"))
-        super().__init__(loss=SampleSpaceMean(elementwise), metrics=metrics, name=f"task_{task.name}")
+    def __init__(self, task: Task, training: Training = Training(), deviation: float = 1.0):  # noqa: B008 (it is frozen)
+        kind = kind_of(task, training, deviation)
+        metrics = [tf.keras.metrics.MeanMetricWrapper(kind.loss, name=kind.name_of("loss")), *kind.metrics()]
+        super().__init__(loss=SampleSpaceMean(kind.loss), metrics=metrics, name=f"task_{task.name}")
+        self.kind = kind
         self.weight = task.weight
 
     def call(self, labels, predictions, sample_weight=None, training=False, compute_metrics=True) -> tf.Tensor:

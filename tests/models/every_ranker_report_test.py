@@ -55,7 +55,8 @@ def evaluated(spec: RankingSpec, batch: dict[str, tf.Tensor], scores: dict[str, 
     order = np.argsort(batch["user_id"], kind="stable")
     columns = [np.stack([batch[name(task)] for task in spec.tasks])[:, order] for name in (label_name, space_name)]
     users = batch["user_id"].numpy()[order].astype(np.uint64)
-    rows = ScoredRows(users, columns[0], columns[1] > 0, np.stack([*scores.values()])[:, :, order], {})
+    stacked = np.stack([*scores.values()])[:, :, order]
+    rows = ScoredRows(users, np.zeros(len(users), np.int64), columns[0], columns[1] > 0, stacked, {})
     tasks = frozenset(task.name for task in spec.tasks)
     routings = {"candidate": spec.model.routing, "reference": "single_task"}
     subjects = [Subject(PlannedModel(name, "", tasks), name, {}, routings[name]) for name in scores]

@@ -91,5 +91,6 @@ def _shape(spec: RankingSpec) -> dict[str, object]:
     return {
         "columns": [column.layout for column in example_columns(spec)],
         "tasks": [task.name for task in spec.tasks],
+        "unbounded tasks": {task.name: task.transform for task in spec.tasks if task.task_kind == "unbounded"},
         "model's settings": spec.model,
     }

@@ -12,7 +12,7 @@ import schema
 from schema.columns import example_columns
 from schema.example_schema import SERVING, TRAINING, example_schema
 from schema.loading import load_spec
-from schema.spec import Feature
+from schema.spec import Feature, RankingSpec
 from schema.statistics import Request
 
 SPECS = sorted((Path(schema.__file__).parent / "specs").glob("*.yaml"))
@@ -125,3 +125,16 @@ def test_serving_knows_no_labels(spec):
     found = {feature.name for feature in example_schema(spec).feature if SERVING in feature.not_in_environment}
     assert found == {column.name for column in example_columns(spec) if column.side == "target"}
     assert {"label_like", "space_like"} <= found
+
+
+@pytest.mark.parametrize(("transform", "bounds"), [("none", (None, None)), ("log1p", (0.0, None))])
+def test_a_label_without_bounds_has_those_of_its_task(transform, bounds):
+    log = {"layout": "impressions", "files": "*", "user": "u", "item": "i", "timestamp": {"column": "t"}}
+    task = {"name": "watch_s", "column": "play_ms", "kind": "regression", "transform": transform}
+    schema = example_schema(RankingSpec.model_validate({"name": "clips", "log": log, "tasks": [task]}))
+    domains = {feature.name: feature.float_domain for feature in schema.feature}
+    label, space = domains["label_watch_s"], domains["space_watch_s"]
+    assert tuple(getattr(label, end) if label.HasField(end) else None for end in ("min", "max")) == bounds
+    assert label.disallow_nan
+    assert label.disallow_inf
+    assert (space.min, space.max) == (0.0, 1.0)

@@ -13,6 +13,9 @@ SHORTVIDEO = next(path for path in SPECS if path.stem == "shortvideo")
 DESKDROP = next(path for path in SPECS if path.stem == "deskdrop")
 
 
+WATCH = {"name": "completion", "column": "play_ms", "kind": "regression"}
+
+
 def problems(tmp_path: Path, text: str) -> list[str]:
     path = tmp_path / "wrong.yaml"
     path.write_text(text, encoding="utf-8")
@@ -226,6 +229,31 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         ),
         (["gates", "like"], {"min_gain": "x"}, "gates.like.min_gain: Input should be a valid number, got 'x'"),
         (["gates", "completion"], {"auc": 0.5}, "gates.completion.auc: completion is a regression, expected `mse`"),
+        # Regressions without bounds.
+        (
+            ["tasks", 1],
+            {**WATCH, "exponent": 1.0},
+            "tasks[1]: exponent: got 1, expected 0 or `transform: log1p`: completion may be negative, and the score is",
+        ),
+        (
+            ["tasks", 1],
+            {"name": "completion", "event": "x", "kind": "regression"},
+            "tasks[1]: `kind: regression` is of a `column`'s values, got an `event`",
+        ),
+        (
+            ["tasks", 1, "kind"],
+            "regression",
+            "tasks[1]: `kind: regression` is of a `column`'s values, got a `ratio`, a regression in [0, 1] already",
+        ),
+        (
+            ["tasks", 1],
+            {**WATCH, "above": 3.0},
+            "tasks[1]: `kind: regression` is of a column's values, got `above`, which is binary",
+        ),
+        (["tasks", 1, "scale"], 0.5, "tasks[1]: `scale` belongs to `kind: regression`, got 0.5 without it"),
+        (["tasks", 1, "loss"], "huber", "tasks[1]: `loss` belongs to `kind: regression`, got 'huber' without it"),
+        (["tasks", 1], {**WATCH, "scale": 0}, "tasks[1].scale: Input should be greater than 0, got 0 (int)"),
+        (["tasks", 1], {**WATCH, "transform": "log"}, "tasks[1].transform: Input should be 'none' or 'log1p'"),
         # The model's shape.
         (["model"], {"task_experts": 0}, "model.task_experts: Input should be greater than or equal to 1, got 0 (int)"),
         (
@@ -273,6 +301,25 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
 def test_what_is_wrong_is_named_with_its_path(tmp_path, where, value, expected):
     found = problems(tmp_path, edited(SHORTVIDEO, where, value))
     assert any(line.startswith(expected) for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("fields", "exponent", "domain"),
+    [
+        ({}, 0.0, "a finite number"),
+        ({"exponent": 0}, 0.0, "a finite number"),
+        ({"transform": "log1p"}, 1.0, "at least 0"),
+        ({"transform": "log1p", "exponent": 0.5}, 0.5, "at least 0"),
+    ],
+)
+def test_a_regression_without_bounds_is_in_the_score_where_it_has_a_power(tmp_path, fields, exponent, domain):
+    path = tmp_path / "spec.yaml"
+    path.write_text(edited(SHORTVIDEO, ["tasks", 1], {**WATCH, **fields}))
+    spec = load_spec(path)
+    task = spec.tasks[1]
+    assert (task.exponent, str(task.domain), task.is_regression) == (exponent, domain, True)
+    assert RankingSpec.from_json(spec.to_json()) == spec
+    assert [str(other.domain) for other in (*spec.tasks[:1], *spec.tasks[2:])] == ["within [0, 1]"] * 4
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from components.serving_validator.checks import (
     ranking_findings,
     signature_findings,
 )
-from schema.tasks import UNIT_INTERVAL
+from schema.tasks import UNIT_INTERVAL, Domain
 from serving.model.saved_model import Signature, TensorSpec
 
 TASKS = ["view", "click"]
@@ -90,6 +90,31 @@ def test_what_is_no_probability_is_found(values, names):
     (finding,) = output_findings("predict", {"view": UNIT_INTERVAL}, {"view": np.array(values)}, (2, 1))
     assert finding.startswith("predict: view ")
     assert names in finding
+
+
+def test_outputs_are_held_against_their_tasks_domain():
+    outputs = {"seconds": np.array([0.0, 900.0]), "shift": np.array([-40.0, 3.0])}
+    domains = {"seconds": Domain(low=0.0), "shift": Domain()}
+    assert output_findings("rank", domains, outputs, (2,)) == []
+    outputs["seconds"][0], outputs["shift"][0] = -0.5, np.inf
+    below, infinite = output_findings("rank", domains, outputs, (2,))
+    assert below == "rank: seconds lies in [-0.5, 900], expected at least 0"
+    assert infinite == "rank: shift is inf, expected a finite number"
+
+
+def test_large_outputs_agree_as_closely_as_float32_tells_them_apart():
+    expected, near, far = ({"view": np.array([3.0, 500.0 + apart])} for apart in (0.0, 4e-3, 6e-3))
+    assert agreement_findings("rank", ["view"], near, expected, "the other") == []
+    assert agreement_findings("rank", ["view"], far, expected, "the other")
+
+
+def test_a_negative_output_without_a_power_is_left_out_of_the_score():
+    outputs = _ranked(click=np.array([-3.0, 2.0, -1.0], np.float32))
+    outputs["score"] = outputs["view"]
+    outputs["order"] = np.argsort(-outputs["view"], kind="stable")
+    assert ranking_findings("rank", TASKS, outputs, [1.0, 0.0]) == []
+    outputs["score"] = outputs["view"] * np.float32(1.1)
+    assert ranking_findings("rank", TASKS, outputs, [1.0, 0.0])
 
 
 def test_the_limit_itself_is_kept():

@@ -33,7 +33,8 @@ class Vectors(Kind):
         return scale
 
     def embed(self, values: tf.Tensor, table: tf.Tensor | None) -> tf.Tensor:
-        return values
+        # Padded positions may hold anything, and NaN times a weight of 0 is NaN.
+        return tf.where(tf.math.is_finite(values), values, 0.0)
 
     def size(self, column: ExampleColumn, dim: int) -> int:
         return column.model_width or 0

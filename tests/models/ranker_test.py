@@ -101,6 +101,7 @@ def test_what_padded_positions_hold_changes_nothing_to_the_bit(build, disturb, s
             values = batch[column.name]
             if column.behaviour:
                 padded = batch[f"{column.behaviour}_age_s"] < 0
+                padded = padded[:, :, tf.newaxis] if values.shape.rank == 3 else padded
                 garbage = age if column.name.endswith("_age_s") else number if values.dtype == tf.float32 else 2
                 dirty[column.name] = tf.where(padded, tf.cast(garbage, values.dtype), values)
             elif column.ragged:
@@ -116,7 +117,11 @@ def test_wider_padding_changes_nothing(build, disturb, spec, batch, bottom):
     model(batch)
     disturb(model)
     ragged = [column.name for column in model_columns(spec) if column.ragged]
-    wider = {name: tf.pad(batch[name], [[0, 0], [0, 12]], constant_values=-1) for name in ragged}
+    wider = {
+        # A sequence of vectors has one axis more.
+        name: tf.pad(batch[name], [[0, 0], [0, 12], [0, 0]][: batch[name].shape.rank], constant_values=-1)
+        for name in ragged
+    }
     expected = model(batch)
     for task, output in model({**batch, **wider}).items():
         # Not to the bit: another length is added up in another order.

@@ -132,9 +132,8 @@ def compare(prepared: Prepared, seeds: range) -> list[Row]:
     )
     outcomes = []
     for seed in seeds:
-        seeded = spec.model_copy(update={"training": spec.training.model_copy(update={"seed": seed})})
         scores = [
-            test_scores(prepared, seeded),
+            test_scores(prepared, spec.with_training(seed=seed)),
             trees.scores(train, evaluation, test, spec, statistics=True, seed=seed),
             trees.scores(train, evaluation, test, spec, statistics=False, seed=seed),
         ]

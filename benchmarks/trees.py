@@ -1,7 +1,7 @@
 """LightGBM on the examples that ingest writes: one model a task, early stopping on the eval split.
 
-The trees read what the ranker reads but sequences and multi-valued features: categories and ids by their rank in the
-train split, numbers, and of statistics the counts and the rates `(s + m p) / (n + m)`.
+The trees read what the ranker reads but sequences, multi-valued features and vectors: categories and ids by their rank
+in the train split, numbers, and of statistics the counts and the rates `(s + m p) / (n + m)`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ import tensorflow as tf
 from models.training import reading
 from schema.columns import ExampleColumn, example_columns, label_name, model_columns, space_name
 from schema.spec import RankingSpec, Task
-from schema.statistics import counts_of, rates_of, slots, statistics_of
+from schema.statistics import counts_of, rates_of, slots, statistic_of
 
 SETTINGS = {
     "learning_rate": 0.05,
@@ -87,7 +87,7 @@ class Table:
 
     def _rates(self, column: ExampleColumn, vectors: np.ndarray) -> np.ndarray:
         assert self.spec.statistics is not None
-        (statistic,) = (one for one in statistics_of(self.spec) if one.column == column.name)
+        statistic = statistic_of(self.spec, column.name)
         index = {slot.name: i for i, slot in enumerate(slots(self.spec, statistic))}
         m = self.spec.statistics.prior_strength
         columns = [vectors[:, index[slot.name]] for slot in counts_of(self.spec, statistic)]

@@ -163,6 +163,12 @@ def statistics_of(spec: RankingSpec) -> tuple[Statistic, ...]:
     return tuple(_resolved(spec, spec.statistics, entry) for entry in spec.statistics.by) if spec.statistics else ()
 
 
+def statistic_of(spec: RankingSpec, column: str) -> Statistic:
+    """Returns the statistic whose vector stands in the example column of this name."""
+    (statistic,) = (statistic for statistic in statistics_of(spec) if statistic.column == column)
+    return statistic
+
+
 def _resolved(spec: RankingSpec, section: Statistics, entry: StatisticBy) -> Statistic:
     names = ("delay", "granularity", "half_lives", "windows", "lifetime", "of", "age", "expire")
     settings = {name: getattr(section if getattr(entry, name) is None else entry, name) for name in names}

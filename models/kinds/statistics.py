@@ -11,7 +11,7 @@ from models.kinds.ages import scaled_age
 from models.kinds.base import Columns, Kind, Transformation
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
-from schema.statistics import Rate, Statistic, ages_of, counts_of, rates_of, slots, statistics_of
+from schema.statistics import Rate, Statistic, ages_of, counts_of, rates_of, slots, statistic_of
 
 # How far a prior may be from 0 and 1: its log-odds are finite.
 _LEAST = 1e-6
@@ -36,8 +36,7 @@ class StatisticVectors(Kind):
         self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
     ) -> dict[str, Transformation]:
         """Returns the transformation of each statistic, from two sums over the train split that hold all of them."""
-        by_column = {statistic.column: statistic for statistic in statistics_of(spec)}
-        layouts = {column.name: _Layout.of(spec, by_column[column.name]) for column in columns}
+        layouts = {column.name: _Layout.of(spec, statistic_of(spec, column.name)) for column in columns}
         vectors = {name: tf.cast(inputs[name], tf.float64) for name in layouts}
         priors = _priors(layouts, vectors, inputs, spec)
         counts = _moments("statistics_counts", {name: one.log_counts(vectors[name]) for name, one in layouts.items()})

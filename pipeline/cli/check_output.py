@@ -13,7 +13,7 @@ from ingest.findings import format_time
 from pipeline.cli.check_statistics_output import slot_rows, statistic_tables
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
-from schema.statistics import statistics_of
+from schema.statistics import statistic_of
 
 _STYLE = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _NEWEST = 4
@@ -87,7 +87,7 @@ def _user_table(report: CheckReport, user: UserSample) -> Table:
 
 def _slot_texts(spec: RankingSpec, column: ExampleColumn, user: UserSample) -> Iterator[tuple[str, ...]]:
     """Yields a row a sum of the statistic: its name, and its numbers in each example."""
-    (statistic,) = (statistic for statistic in statistics_of(spec) if statistic.column == column.name)
+    statistic = statistic_of(spec, column.name)
     rows = [list(slot_rows(spec, statistic, example[column.name])) for example in user.examples]
     for of_sum in zip(*rows, strict=True):
         yield of_sum[0][0], *(text for _, text in of_sum)

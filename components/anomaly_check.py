@@ -1,9 +1,10 @@
 """Stops a pipeline when ExampleValidator found anomalies, and says which, in words."""
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx import v1 as tfx
+from tfx.dsl.component.experimental.annotations import InputArtifact
+from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
+from tfx.types import artifact_utils, standard_artifacts
 
 from schema.anomalies import ANOMALIES_FILE, anomaly_lines
 
@@ -12,9 +13,9 @@ class AnomalyError(ValueError):
     """The examples are not what the spec says; the message is meant for the person who runs the pipeline."""
 
 
-@tfx.dsl.components.component
+@component
 def AnomalyCheck(  # noqa: N802 (components are named like classes)
-    anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
 ) -> None:
     lines = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):

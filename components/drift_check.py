@@ -3,9 +3,10 @@
 import logging
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx import v1 as tfx
+from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
+from tfx.types import artifact_utils, standard_artifacts
 
 from schema.anomalies import ANOMALIES_FILE, PAIR_FOLDER, drift_lines
 
@@ -17,10 +18,10 @@ class DriftError(ValueError):
     """The newest examples are unlike those to be trained on; the message is meant for a person."""
 
 
-@tfx.dsl.components.component
+@component
 def DriftCheck(  # noqa: N802 (components are named like classes)
-    anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
-    action: tfx.dsl.components.Parameter[str],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    action: Parameter[str],
 ) -> None:
     lines = []
     for pair in artifact_utils.decode_split_names(anomalies.split_names):

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from absl import logging
 from tfx import types
-from tfx import v1 as tfx
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
-from tfx.v1.dsl.components import InputArtifact, OutputArtifact, Parameter
 
 from components.artifacts import Quarantine, Report
 from report import INDEX
@@ -17,7 +17,7 @@ from report.material import EXAMPLES, SPEC, Artifact, read_material
 from report.report import report as report_page
 
 
-@tfx.dsl.components.component
+@component
 def EvaluationReport(  # noqa: N802 (components are named like classes)
     report: OutputArtifact[Report],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation] = None,

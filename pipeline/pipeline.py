@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-import tfx.v1 as tfx
 from google.protobuf import text_format
 from tfx import types
+from tfx.components import ExampleValidator, StatisticsGen, Tuner
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration import metadata
 from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
 
 from components.anomaly_check import AnomalyCheck
 from components.distribution_validator import DistributionValidator
@@ -35,7 +41,7 @@ EVALUATED_SPLIT = "test"
 SINGLE_TASK = "single_task"
 
 
-def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
+def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     """Returns the components in order; each gets the part of the spec that it depends on, so that caching is exact."""
     # The parameters of a compiled pipeline name the models of earlier runs; on this machine metadata knows them.
     preflight = Preflight(spec, tuple(sorted(ROUTINGS)), config.parameters) if config.parameters else None
@@ -44,9 +50,9 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
     )
     if preflight:
         example_gen.add_upstream_node(preflight)
-    statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     schema_source = SchemaSource(text=text_format.MessageToString(example_schema(spec)))
-    example_validator = tfx.components.ExampleValidator(
+    example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_source.outputs["schema"]
     )
     anomaly_gate = AnomalyCheck(anomalies=example_validator.outputs["anomalies"])
@@ -65,7 +71,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
 
     tuner = None
     if spec.tuning:
-        tuner = tfx.components.Tuner(
+        tuner = Tuner(
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
             tuner_fn="models.tuner.tuner_fn",
@@ -127,10 +133,8 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
         pushed_model=pusher.outputs["pushed_model"],
         **_report_of_statistics(spec, example_gen),
     )
-    metadata = config.metadata_path and tfx.orchestration.metadata.sqlite_metadata_connection_config(
-        config.metadata_path
-    )
-    return tfx.dsl.Pipeline(
+    connection = config.metadata_path and metadata.sqlite_metadata_connection_config(config.metadata_path)
+    return Pipeline(
         pipeline_name=config.pipeline_name(spec),
         pipeline_root=config.artifacts_dir,
         components=[
@@ -152,7 +156,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> tfx.dsl.Pipeline:
             report,
         ],
         enable_cache=config.cache,
-        metadata_connection_config=metadata,
+        metadata_connection_config=connection,
         beam_pipeline_args=list(config.beam_args),
     )
 
@@ -164,25 +168,25 @@ def _report_of_statistics(spec: RankingSpec, example_gen: InteractionExampleGen)
     return {"examples": example_gen.outputs["examples"], "spec": evaluation_part(spec).to_json()}
 
 
-def _blessed_resolver() -> tfx.dsl.Resolver:
+def _blessed_resolver() -> Resolver:
     """Returns the node that finds the latest blessed model, to start from."""
-    return tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    return Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("WarmStartResolver")
 
 
-def _baseline_resolver(trainer: Trainer) -> tfx.dsl.Resolver:
-    return tfx.dsl.Resolver(
+def _baseline_resolver(trainer: Trainer) -> Resolver:
+    return Resolver(
         strategy_class=LatestComparableModelStrategy,
         candidate=trainer.outputs["model"],
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("BaselineResolver")
 
 
-def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: tfx.components.StatisticsGen) -> list:
+def _drift_nodes(spec: RankingSpec, drift: Drift, statistics_gen: StatisticsGen) -> list:
     validator = DistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
         baseline_statistics=statistics_gen.outputs["statistics"],

@@ -1,12 +1,12 @@
 """Transform, as a pipeline names it."""
 
-import tfx.v1 as tfx
+from tfx import components
 from tfx.dsl.components.base import executor_spec
 
 from components.transform.executor import Executor
 
 
-class Transform(tfx.components.Transform):
+class Transform(components.Transform):
     """TFX's Transform; of the examples of a rolling window it analyses only the days that it doesn't know yet.
 
     TFX keeps analyses by artifact, and finds the last ones by a Resolver, which open-source Kubeflow lacks. Here all

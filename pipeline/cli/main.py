@@ -11,6 +11,7 @@ from components.run_parameters import RUN
 from pipeline.cli import compile, options, report, serving
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, errors, fail
+from pipeline.runners.garbage import collect_rarely
 from pipeline.runners.quiet import quiet
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs the command, with TensorFlow's own chatter off unless the user's environment turns it on."""
+    collect_rarely()
     quiet()
     app()
 

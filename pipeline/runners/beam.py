@@ -1,7 +1,7 @@
 """Names the runners of Apache Beam, and the arguments by which they work for TFX's and our own components."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
@@ -55,6 +55,27 @@ def is_distributed(arguments: Sequence[str]) -> bool:
     """Returns whether workers on other machines read and write the files."""
     runners = [argument.partition("=")[2] for argument in arguments if argument.startswith("--runner=")]
     return bool(runners) and runners[-1] not in ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
+
+
+def pack_for_distributed_runners_only() -> None:
+    """Has TFX pack itself for workers on other machines alone: here, each component on Beam would take seconds for it.
+
+    Its package, and the copy that it is made of, would stay in the folder for temporary files for good.
+    """
+    from tfx.utils import dependency_utils
+
+    packing = dependency_utils.make_beam_dependency_flags
+    if isinstance(packing, _PackingIfDistributed):
+        return
+    dependency_utils.make_beam_dependency_flags = _PackingIfDistributed(packing)
+
+
+@dataclass(frozen=True)
+class _PackingIfDistributed:
+    packing: Callable[[list[str]], list[str]]
+
+    def __call__(self, arguments: list[str]) -> list[str]:
+        return self.packing(arguments) if is_distributed(arguments) else arguments
 
 
 def _local(_: Cluster, __: dict[str, str]) -> dict[str, str]:

@@ -25,7 +25,8 @@ from tfx.orchestration.kubeflow.v2 import compiler_utils
 from tfx.utils import name_utils
 
 from components.artifacts import NO_MODEL, Quarantine, Report
-from pipeline.runners.beam import is_distributed
+from pipeline.runners.beam import is_distributed, pack_for_distributed_runners_only
+from pipeline.runners.garbage import collect_rarely
 
 # Where the executors are now that a pipeline compiled by an earlier version names.
 MOVED_EXECUTORS = {
@@ -61,6 +62,7 @@ class UnreachableError(ValueError):
 
 def main(argv: list[str]) -> None:
     """Runs the executor that the arguments name, in this process."""
+    collect_rarely()
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument(_EXECUTOR_CLASS, dest="executor", required=True)
     parser.add_argument(_INVOCATION, dest="invocation", type=json.loads, required=True)
@@ -76,6 +78,7 @@ def main(argv: list[str]) -> None:
     leave_out_foreign_outputs(invocation)
     uris = use_launcher_folders(invocation, is_distributed(beam_args)) if arguments.local_artifacts else {}
     compiler_utils.TITLE_TO_CLASS_PATH.update(ARTIFACT_TYPES)
+    pack_for_distributed_runners_only()
     sys.argv = [_TFX_ENTRYPOINT, _EXECUTOR_CLASS, executor]
     sys.argv += [_INVOCATION, json.dumps(invocation), _INPUTS_SPEC, json.dumps(inputs_spec)]
     sys.argv += [*rest, _REPEATABLE, *beam_args]

@@ -8,13 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tfx.v1 as tfx
 import yaml
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.orchestration.kubeflow.v2 import compiler_utils
+from tfx.orchestration.kubeflow.v2 import compiler_utils, kubeflow_v2_dag_runner
 
 from components.run_parameters import compiled_parameters
 from pipeline.config import RunConfig
@@ -65,12 +64,12 @@ def compile_pipeline(
     components = [node for node in pipeline.components if isinstance(node, BaseComponent)]
     _check_artifact_types(components)
     _set_resources(components, resources)
-    runner_config = tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
+    runner_config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
         default_image=image,
         default_commands=[*_ENTRYPOINT, *([] if vertex else [LOCAL_ARTIFACTS])],
         use_pipeline_spec_2_1=True,
     )
-    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(config=runner_config)
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=runner_config)
     job = runner.run(pipeline, write_out=False)
     compiled = job["pipelineSpec"]
     compiled["defaultPipelineRoot"] = root

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import absl.logging
-import tfx.v1 as tfx
 from absl import flags
 from rich.console import Console
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
 
+from pipeline.runners.beam import pack_for_distributed_runners_only
 from pipeline.runners.quiet import send_native_stderr_to
 
 # Messages of these loggers are for the person who waits: a training epoch, an ingest count.
@@ -61,17 +63,18 @@ class _ProgressLines(logging.Handler):
         self.console.print(f"         {record.getMessage()}", highlight=False, markup=False)
 
 
-def run(pipeline: tfx.dsl.Pipeline, console: Console, log_file: Path) -> None:
+def run(pipeline: Pipeline, console: Console, log_file: Path) -> None:
     """Runs every component in order; cached ones are skipped.
 
     Raises:
       StageError: a component failed; later ones did not run.
     """
     _batch_by_size()
+    pack_for_distributed_runners_only()
     stages = _StageLines(console, len(pipeline.components))
     with _logging_to(log_file, stages, _ProgressLines(console)):
         try:
-            tfx.orchestration.LocalDagRunner().run(pipeline)
+            LocalDagRunner().run(pipeline)
         except Exception as error:
             logging.getLogger("absl").exception("%s failed", stages.stage)
             raise StageError(stages.stage or "the pipeline", error) from error

@@ -9,8 +9,15 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 from apache_beam.runners import create_runner
+from tfx.utils import dependency_utils
 
-from pipeline.runners.beam import BeamArgumentError, Cluster, beam_arguments, is_distributed
+from pipeline.runners.beam import (
+    BeamArgumentError,
+    Cluster,
+    beam_arguments,
+    is_distributed,
+    pack_for_distributed_runners_only,
+)
 
 CLUSTER = Cluster(master="master:8081", worker_image="registry/fulcrum:1", artifacts_dir="gs://bucket/staging")
 GCP = ("--project=p", "--region=europe-west1")
@@ -85,3 +92,14 @@ def test_distributed_runners_are_told_from_those_in_this_container():
     assert is_distributed(beam_arguments("flink", CLUSTER))
     assert not is_distributed(beam_arguments("local"))
     assert not is_distributed(())
+
+
+def test_tfx_packs_itself_up_for_workers_elsewhere_alone(monkeypatch):
+    monkeypatch.setattr(dependency_utils, "make_beam_dependency_flags", dependency_utils.make_beam_dependency_flags)
+    monkeypatch.setattr(dependency_utils, "build_ephemeral_package", lambda: "packed.tar.gz")
+    for _ in range(2):
+        pack_for_distributed_runners_only()
+
+    packed = dependency_utils.make_beam_dependency_flags
+    assert packed(["--runner=FlinkRunner"]) == ["--runner=FlinkRunner", "--extra_package=packed.tar.gz"]
+    assert packed(["--runner=FnApiRunner"]) == ["--runner=FnApiRunner"]

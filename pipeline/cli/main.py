@@ -34,6 +34,10 @@ def simulate(
     impressions: Annotated[int, typer.Option(min=1, help="How many rows.")] = 200_000,
     days: Annotated[int, typer.Option(min=1, help="From 2026-01-01 on, a file each.")] = 14,
     daily: Annotated[bool, typer.Option("--daily", help="A folder a day, as `run --window` reads them.")] = False,
+    task_interests: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="How far each task follows interests of its own: 0 not at all, 1 these alone."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
 ) -> None:
     """Write short-video logs with known ground truth and tasks in real tension.
@@ -54,6 +58,7 @@ def simulate(
                 impressions=impressions,
                 days=days,
                 daily=daily,
+                task_interests=task_interests,
                 seed=seed,
                 progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )

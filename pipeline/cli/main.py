@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress
 
 from components.run_parameters import RUN
-from pipeline.cli import compile, options, report, serving
+from pipeline.cli import ab_test, compile, options, report, serving
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, errors, fail
 from pipeline.runners.quiet import quiet
@@ -185,6 +185,7 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
 app.add_typer(report.app)
 app.add_typer(compile.app)
 app.add_typer(serving.app)
+app.add_typer(ab_test.app)
 
 
 if __name__ == "__main__":

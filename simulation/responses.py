@@ -173,8 +173,8 @@ def answers_of(uniforms: Floats, responses: Floats, duration: Floats) -> Columns
     click, completion, *feedback = responses.T
     watched = betaincinv(*_watched_shape(completion), draw["watched"])
     replay = np.where(draw["replay"] < REPLAYS, -REPLAY_LENGTH * np.log1p(-draw["replay_length"]), 0.0)
-    given = [draw[name] < probability for name, probability in zip(("like", "share", "comment"), feedback, strict=True)]
-    return _answers(draw["click"] < click, watched, replay, duration, given)
+    gives = [draw[name] < probability for name, probability in zip(("like", "share", "comment"), feedback, strict=True)]
+    return _answers(draw["click"] < click, watched, replay, duration, gives)
 
 
 def duration_ms(world: World, item: np.ndarray) -> np.ndarray:

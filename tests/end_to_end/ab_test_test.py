@@ -59,19 +59,3 @@ def test_the_command_compares_any_number_of_pushed_models(run: Run, tmp_path):
     assert written["control"] == "ple"
     assert list(written["arms"]) == ["ple", "twin", "oracle", "random"]
     assert all(outcome["lift"] == 0 for outcome in written["arms"]["twin"].values() if outcome["total"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (("--model", "ple"), "--model ple: expected NAME=DIR"),
-        (("--model", "oracle=somewhere"), "there is an arm oracle already"),
-        (("--control", "best"), "--control best: expected one of oracle, random"),
-        (("--shown", 51), "--shown 51: expected at most the 50 candidates"),
-        (("--model", "ple=/nowhere"), "/nowhere: expected a pushed model"),
-    ],
-)
-def test_what_can_not_be_is_refused_with_its_reason(run: Run, arguments, reason):
-    done = fulcrum("ab-test", run.spec, "--logs", run.logs, "--users", 5, *arguments)
-    assert done.code == 2
-    assert reason in done.err

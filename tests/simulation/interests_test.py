@@ -51,7 +51,7 @@ def test_a_logit_is_that_of_the_equation(interests):
     fresh = State.fresh(world)
     state = State(*(rng.exponential(size=moods.shape) for moods in (fresh.mood, fresh.fatigue, fresh.own_mood)))
     rows = shown_rows(50)
-    found = logit(probabilities(world, state, rows, hour))
+    logits = logit(probabilities(world, state, rows, hour))
     without = logit(probabilities(dataclasses.replace(world, task_interests=0.0), fresh, rows, hour))
     user, category = rows["user"], world.category[rows["item"]]
     effect = {name: np.array(EFFECTS[name]) for name in ("taste", "mood", "fatigue")}
@@ -63,7 +63,7 @@ def test_a_logit_is_that_of_the_equation(interests):
     taste = np.sqrt(1 - interests) * t + np.sqrt(interests) * own_t
     mood = (1 - interests) * m / (1 + m) + interests * own_m / (1 + own_m)
     expected = without + effect["taste"] * taste + effect["mood"] * mood + effect["fatigue"] * n / (3 + n)
-    np.testing.assert_allclose(found, expected, atol=1e-9)
+    np.testing.assert_allclose(logits, expected, atol=1e-9)
 
 
 def test_a_taste_has_unit_variance_and_at_1_those_of_two_tasks_are_unrelated():
@@ -100,11 +100,11 @@ def test_each_tasks_interest_shows_in_its_own_behaviour():
     behaviours, clicked = own_behaviours(log), log["clicked"]
     assert set(behaviours) == set(RESPONSES) == set(OWN_LIFT)
     # Mean of each task's taste at each task's behaviour, against all plays; the service shows by the click's.
-    seen = np.array([taste[behaviours[name]].mean(axis=0) - taste[clicked].mean(axis=0) for name in RESPONSES])
+    stands_out = np.array([taste[behaviours[name]].mean(axis=0) - taste[clicked].mean(axis=0) for name in RESPONSES])
     for name in ("like", "share", "comment"):
         r = RESPONSES.index(name)
-        assert seen[r, r] > 0.15
-        assert np.abs(np.delete(seen[r], r)).max() < seen[r, r] / 2
+        assert stands_out[r, r] > 0.15
+        assert np.abs(np.delete(stands_out[r], r)).max() < stands_out[r, r] / 2
 
 
 def test_quantiles_of_uniform_draws_answer_as_the_logs_draws_do():

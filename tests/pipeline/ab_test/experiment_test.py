@@ -9,11 +9,13 @@ from scipy import stats
 from ingest.live_logs import LiveLogs
 from pipeline.ab_test.experiment import FUSED, Totals, run
 from pipeline.ab_test.lifts import lift
-from pipeline.ab_test.policies import FusedTruth, OraclePolicy, PolicyError, RandomPolicy, load_pushed
+from pipeline.ab_test.policies import FusedTruth, ModelPolicy, OraclePolicy, PolicyError, RandomPolicy, load_pushed
 from schema.loading import load_spec
 from schema.spec import RankingSpec
+from serving.requests import Inputs, Ranking
 from simulation.logs import simulate
 from simulation.online import Population, draw_requests
+from simulation.world import TABS
 
 SPEC = Path(__file__).parents[3] / "schema" / "specs" / "shortvideo.yaml"
 SHOWN, USERS, ROUNDS = 3, 60, 3
@@ -82,6 +84,33 @@ def test_the_oracle_orders_by_the_product_of_the_true_expectations(spec, populat
     order = OraclePolicy(FusedTruth(spec)).order(requests, population)
     sorted_values = np.take_along_axis(value, order, axis=1)
     assert (np.diff(sorted_values, axis=1) <= 1e-15).all()
+
+
+def test_a_model_is_asked_with_what_its_own_arm_has_shown(spec, folder, population, rounds):
+    asked: list[Inputs] = []
+
+    def rank(inputs: Inputs) -> Ranking:
+        asked.append(inputs)
+        score = np.arange(len(inputs["item_id"]), dtype=np.float32)
+        return Ranking({}, score, np.argsort(-score))
+
+    policy, people = ModelPolicy(LiveLogs.read(spec, str(folder)), rank), population.copy()
+    places = policy.order(rounds[0], people)
+    assert (places == np.arange(12)[::-1]).all()
+    log = people.answer(rounds[0], places[:, :SHOWN])
+    policy.learn(log)
+    policy.order(rounds[1], people)
+    before, after = asked[:USERS], asked[USERS:]
+    watched = log.filter(np.greater_equal(log["play_ms"].to_numpy(), 3_000)).to_pylist()
+    for place in range(USERS):
+        user = before[place]["user_id"].item()
+        assert user == after[place]["user_id"].item() == f"u{rounds[0].user[place]}".encode()
+        new = [row["video_id"].encode() for row in watched if row["user_id"].encode() == user]
+        earlier = before[place]["watched_item_id"].ravel().tolist()
+        assert after[place]["watched_item_id"].ravel().tolist() == (earlier + new)[-50:]
+        impressions = [inputs["user_statistics"].ravel()[0] for inputs in (before[place], after[place])]
+        assert impressions[1] != impressions[0]
+        assert after[place]["tab"].item() == TABS[rounds[1].tab[place]].encode()
 
 
 def test_labels_count_as_the_logs_own_rows_do(spec, folder):

@@ -27,7 +27,7 @@ from schema.columns import ITEM_ID, ExampleColumn, model_columns
 from schema.spec import Feature, RankingSpec
 
 # What the artificial impression is of; it doesn't reach the user's side.
-_NO_ITEM = ""
+NO_ITEM = ""
 # Which request the artificial impressions are of: no text of a log holds a NUL byte.
 _NO_REQUEST = "\0"
 
@@ -106,13 +106,15 @@ class RequestLogs:
           RequestError: `context` names something else than a feature from the log, or has a value that isn't one.
         """
         rows, at, values = self._until(user, at, context)
-        table = pa.concat_tables([rows, _impressions(rows.schema, user, [_NO_ITEM], at, values)])
+        table = pa.concat_tables([rows, impressions(rows.schema, [user], [[NO_ITEM]], at, [values])])
         timelines = join(self.spec, table)
         (which,) = np.flatnonzero(timelines.source[timelines.impressions] == len(rows))
         built = ExampleBuilder(self.spec, table, timelines, self.users, self.items)(np.array([which]))
-        vectors = self._vectors(user, [_NO_ITEM], at, values)
+        vectors = self._vectors([user], [[NO_ITEM]], at, [values])
         return {
-            column.name: (vectors[column.name] if column.name in vectors else _values(column, built[column.name]))[0]
+            column.name: (
+                vectors[column.name] if column.name in vectors else column_values(column, built[column.name])
+            )[0]
             for column in self._columns("user")
         }
 
@@ -139,9 +141,9 @@ class RequestLogs:
             if user is None:
                 raise RequestError("user: expected the one who asks, on whom the statistics depend, got none")
             _, at, values = self._until(user, at, context)
-            vectors = self._vectors(user, ids.to_pylist(), at, values)
+            vectors = self._vectors([user], [ids.to_pylist()], at, [values])
         return {
-            column.name: vectors[column.name] if column.name in vectors else _values(column, built[column.name])
+            column.name: vectors[column.name] if column.name in vectors else column_values(column, built[column.name])
             for column in columns
         }
 
@@ -157,12 +159,16 @@ class RequestLogs:
         return rows, at, _last_values(rows) | _typed_context(self.spec, context or {})
 
     def _vectors(
-        self, user: str, item_ids: Sequence[str], at: int, values: Mapping[str, object]
+        self, users: Sequence[str], item_ids: Sequence[Sequence[str]], at: int, values: Sequence[Mapping[str, object]]
     ) -> dict[str, np.ndarray]:
-        """Returns each statistic's vectors, `[N, width]`, as of a request: of impressions that nothing counts yet."""
+        """Returns each statistic's vectors, `[N, width]`, as of requests: of impressions that nothing counts yet.
+
+        N is the number of all users' items, those of one after those of the one before.
+        """
         if not self.spec.statistics:
             return {}
-        rows = pa.concat_tables([self.log, _impressions(self.log.schema, user, item_ids, at, values)]).combine_chunks()
+        asking = impressions(self.log.schema, users, item_ids, at, values)
+        rows = pa.concat_tables([self.log, asking]).combine_chunks()
         vectors = vectors_of(self.spec, rows, lambda _: self.users, lambda _: self.items)
         asked = np.arange(self.log.num_rows, rows.num_rows)
         return {name: statistic.take(asked) for name, statistic in vectors.items()}
@@ -277,20 +283,39 @@ def _typed(feature: Feature, text: str | None) -> object:
         raise RequestError(str(error)) from None
 
 
-def _impressions(
-    schema: pa.Schema, user: str, items: Sequence[str], at: int, features: Mapping[str, object]
+def impressions(
+    schema: pa.Schema,
+    users: Sequence[str],
+    items: Sequence[Sequence[str]],
+    at: int,
+    features: Sequence[Mapping[str, object]],
 ) -> pa.Table:
-    """Returns a row an item, impressions without feedback. (0 is also the place of the event that opens an example.)"""
-    shared = {"user": user, "time": at, "request": _NO_REQUEST}
+    """Returns a row for each user's each item, impressions without feedback.
+
+    (0 is also the place of the event that opens an example.)
+    """
+    owner = pa.array(np.repeat(np.arange(len(users)), [len(ids) for ids in items]))
+    shared: dict[str, list[object]] = {
+        "user": list(users),
+        "time": [at] * len(users),
+        "request": [_NO_REQUEST] * len(users),
+    }
     arrays = []
-    for field in schema:
-        value = features.get(field.name) if field.name.startswith("feature:") else shared.get(field.name, 0)
-        repeated = [bool(value) if pa.types.is_boolean(field.type) else value] * len(items)
-        arrays.append(pa.array(items if field.name == "item" else repeated, field.type))
+    for column in schema:
+        if column.name == "item":
+            arrays.append(pa.array([item for ids in items for item in ids], column.type))
+            continue
+        values: list[object] = [0] * len(users)
+        if column.name.startswith("feature:"):
+            values = [by_name.get(column.name) for by_name in features]
+        elif column.name in shared:
+            values = shared[column.name]
+        values = [bool(value) for value in values] if pa.types.is_boolean(column.type) else values
+        arrays.append(pa.array(values, column.type).take(owner))
     return pa.table(arrays, schema=schema)
 
 
-def _values(column: ExampleColumn, built: pa.Array) -> Sequence[Any] | np.ndarray:
+def column_values(column: ExampleColumn, built: pa.Array) -> Sequence[Any] | np.ndarray:
     """Returns a column's values, one a row; vectors as `[N, width]`."""
     if column.ragged:
         return [_numpy(row.values) for row in built]

@@ -15,7 +15,14 @@ os.environ["LANGUAGE"] = "C"
 SHARED_RUNS = {
     "deskdrop": ("deskdrop_test.py", "serving_skew_test.py"),
     "kuairand": ("kuairand_test.py",),
-    "simulated": ("kubeflow_test.py", "report_test.py", "resume_test.py", "run_test.py", "worker_processes_test.py"),
+    "simulated": (
+        "ab_test_test.py",
+        "kubeflow_test.py",
+        "report_test.py",
+        "resume_test.py",
+        "run_test.py",
+        "worker_processes_test.py",
+    ),
 }
 # The longest first, so that neither process is left alone with one at the end.
 LONGEST = ("simulated", "models", "deskdrop", "layers", "kuairand", "serving")

@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress
 
 from components.run_parameters import RUN
-from pipeline.cli import compile, options, report, serving
+from pipeline.cli import ab_test, compile, options, report, serving
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, errors, fail
 from pipeline.runners.garbage import collect_rarely
@@ -36,6 +36,10 @@ def simulate(
     impressions: Annotated[int, typer.Option(min=1, help="How many rows.")] = 200_000,
     days: Annotated[int, typer.Option(min=1, help="From 2026-01-01 on, a file each.")] = 14,
     daily: Annotated[bool, typer.Option("--daily", help="A folder a day, as `run --window` reads them.")] = False,
+    task_interests: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="How far each task follows interests of its own: 0 not at all, 1 these alone."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
 ) -> None:
     """Write short-video logs with known ground truth and tasks in real tension.
@@ -56,6 +60,7 @@ def simulate(
                 impressions=impressions,
                 days=days,
                 daily=daily,
+                task_interests=task_interests,
                 seed=seed,
                 progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
@@ -182,6 +187,7 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
 app.add_typer(report.app)
 app.add_typer(compile.app)
 app.add_typer(serving.app)
+app.add_typer(ab_test.app)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from schema.loading import load_spec
 from schema.spec import RankingSpec
+from simulation import logs
 from simulation.logs import simulate
 
 SPEC = Path(__file__).parents[2] / "schema" / "specs" / "shortvideo.yaml"
@@ -45,6 +47,34 @@ def test_the_same_arguments_write_the_same_bytes(tmp_path):
         simulate(tmp_path / name, users=50, impressions=500, seed=seed, days=2)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
     assert bytes_of(tmp_path / "one") != bytes_of(tmp_path / "other")
+
+
+def test_without_task_interests_nothing_has_changed_since_there_are_any(tmp_path):
+    simulate(tmp_path, users=60, impressions=3_000, seed=11, days=3, task_interests=0)
+    texts = [gzip.decompress(path.read_bytes()) for path in sorted(tmp_path.glob("impressions-*"))]
+    texts += [(tmp_path / name).read_bytes() for name in ("users.csv", "items.csv", "parameters.json")]
+    truth = pd.read_parquet(tmp_path / "truth.parquet").round(9).to_csv(index=False, lineterminator="\n")
+    digest = hashlib.sha256(b"".join([*texts, truth.encode()])).hexdigest()
+    assert digest == "649b57fb469b849717a710e77fe2a419410afe4a9563ac1fd0aca98eb997e407"
+
+
+def test_a_day_of_hours_is_one_row_group_and_one_stream_of_text(tmp_path):
+    simulate(tmp_path, users=10, impressions=500, seed=1, days=2)
+    assert pq.ParquetFile(tmp_path / "truth.parquet").num_row_groups == 2
+    for path in tmp_path.glob("impressions-*"):
+        assert gzip.decompress(path.read_bytes()).count(b"timestamp,") == 1
+
+
+def test_a_row_group_takes_so_many_rows_however_they_come(tmp_path, monkeypatch):
+    groups = {}
+    for rows in (100, 1_000):
+        monkeypatch.setattr(logs, "_ROW_GROUP", rows)
+        simulate(tmp_path, users=10, impressions=500, seed=1, days=2)
+        file = pq.ParquetFile(tmp_path / "truth.parquet")
+        groups[rows] = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    first, second = groups[1_000]
+    expected = [[100] * (count // 100) + [count % 100] * (count % 100 > 0) for count in (first, second)]
+    assert groups[100] == expected[0] + expected[1]
 
 
 def test_a_folder_keeps_no_log_of_an_earlier_simulation(tmp_path):

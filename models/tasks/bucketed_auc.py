@@ -35,3 +35,6 @@ class BucketedAUC(tf.keras.metrics.Metric):
         # A pair in the same bucket counts as one half.
         ordered = tf.reduce_sum(positives * (below + negatives / 2.0))
         return tf.math.divide_no_nan(ordered, tf.reduce_sum(positives) * tf.reduce_sum(negatives))
+
+    def reset_state(self) -> None:
+        self.counts.assign(tf.zeros_like(self.counts))

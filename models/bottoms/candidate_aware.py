@@ -1,11 +1,12 @@
 """What the bottoms share in which the candidate is compared with the positions of behaviour sequences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
 from models.bottoms.plain import PlainBottom
 from models.features import Features
+from models.length_groups import cut, examples_by_group, is_grouped, masks
 from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import RankingSpec
 
@@ -26,17 +27,26 @@ class CandidateAwareBottom(PlainBottom):
     def pooled_behaviours(self) -> list[str]:
         return [name for name in self.sequences if name not in self.read]
 
-    def read_sequences(
-        self, features: Features, values: Mapping[str, tf.Tensor]
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Returns the positions of each behaviour that is read, `(batch, length, contents + 1)`, and their masks.
+    def sequence(
+        self, behaviour: str, features: Features, values: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a behaviour's positions, `(batch, length, contents + 1)`, and their mask. Last comes the age.
 
-        Last comes a position's age.
+        Grouped by length they are `(positions, contents + 1)` and `(positions,)`.
         """
-        ages = [features[f"{behaviour}_age_s"] for behaviour in self.read]
-        contents = [self.positions(behaviour, values) for behaviour in self.read]
-        with_age = [tf.concat([x, age[:, :, tf.newaxis]], axis=-1) for x, age in zip(contents, ages, strict=True)]
-        return with_age, [age >= 0 for age in ages]
+        ages = features[f"{behaviour}_age_s"]
+        return tf.concat([self.positions(behaviour, values), ages[..., tf.newaxis]], axis=-1), ages >= 0
+
+    def groups(
+        self, behaviour: str, features: Features, values: Mapping[str, tf.Tensor], queries: tf.Tensor
+    ) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """Yields positions, mask and queries `(rows, …)` of each group by length; of all examples, if not grouped."""
+        positions, mask = self.sequence(behaviour, features, values)
+        if not is_grouped(behaviour, features):
+            yield positions, mask, queries
+            return
+        cuts = masks(behaviour, features)
+        yield from zip(cut(positions, cuts), cuts, examples_by_group(behaviour, features, queries), strict=True)
 
     def candidate(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the candidate as a position of a sequence: the same columns, at age 0: `(batch, contents + 1)`."""

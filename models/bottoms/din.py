@@ -8,6 +8,7 @@ from models.bottoms.candidate_aware import CandidateAwareBottom
 from models.features import Features
 from models.layers import TargetAttention, UserItemRows
 from models.layers.arguments import PACKAGE
+from models.length_groups import is_grouped, joined
 from schema.spec import RankingSpec
 
 
@@ -44,5 +45,9 @@ class DinBottom(CandidateAwareBottom):
     def _seen(self, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[v_1, v_2, …]`, a row for each candidate: of one user's candidates the sequences have one."""
         query = self.candidate(values)
-        sequences = zip(self.attentions, *self.read_sequences(features, values), strict=True)
-        return tf.concat([attention(keys, mask, query) for attention, keys, mask in sequences], axis=-1)
+        seen = []
+        for behaviour, attention in zip(self.read, self.attentions, strict=True):
+            by_group = [attention(*group) for group in self.groups(behaviour, features, values, query)]
+            grouped = is_grouped(behaviour, features)
+            seen.append(joined(behaviour, features, by_group) if grouped else by_group[0])
+        return tf.concat(seen, axis=-1)

@@ -10,6 +10,7 @@ from models.bottoms.plain import history
 from models.features import Features
 from models.layers import RepresentationRefinement, TaskInterest, UserItemRows
 from models.layers.arguments import named_in_files
+from models.length_groups import is_grouped, joined
 from models.precision import precision_scope
 from schema.spec import RankingSpec
 
@@ -97,13 +98,23 @@ class DtrnBottom(CandidateAwareBottom):
     def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Returns what all tasks read, then each task's interest."""
         common = super().combine(features, values)
-        return [common, *self._interests(features, values, self.candidate(values)[:, tf.newaxis], axis=1)]
+        if not any(is_grouped(name, features) for name in self.read):
+            return [common, *self._interests(features, values, self.candidate(values)[:, tf.newaxis], axis=1)]
+        query = self.candidate(values)[:, tf.newaxis]
+        groups = [[*self.groups(name, features, values, query)] for name in self.read]
+        # (tasks, batch, 1, units)
+        reads = [
+            joined(name, features, by_group, axis=1)
+            for name, by_group in zip(self.read, self.interest.read_groups(groups), strict=True)
+        ]
+        return [common, *tf.unstack(tf.cast(tf.concat(reads, axis=-1)[:, :, 0], tf.float32))]
 
     def _interests(
         self, features: Features, values: Mapping[str, tf.Tensor], queries: tf.Tensor, axis: int
     ) -> list[tf.Tensor]:
         """Returns each task's interest, without the `axis` of size 1, in float32 as the rest of the output."""
-        reads = self.interest(*self.read_sequences(features, values), queries)
+        sequences = [self.sequence(name, features, values) for name in self.read]
+        reads = self.interest([positions for positions, _ in sequences], [mask for _, mask in sequences], queries)
         return [tf.cast(tf.squeeze(read, axis=axis), tf.float32) for read in reads]
 
     def _field_sizes(self) -> dict[str, int]:

@@ -77,33 +77,45 @@ def grouped(
     Args:
       features: parsed examples, `batch` of them.
     """
+    if not lengths:
+        return {}
     longest = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
+    groups = {behaviour: length_groups(counts, batch) for behaviour, counts in lengths}
+    splits = {behaviour: features[f"{behaviour}_age_s"].row_splits for behaviour in groups}
+    sizes = {behaviour: rows[1:] - rows[:-1] for behaviour, rows in splits.items()}
+    order = {behaviour: tf.argsort(size, direction="DESCENDING", stable=True) for behaviour, size in sizes.items()}
+    # All behaviours together, so that there are two sets of shapes and no more.
+    fits = tf.reduce_all([_fit(tf.gather(sizes[name], order[name]), groups[name]) for name in groups])
     result: dict[str, tf.Tensor] = {}
-    for behaviour, counts in lengths:
-        splits = features[f"{behaviour}_age_s"].row_splits
-        sizes = splits[1:] - splits[:-1]
-        order = tf.argsort(sizes, direction="DESCENDING", stable=True)
-        groups = length_groups(counts, batch)
-        firsts = [sum(group.rows for group in groups[:g]) for g in range(len(groups))]
-        fits = tf.reduce_all(tf.gather(sizes, tf.gather(order, firsts)) <= [group.width for group in groups])
+    for name in groups:
         indices = []
-        for g, (first, group) in enumerate(zip(firsts, groups, strict=True)):
+        for g, (first, group) in enumerate(zip(_firsts(groups[name]), groups[name], strict=True)):
             # All in the first group, and as many groups, where they don't fit.
-            begin, rows = (tf.where(fits, first, 0 if g == 0 else batch), tf.where(fits, group.rows, batch))
-            width = tf.where(fits, group.width, longest[behaviour])
-            examples = order[begin : begin + rows]
+            begin, rows = tf.where(fits, first, 0 if g == 0 else batch), tf.where(fits, group.rows, batch)
+            width = tf.where(fits, group.width, longest[name])
+            examples = order[name][begin : begin + rows]
             places = tf.range(width)[tf.newaxis]
-            real = places < tf.gather(sizes, examples)[:, tf.newaxis]
-            result[mask_name(behaviour, g)] = real
+            real = places < tf.gather(sizes[name], examples)[:, tf.newaxis]
+            result[mask_name(name, g)] = real
             # What comes after the last position is the padding.
-            index = tf.where(real, tf.gather(splits, examples)[:, tf.newaxis] + places, splits[-1])
+            index = tf.where(real, tf.gather(splits[name], examples)[:, tf.newaxis] + places, splits[name][-1])
             indices.append(tf.reshape(index, [-1]))
-        result[order_name(behaviour)] = tf.ensure_shape(order, [batch])
-        result[ranks_name(behaviour)] = tf.ensure_shape(tf.argsort(order), [batch])
+        result[order_name(name)] = tf.ensure_shape(order[name], [batch])
+        result[ranks_name(name)] = tf.ensure_shape(tf.argsort(order[name]), [batch])
         for column in model_columns(spec):
-            if column.behaviour == behaviour:
+            if column.behaviour == name:
                 result[column.name] = _flat(features[column.name], column.model_width, tf.concat(indices, axis=0))
     return result
+
+
+def _firsts(groups: Sequence[Group]) -> list[int]:
+    """Returns where each group begins."""
+    return [sum(group.rows for group in groups[:g]) for g in range(len(groups))]
+
+
+def _fit(descending: tf.Tensor, groups: Sequence[Group]) -> tf.Tensor:
+    """Returns whether sequences of these lengths, `(batch,)`, the longest first, fit into the groups."""
+    return tf.reduce_all(tf.gather(descending, _firsts(groups)) <= [group.width for group in groups])
 
 
 def _flat(values: tf.RaggedTensor, vector: int | None, index: tf.Tensor) -> tf.Tensor:

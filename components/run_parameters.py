@@ -167,7 +167,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "bottom",
         str,
-        "What the routing reads: plain or dtrn.",
+        "What the routing reads: plain, dtrn or din.",
         section="model",
         commands=(RUN,),
         compiled=False,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from models.bottoms.din import DinBottom
 from models.bottoms.dtrn import DtrnBottom
 from models.bottoms.plain import PlainBottom
 from schema.spec import RankingSpec
@@ -10,4 +11,5 @@ from schema.spec import RankingSpec
 BOTTOMS: dict[str, Callable[[RankingSpec, Mapping[str, int], int, str], PlainBottom]] = {
     "plain": lambda spec, sizes, tasks, name: PlainBottom(spec, sizes, name=name),
     "dtrn": lambda spec, sizes, tasks, name: DtrnBottom(spec, sizes, tasks, name=name),
+    "din": lambda spec, sizes, tasks, name: DinBottom(spec, sizes, name=name),
 }

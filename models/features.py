@@ -54,14 +54,16 @@ def transformed_feature_spec(spec: RankingSpec) -> dict[str, tf.io.RaggedFeature
 
 
 def dense(features: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec) -> dict[str, tf.Tensor]:
-    """Makes every model column dense, ragged ones padded with `PADDING`, as the ranker reads them; others stay.
+    """Makes the model columns in `features` dense, ragged ones padded with `PADDING`, as the ranker reads them.
 
-    Sequences become `(batch, max_length)`, of vectors `(batch, max_length, model_width)`; multi-valued features
-    `(batch, width)`, the batch's longest rounded up to a power of two. Ids become int32.
+    Others stay. Sequences become `(batch, max_length)`, of vectors `(batch, max_length, model_width)`; multi-valued
+    features `(batch, width)`, the batch's longest rounded up to a power of two. Ids become int32.
     """
     lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
     result = dict(features)
     for column in model_columns(spec):
+        if column.name not in features:
+            continue
         values = features[column.name]
         if isinstance(values, tf.RaggedTensor):
             width = lengths[column.behaviour] if column.behaviour else _width(values)

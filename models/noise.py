@@ -10,6 +10,7 @@ from models.distribution import replica_count, replica_index
 from models.features import Features
 from models.kinds import kind_of
 from models.layers.arguments import TaskInputs
+from models.length_groups import flattened, is_grouped, order_name
 from schema.columns import ExampleColumn, model_columns
 from schema.spec import RankingSpec
 
@@ -31,6 +32,8 @@ class TrainingNoise:
         columns = {column: kind_of(column).table(column) for column in model_columns(spec)}
         embedded = {column: table for column, table in columns.items() if table is not None}
         self.embedded = [column.name for column in embedded]
+        self.behaviours = {column.name: column.behaviour for column in embedded if column.behaviour}
+        self.longest = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
         # The out-of-vocabulary buckets are the last rows of a table.
         self.first_buckets = {
             column.name: table_sizes[table] - self.oov_buckets
@@ -52,12 +55,14 @@ class TrainingNoise:
         hidden: dict[str, tf.Tensor] = {}
         for name, first_bucket in self.first_buckets.items():
             ids = features[name]
-            stays = self._stays(self.training.id_mask, ids, f"id_mask/{name}", moment)
+            stays = self._column_stays(name, self.training.id_mask, ids, features, f"id_mask/{name}", moment)
             # Padding is no id.
             hidden[name] = tf.where(stays | (ids < 0), ids, first_bucket + ids % self.oov_buckets)
         return {**features, **hidden}
 
-    def drop_embeddings(self, values: Mapping[str, tf.Tensor], encoder: str, moment: tf.Tensor) -> dict[str, tf.Tensor]:
+    def drop_embeddings(
+        self, values: Mapping[str, tf.Tensor], features: Features, encoder: str, moment: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Returns the columns' values `(…, size)` with the embeddings of some ids all 0."""
         rate = self.training.embedding_dropout
         if not rate:
@@ -66,7 +71,8 @@ class TrainingNoise:
         for name in self.embedded:
             if name in values:
                 embedding = values[name]
-                stays = self._stays(rate, embedding[..., 0], f"embedding_dropout/{encoder}/{name}", moment)
+                place = f"embedding_dropout/{encoder}/{name}"
+                stays = self._column_stays(name, rate, embedding[..., 0], features, place, moment)
                 dropped[name] = _kept(embedding, stays[..., tf.newaxis], rate)
         return dropped
 
@@ -83,15 +89,25 @@ class TrainingNoise:
         return self._dropped(inputs, rate, f"dropout/{reader}", moment)
 
     def _dropped(self, x: tf.Tensor, rate: float, name: str, moment: tf.Tensor) -> tf.Tensor:
-        return _kept(x, self._stays(rate, x, name, moment), rate)
+        return _kept(x, self._stays(rate, tf.shape(x), name, moment), rate)
 
-    def _stays(self, rate: float, values: tf.Tensor, name: str, moment: tf.Tensor) -> tf.Tensor:
-        """Returns which of `values`, `(batch,)` or `(batch, positions)`, are not hidden.
+    def _column_stays(
+        self, column: str, rate: float, values: tf.Tensor, features: Features, name: str, moment: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns which of a column's values are not hidden; the same ones of a sequence with and without padding."""
+        behaviour = self.behaviours.get(column)
+        if behaviour is None or not is_grouped(behaviour, features):
+            return self._stays(rate, tf.shape(values), name, moment)
+        padded = tf.stack([tf.size(features[order_name(behaviour)]), self.longest[behaviour]])
+        return flattened(behaviour, features, self._stays(rate, padded, name, moment))
+
+    def _stays(self, rate: float, shape_of_values: tf.Tensor, name: str, moment: tf.Tensor) -> tf.Tensor:
+        """Returns which values, of the shape `(batch,)` or `(batch, positions)`, are not hidden.
 
         The draws of all replicas' examples are made on each of them. Positions come first: how far a batch is padded
         doesn't change what is drawn for those before.
         """
-        batch, *positions = tf.unstack(tf.shape(values))
+        batch, *positions = tf.unstack(shape_of_values)
         seed = tf.stack([moment[0], zlib.crc32(f"{self.training.seed}/{name}".encode())])
         shape = tf.stack([*positions, batch * replica_count()])
         # The algorithm that is chosen automatically depends on the device, and XLA makes other floats of the same bits.

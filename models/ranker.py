@@ -230,7 +230,7 @@ class Ranker(tfrs.models.Model):
         if moment is None:
             return values
         return [
-            self.noise.drop_embeddings(value, encoder.name, moment)
+            self.noise.drop_embeddings(value, features, encoder.name, moment)
             for encoder, value in zip(self.encoders, values, strict=True)
         ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from schema.columns import label_name
 from schema.features import FEATURE_KINDS
@@ -141,25 +141,34 @@ def _model_problems(spec: RankingSpec) -> Iterator[str]:
                 yield f"model.task_experts: no expert for task {name!r}, expected a count for each task"
     elif isinstance(experts, tuple) and len(experts) != len(names):
         yield f"model.task_experts: got {len(experts)} counts, expected {len(names)}, one per task: {', '.join(names)}"
+    yield from _bottom_problems(spec, "dtrn")
+    yield from _bottom_problems(spec, "din")
+
+
+def _bottom_problems(spec: RankingSpec, bottom: Literal["dtrn", "din"]) -> Iterator[str]:
+    """Yields what is wrong with a bottom's section, and, where it is the model's or tried, with what it would read."""
     behaviours = [behaviour.name for behaviour in spec.behaviours]
-    read = spec.model.dtrn.behaviours or ()
+    read = getattr(spec.model, bottom).behaviours or ()
     for i, name in enumerate(read):
         if name not in behaviours:
             declared = ", ".join(behaviours) or "none is declared"
-            where = f"model.dtrn.behaviours[{i}]"
+            where = f"model.{bottom}.behaviours[{i}]"
             yield f"{where}: got {name!r}, which has no sequence, expected of `behaviours`: {declared}"
         if name in read[:i]:
-            yield f"model.dtrn.behaviours[{i}]: got {name!r} twice"
-    if spec.model.bottom == "dtrn":
-        if not behaviours:
-            yield "model.bottom: got 'dtrn', which reads behaviour sequences, expected at least one of `behaviours`"
-        if "item_id" not in spec.model.embed_ids and not any(
-            feature.source == "items" and not feature.traits.ragged for feature in spec.features
-        ):
-            yield (
-                "model.bottom: got 'dtrn', whose sequences would hold nothing but ages, "
-                "expected `item_id` in model.embed_ids or an item feature that is not multi-valued"
-            )
+            yield f"model.{bottom}.behaviours[{i}]: got {name!r} twice"
+    tried = spec.tuning.bottom if spec.tuning else ()
+    if bottom != spec.model.bottom and bottom not in tried:
+        return
+    where = "model.bottom" if bottom == spec.model.bottom else f"tuning.bottom[{tried.index(bottom)}]"
+    if not behaviours:
+        yield f"{where}: got {bottom!r}, which reads behaviour sequences, expected at least one of `behaviours`"
+    if "item_id" not in spec.model.embed_ids and not any(
+        feature.source == "items" and not feature.traits.ragged for feature in spec.features
+    ):
+        yield (
+            f"{where}: got {bottom!r}, whose sequences would hold nothing but ages, "
+            "expected `item_id` in model.embed_ids or an item feature that is not multi-valued"
+        )
 
 
 def _training_problems(spec: RankingSpec) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from schema.parts import Frozen, Name, nonempty
 
+Bottom = Literal["plain", "dtrn", "din"]
 Experts = Annotated[int, Field(ge=1, le=64)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["constant", "cosine", "linear"]
@@ -47,12 +48,21 @@ class Dtrn(Frozen):
         return self
 
 
+class Din(Frozen):
+    """The DIN bottom: which behaviours the candidate is compared with, and the hidden layers that compare."""
+
+    # None: all of them. Those that are not named are pooled, as in the plain bottom.
+    behaviours: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(nonempty)] | None = None
+    units: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1, strict=False)] = (36,)
+
+
 class Model(Frozen):
     """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
 
     routing: Name = "ple"
-    bottom: Literal["plain", "dtrn"] = "plain"
+    bottom: Bottom = "plain"
     dtrn: Dtrn = Dtrn()
+    din: Din = Din()
     levels: Annotated[int, Field(ge=1, le=8)] = 2
     # A count for every task, one by task name, or a list in the order of the tasks.
     task_experts: Annotated[

@@ -195,6 +195,11 @@ class RankingSpec(Frozen):
         """Returns the behaviours that the DTRN bottom reads by attention."""
         return self.model.dtrn.behaviours or tuple(behaviour.name for behaviour in self.behaviours)
 
+    @property
+    def din_behaviours(self) -> tuple[str, ...]:
+        """Returns the behaviours that the DIN bottom compares with the candidate."""
+        return self.model.din.behaviours or tuple(behaviour.name for behaviour in self.behaviours)
+
     def with_training(self, **settings: Any) -> Self:
         """Returns the spec with these fields of `model` and `training`; what is None stays.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schema.modelling import Experts, Probability, Schedule, Strength
+from schema.modelling import Bottom, Experts, Probability, Schedule, Strength
 from schema.parts import Frozen, Name
 
 
@@ -32,6 +32,7 @@ class Tuning(Frozen):
     # None: as many as training has.
     epochs: Annotated[int, Field(ge=1)] | None = None
     routing: Annotated[tuple[Name, ...], *_Candidates] = ()
+    bottom: Annotated[tuple[Bottom, ...], *_Candidates] = ()
     # A count for every task.
     task_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     shared_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()

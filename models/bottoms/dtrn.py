@@ -5,17 +5,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.bottoms.plain import PlainBottom, history
+from models.bottoms.candidate_aware import CandidateAwareBottom
+from models.bottoms.plain import history
 from models.features import Features
 from models.layers import RepresentationRefinement, TaskInterest, UserItemRows
 from models.layers.arguments import named_in_files
+from models.length_groups import is_grouped, joined
 from models.precision import precision_scope
-from schema.columns import ITEM_ID, ExampleColumn
 from schema.spec import RankingSpec
 
 
 @named_in_files("TaskEncoder")
-class DtrnBottom(PlainBottom):
+class DtrnBottom(CandidateAwareBottom):
     """`r_i = TRM_i([user, candidate, interest_i])`: task i weighs its own input, with what it sees in the behaviours.
 
     The behaviours that `model.dtrn.behaviours` names (all, if it names none) are read by the task interest module: the
@@ -35,8 +36,7 @@ class DtrnBottom(PlainBottom):
     """
 
     def __init__(self, spec: RankingSpec, table_sizes: Mapping[str, int], tasks: int, **kwargs):
-        self.read = spec.dtrn_behaviours
-        super().__init__(spec, table_sizes, **kwargs)
+        super().__init__(spec, table_sizes, spec.dtrn_behaviours, **kwargs)
         dtrn = spec.model.dtrn
         with precision_scope(spec.training.precision):
             self.interest = TaskInterest(
@@ -58,9 +58,6 @@ class DtrnBottom(PlainBottom):
                 tasks, dtrn.reduction, dtrn.refinement, fields, name="refinement"
             )
 
-    def pooled_behaviours(self) -> list[str]:
-        return [name for name in self.sequences if name not in self.read]
-
     def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         return self._refined(self._raw(features, values))
 
@@ -74,7 +71,7 @@ class DtrnBottom(PlainBottom):
     def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor | UserItemRows]:
         common = self.candidate_rows(features, values)
         # One sequence a behaviour, read for all candidates: (1, candidates, behaviours * units)
-        query = self._candidate(values)[tf.newaxis]
+        query = self.candidate(values)[tf.newaxis]
         interests = self._interests(features, values, query, axis=0)
         if self.refinement:
             return self.refinement([common, *interests])
@@ -101,31 +98,24 @@ class DtrnBottom(PlainBottom):
     def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Returns what all tasks read, then each task's interest."""
         common = super().combine(features, values)
-        return [common, *self._interests(features, values, self._candidate(values)[:, tf.newaxis], axis=1)]
+        if not any(is_grouped(name, features) for name in self.read):
+            return [common, *self._interests(features, values, self.candidate(values)[:, tf.newaxis], axis=1)]
+        query = self.candidate(values)[:, tf.newaxis]
+        groups = [[*self.groups(name, features, values, query)] for name in self.read]
+        # (tasks, batch, 1, units)
+        reads = [
+            joined(name, features, by_group, axis=1)
+            for name, by_group in zip(self.read, self.interest.read_groups(groups), strict=True)
+        ]
+        return [common, *tf.unstack(tf.cast(tf.concat(reads, axis=-1)[:, :, 0], tf.float32))]
 
     def _interests(
         self, features: Features, values: Mapping[str, tf.Tensor], queries: tf.Tensor, axis: int
     ) -> list[tf.Tensor]:
         """Returns each task's interest, without the `axis` of size 1, in float32 as the rest of the output."""
-        reads = self.interest(*self._sequences(features, values), queries)
+        sequences = [self.sequence(name, features, values) for name in self.read]
+        reads = self.interest([positions for positions, _ in sequences], [mask for _, mask in sequences], queries)
         return [tf.cast(tf.squeeze(read, axis=axis), tf.float32) for read in reads]
-
-    def _sequences(
-        self, features: Features, values: Mapping[str, tf.Tensor]
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        ages = [features[f"{behaviour}_age_s"] for behaviour in self.read]
-        contents = [self.positions(behaviour, values) for behaviour in self.read]
-        with_age = [tf.concat([x, age[:, :, tf.newaxis]], axis=-1) for x, age in zip(contents, ages, strict=True)]
-        return with_age, [age >= 0 for age in ages]
-
-    def _candidate(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns the candidate as a position of a sequence: the same columns, and no age: `(batch, contents + 1)`."""
-        described = [values[self._of_candidate(column)] for column in self.contents(self.read[0])]
-        return tf.concat([*described, tf.zeros_like(described[0][:, :1])], axis=-1)
-
-    @staticmethod
-    def _of_candidate(column: ExampleColumn) -> str:
-        return column.feature.name if column.feature else ITEM_ID
 
     def _field_sizes(self) -> dict[str, int]:
         """Returns the size of each field of a task's input, in their order there."""

@@ -9,6 +9,7 @@ from models.embeddings import Embeddings
 from models.features import Features
 from models.layers import MaskedPooling, UserItemRows
 from models.layers.arguments import TaskInputs, named_in_files
+from models.length_groups import cut, is_grouped, joined, masks
 from schema.columns import ExampleColumn, model_columns
 from schema.spec import RankingSpec
 
@@ -94,17 +95,27 @@ class PlainBottom(tf.keras.layers.Layer):
         return parts
 
     def positions(self, behaviour: str, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns the contents of a sequence, `(batch, length, contents)`."""
+        """Returns the contents of a sequence, `(batch, length, contents)`; in groups by length `(positions, …)`."""
         return tf.concat([values[column.name] for column in self.contents(behaviour)], axis=-1)
 
     def _behaviour(self, behaviour: str, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         ages = features[f"{behaviour}_age_s"]
+        is_pooled = behaviour in self.pooling and bool(self.contents(behaviour))
+        contents = self.positions(behaviour, values) if is_pooled else None
+        if not is_grouped(behaviour, features):
+            return self._history(behaviour, ages, contents)
+        groups = masks(behaviour, features)
+        contents_by_group = [None] * len(groups) if contents is None else cut(contents, groups)
+        by_group = zip(cut(ages, groups), contents_by_group, strict=True)
+        return joined(behaviour, features, [self._history(behaviour, *group) for group in by_group])
+
+    def _history(self, behaviour: str, ages: tf.Tensor, contents: tf.Tensor | None) -> tf.Tensor:
         mask = ages >= 0
         count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1, keepdims=True)
         newest = tf.reduce_min(tf.where(mask, ages, _OLDEST), axis=1, keepdims=True)
         parts = [tf.math.log1p(count), newest]
-        if behaviour in self.pooling and self.contents(behaviour):
-            parts.append(self.pooling[behaviour](self.positions(behaviour, values), mask, ages))
+        if contents is not None:
+            parts.append(self.pooling[behaviour](contents, mask, ages))
         return tf.concat(parts, axis=-1)
 
     def get_config(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from models.layers.routings.shared_bottom import SharedBottom
 from models.layers.routings.single_task import SingleTask
 from models.layers.routings.stem import STEM
 from models.layers.sequence_pooling import MaskedPooling
+from models.layers.target_attention import TargetAttention
 from models.layers.towers import Towers
 from models.layers.user_item_rows import UserItemRows
 
@@ -46,6 +47,7 @@ __all__ = [
     "Routing",
     "SharedBottom",
     "SingleTask",
+    "TargetAttention",
     "TaskInterest",
     "Towers",
     "UserItemRows",

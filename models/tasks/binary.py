@@ -5,9 +5,8 @@ import math
 import tensorflow as tf
 
 from models.tasks.base import LabelSummary, TaskKind
+from models.tasks.bucketed_auc import BucketedAUC
 
-# Enough for rare labels, whose probabilities all lie in a small part of [0, 1].
-AUC_THRESHOLDS = 10_000
 # How far from 0 and 1 the base rate is taken to be: its log odds are finite.
 _LEAST_RATE = 1e-4
 
@@ -25,7 +24,7 @@ class Binary(TaskKind):
         return log_odds(labels.mean)
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
-        return [tf.keras.metrics.AUC(AUC_THRESHOLDS, from_logits=True, name=self.name_of("auc"))]
+        return [BucketedAUC(self.name_of("auc"))]
 
 
 def log_odds(rate: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.distribution import MULTI_WORKER, DistributionError, broadcast_from_chief, is_chief
+from models.length_groups import Lengths
 from models.ranker import Ranker
 from models.training import reading
 from models.training.diagnostics import MeanWeights, diagnose
@@ -50,6 +51,7 @@ def train_epochs(
     # Examples of one user stand together on disk; these are of many.
     diagnosed_batch = reading.first_shuffled_batch(evaluation, model.spec, training.batch_size, training.seed)
     eval_batches = _distributed(evaluation, model)
+    lengths = reading.sequence_lengths(train, model.spec)
     averages = store.averages
     step, eval_step = training_function(model, averages), evaluation_function(model)
     logs = EpochLogs(log_dir, ("train", "eval") if is_chief(strategy) else ())
@@ -65,7 +67,7 @@ def train_epochs(
         model.epoch.assign(epoch - 1)
         started = time.perf_counter()
         # The order depends on the epoch alone, so that a resumed training sees the examples in the same one.
-        train_metrics = _run(model, step, _distributed(train, model, training.seed + epoch))
+        train_metrics = _run(model, step, _distributed(train, model, training.seed + epoch, lengths))
         seconds = time.perf_counter() - started
         with averages.in_place() if averages else nullcontext():
             eval_metrics, mean_weights = _evaluate(model, eval_step, eval_batches)
@@ -97,11 +99,13 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _distributed(records: tf.data.Dataset, model: Ranker, shuffle_seed: int | None = None):
+def _distributed(
+    records: tf.data.Dataset, model: Ranker, shuffle_seed: int | None = None, lengths: Lengths = ()
+) -> tf.distribute.DistributedDataset:
     """Returns batches for the replicas of the model's strategy."""
     size = model.spec.training.batch_size
     return model.distribute_strategy.distribute_datasets_from_function(
-        lambda worker: reading.batches(records, model.spec, size, shuffle_seed, worker)
+        lambda worker: reading.batches(records, model.spec, size, shuffle_seed, worker, lengths)
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.features import dense, transformed_feature_spec
+from models.length_groups import Lengths, grouped
 from models.tasks import LabelSummary, kind_of
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
@@ -68,6 +69,7 @@ def batches(
     batch_size: int,
     shuffle_seed: int | None = None,
     worker: tf.distribute.InputContext | None = None,
+    lengths: Lengths = (),
 ) -> tf.data.Dataset:
     """Parses examples into dense batches of exactly `batch_size`.
 
@@ -81,6 +83,7 @@ def batches(
       records: serialised examples (`serialized_examples`).
       shuffle_seed: the order that the examples come in; None leaves them as they are.
       worker: which worker reads; None for the only one, of one replica.
+      lengths: of `sequence_lengths`; the sequences of these behaviours come grouped (`models.length_groups`).
     """
     if shuffle_seed is not None:
         records = _shuffled(records, shuffle_seed)
@@ -88,7 +91,7 @@ def batches(
     if worker is not None and worker.num_replicas_in_sync > 1:
         serialized = _parts(serialized, batch_size, worker)
         batch_size = worker.get_per_replica_batch_size(batch_size)
-    parse = _parser(spec.to_json(), batch_size)
+    parse = _parser(spec.to_json(), batch_size, lengths)
     parsed = serialized.map(parse, num_parallel_calls=PARALLEL_PARSES, deterministic=True)
     return parsed.prefetch(2 * PARALLEL_PARSES)
 
@@ -133,8 +136,29 @@ def _parts(serialized: tf.data.Dataset, batch_size: int, worker: tf.distribute.I
     return serialized.map(cut).unbatch()
 
 
+def sequence_lengths(records: tf.data.Dataset, spec: RankingSpec) -> Lengths:
+    """Returns how many examples have sequences of each length, by behaviour."""
+    columns = {f"{behaviour.name}_age_s": behaviour.max_length for behaviour in spec.behaviours}
+    if not columns:
+        return ()
+    parsed_spec = transformed_feature_spec(spec)
+
+    def add(state: tuple[tf.Tensor, ...], serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        parsed = tf.io.parse_example(serialized, {column: parsed_spec[column] for column in columns})
+        counts = [
+            tf.math.bincount(tf.cast(parsed[column].row_lengths(), tf.int32), minlength=size + 1, dtype=tf.int64)
+            for column, size in columns.items()
+        ]
+        return tuple(total + count for total, count in zip(state, counts, strict=True))
+
+    start = tuple(tf.zeros([size + 1], tf.int64) for size in columns.values())
+    totals = records.batch(SCANNED).prefetch(2).reduce(start, add)
+    names = [behaviour.name for behaviour in spec.behaviours]
+    return tuple((name, tuple(total.numpy().tolist())) for name, total in zip(names, totals, strict=True))
+
+
 @functools.lru_cache(maxsize=4)
-def _parser(spec_json: str, batch_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def _parser(spec_json: str, batch_size: int, lengths: Lengths = ()) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Returns what parses serialised examples; traced once and not anew for the data set of every epoch."""
     spec = RankingSpec.from_json(spec_json)
     parsed_spec = transformed_feature_spec(spec)
@@ -142,8 +166,11 @@ def _parser(spec_json: str, batch_size: int) -> Callable[[tf.Tensor], dict[str, 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         serialized = tf.pad(serialized, [[0, batch_size - tf.size(serialized)]], constant_values="")
-        features = dense(tf.io.parse_example(serialized, parsed_spec), spec)
-        return {name: tf.ensure_shape(value, [batch_size, *value.shape[1:]]) for name, value in features.items()}
+        parsed = tf.io.parse_example(serialized, parsed_spec)
+        in_groups = grouped(parsed, spec, batch_size, lengths)
+        padded = dense({name: values for name, values in parsed.items() if name not in in_groups}, spec)
+        of_batch = {name: tf.ensure_shape(values, [batch_size, *values.shape[1:]]) for name, values in padded.items()}
+        return of_batch | in_groups
 
     return parse
 

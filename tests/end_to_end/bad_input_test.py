@@ -84,7 +84,7 @@ def test_a_wrong_spec_is_refused_with_its_path(command, spec, said):
 @pytest.mark.parametrize(
     ("spec", "bottom", "said"),
     [
-        (SPEC, "nonsense", "model.bottom: unknown bottom 'nonsense', expected one of plain, dtrn"),
+        (SPEC, "nonsense", "model.bottom: unknown bottom 'nonsense', expected one of plain, dtrn, din"),
         (changed(behaviours=[]), "dtrn", "model.bottom: got 'dtrn', which reads behaviour sequences"),
     ],
 )

@@ -47,7 +47,7 @@ def test_as_many_ids_are_masked_as_the_spec_says(of_training):
 
 def test_an_embedding_is_dropped_whole_and_the_rest_scaled(of_training, batch):
     values = {"author": tf.ones([4000, 3]), "price": tf.ones([4000, 2])}
-    dropped = of_training(embedding_dropout=0.2).drop_embeddings(values, "encoder", STEP[0])
+    dropped = of_training(embedding_dropout=0.2).drop_embeddings(values, batch, "encoder", STEP[0])
     author = dropped["author"].numpy()
     assert set(map(tuple, author.tolist())) == {(0.0,) * 3, (1.25,) * 3}
     assert (author[:, 0] == 0).mean() == pytest.approx(0.2, abs=0.03)
@@ -68,7 +68,7 @@ def test_inputs_lose_single_numbers(of_training):
 
 def test_what_is_hidden_follows_from_seed_step_and_place(of_training):
     def draws(seed: int, name: str, step: int) -> list:
-        return of_training(dropout=0.5, seed=seed)._stays(0.5, tf.ones([64]), name, STEP[step]).numpy().tolist()
+        return of_training(dropout=0.5, seed=seed)._stays(0.5, [64], name, STEP[step]).numpy().tolist()
 
     assert draws(1, "a", 0) == draws(1, "a", 0)
     different = [draws(1, "a", 0), draws(1, "a", 1), draws(1, "b", 0), draws(2, "a", 0)]
@@ -77,10 +77,10 @@ def test_what_is_hidden_follows_from_seed_step_and_place(of_training):
 
 def test_draws_do_not_depend_on_padding_or_on_how_replicas_share_the_batch(of_training, monkeypatch):
     noisy = of_training(dropout=0.5)
-    together = noisy._stays(0.4, tf.ones([6, 5]), "x", STEP[1]).numpy()
-    np.testing.assert_array_equal(noisy._stays(0.4, tf.ones([6, 9]), "x", STEP[1])[:, :5], together)
+    together = noisy._stays(0.4, [6, 5], "x", STEP[1]).numpy()
+    np.testing.assert_array_equal(noisy._stays(0.4, [6, 9], "x", STEP[1])[:, :5], together)
     monkeypatch.setattr(noise, "replica_count", lambda: 3)
-    parts = [noisy._stays(0.4, tf.ones([2, 5]), "x", tf.constant([1, replica], tf.int64)) for replica in range(3)]
+    parts = [noisy._stays(0.4, [2, 5], "x", tf.constant([1, replica], tf.int64)) for replica in range(3)]
     np.testing.assert_array_equal(np.concatenate(parts), together)
 
 

@@ -273,7 +273,7 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         ),
         (["model"], {"task_experts": [1, 2]}, "model.task_experts: got 2 counts, expected 5, one per task"),
         (["model"], {"task_experts": "two"}, "model.task_experts: Input should be a valid integer, got 'two' (str)"),
-        (["model"], {"bottom": "deep"}, "model.bottom: Input should be 'plain' or 'dtrn', got 'deep' (str)"),
+        (["model"], {"bottom": "deep"}, "model.bottom: Input should be 'plain', 'dtrn' or 'din', got 'deep' (str)"),
         (
             ["model"],
             {"bottom": "dtrn", "dtrn": {"behaviours": ["liked", "bought"]}},
@@ -289,6 +289,16 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
             ["model"],
             {"dtrn": {"unit": 8}},
             "model.dtrn.unit: unknown key, got 8 (int); expected one of behaviours, units",
+        ),
+        (
+            ["model"],
+            {"din": {"behaviours": ["bought"]}},
+            "model.din.behaviours[0]: got 'bought', which has no sequence, expected of `behaviours`: watched, liked",
+        ),
+        (
+            ["model"],
+            {"din": {"units": [0]}},
+            "model.din.units[0]: Input should be greater than or equal to 1, got 0 (int)",
         ),
         (["model"], {"levels": 0}, "model.levels: Input should be greater than or equal to 1, got 0 (int)"),
         (
@@ -343,15 +353,22 @@ def test_what_is_wrong_in_an_event_log_is_named_with_its_path(tmp_path, where, v
     assert any(line.startswith(expected) for line in found), found
 
 
-def test_dtrn_needs_behaviours_and_something_of_the_item_in_them(tmp_path):
+@pytest.mark.parametrize("bottom", ["dtrn", "din"])
+@pytest.mark.parametrize("tried", [False, True])
+def test_attention_needs_behaviours_and_something_of_the_item_in_them(tmp_path, bottom, tried):
     declared = yaml.safe_load(DESKDROP.read_text())
-    declared["model"] = {"bottom": "dtrn", "embed_ids": ["user_id"]}
+    declared["model"] = {"embed_ids": ["user_id"]}
+    if tried:
+        declared["tuning"] = {"bottom": ["plain", bottom]}
+    else:
+        declared["model"]["bottom"] = bottom
+    got = f"tuning.bottom[1]: got {bottom!r}" if tried else f"model.bottom: got {bottom!r}"
     (line,) = problems(tmp_path, yaml.safe_dump(declared))
-    assert line.startswith("model.bottom: got 'dtrn', whose sequences would hold nothing but ages, expected `item_id`")
+    assert line.startswith(f"{got}, whose sequences would hold nothing but ages, expected `item_id`")
     declared["model"]["embed_ids"] = ["item_id"]
     declared["behaviours"] = []
     (line,) = problems(tmp_path, yaml.safe_dump(declared))
-    assert line == "model.bottom: got 'dtrn', which reads behaviour sequences, expected at least one of `behaviours`"
+    assert line == f"{got}, which reads behaviour sequences, expected at least one of `behaviours`"
 
 
 def test_every_problem_is_told_at_once(tmp_path):

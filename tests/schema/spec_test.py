@@ -59,11 +59,12 @@ def test_experts_are_counted_for_all_tasks_in_their_order_or_by_name(given, coun
     assert RankingSpec.from_json(spec.to_json()) == spec
 
 
-def test_dtrn_reads_every_behaviour_unless_told():
+@pytest.mark.parametrize("bottom", ["dtrn", "din"])
+def test_attention_reads_every_behaviour_unless_told(bottom):
     behaviours = [{"name": name, "event": name} for name in ("seen", "bought")]
-    assert events_spec(behaviours=behaviours).dtrn_behaviours == ("seen", "bought")
-    chosen = {"bottom": "dtrn", "dtrn": {"behaviours": ["bought"]}}
-    assert events_spec(behaviours=behaviours, model=chosen).dtrn_behaviours == ("bought",)
+    assert getattr(events_spec(behaviours=behaviours), f"{bottom}_behaviours") == ("seen", "bought")
+    chosen = {"bottom": bottom, bottom: {"behaviours": ["bought"]}}
+    assert getattr(events_spec(behaviours=behaviours, model=chosen), f"{bottom}_behaviours") == ("bought",)
 
 
 def test_every_value_is_frozen():

@@ -36,6 +36,10 @@ def test_the_recipe_can_be_tuned():
     assert {name: getattr(chosen, name) for name in values} == values
 
 
+def test_the_bottom_can_be_tuned():
+    assert spec(bottom=["plain"]).tuned({"bottom": "plain"}).model.bottom == "plain"
+
+
 def test_combinations_are_counted_in_the_order_of_nested_loops():
     tuning = Tuning(task_experts=(1, 2), expert_units=((8,), (8, 4)))
     assert [tuning.combination(place) for place in range(tuning.combinations)] == [
@@ -66,13 +70,14 @@ def test_it_travels_as_json():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "expected a list of candidates for at least one of `routing`, `task_experts`.*got none"),
+        ({}, "expected a list of candidates for at least one of `routing`, `bottom`, `task_experts`.*got none"),
         ({"trials": 0, "routing": ["ple"]}, "greater than or equal to 1"),
         ({"routing": ["ple", "mmoe", "ple"]}, "expected candidates that differ, got 'ple' twice"),
         ({"routing": "ple"}, "tuning.routing"),
         ({"shared_experts": [2, 65]}, r"shared_experts.1[\s\S]*less than or equal to 64"),
         ({"expert_units": [[]]}, r"expert_units.0[\s\S]*at least 1 item"),
         ({"learning_rate": [0.0]}, "greater than 0"),
+        ({"bottom": ["deep"]}, r"bottom.0[\s\S]*'plain', 'dtrn' or 'din'"),
         ({"schedule": ["sine"]}, r"schedule.0[\s\S]*'constant', 'cosine' or 'linear'"),
         ({"dropout": [1.0]}, r"dropout.0[\s\S]*less than 1"),
         ({"batch_size": [32]}, "batch_size"),

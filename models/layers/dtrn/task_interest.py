@@ -85,16 +85,30 @@ class TaskInterest(tf.keras.layers.Layer):
         if len(sequences) != self.behaviours or len(masks) != self.behaviours:
             received = f"{len(sequences)} sequences and {len(masks)} masks"
             raise ValueError(f"sequences: expected {self.behaviours} and as many masks, got {received}")
+        groups = [[(sequence, mask, queries)] for sequence, mask in zip(sequences, masks, strict=True)]
+        return tf.unstack(tf.concat([read for (read,) in self.read_groups(groups)], axis=-1), num=self.tasks)
+
+    def read_groups(self, groups: Sequence[Sequence[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]) -> list[list[tf.Tensor]]:
+        """Returns what is read of sequences in groups, `(tasks, rows, queries, units)` by behaviour and group.
+
+        The examples of a batch may so be cut by the lengths of their sequences, for each behaviour in another way.
+
+        Args:
+          groups: by behaviour and group, what a call takes of all examples: sequence, mask and queries.
+        """
         scale, shift = self.hypernetwork(self.task_embedding, self.behaviour_embedding)
-        queries = self.projection(queries)
-        read = []
-        for j, (sequence, mask) in enumerate(zip(sequences, masks, strict=True)):
-            # Whatever padded positions hold, a NaN even, is gone.
-            x = self.projection(tf.where(mask[:, :, tf.newaxis], sequence, 0.0))
-            # (tasks, batch, queries, units)
-            out = self.transformer(x, mask, queries, scale[:, :, j], shift[:, :, j])
-            read.append(tf.where(tf.reduce_any(mask, axis=1)[:, tf.newaxis, tf.newaxis], out, self.empty[j]))
-        return tf.unstack(tf.concat(read, axis=-1), num=self.tasks)
+        return [
+            [self._read(j, *group, scale[:, :, j], shift[:, :, j]) for group in of_behaviour]
+            for j, of_behaviour in enumerate(groups)
+        ]
+
+    def _read(
+        self, j: int, sequence: tf.Tensor, mask: tf.Tensor, queries: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor
+    ) -> tf.Tensor:
+        # Whatever padded positions hold, a NaN even, is gone.
+        x = self.projection(tf.where(mask[:, :, tf.newaxis], sequence, 0.0))
+        out = self.transformer(x, mask, self.projection(queries), scale, shift)
+        return tf.where(tf.reduce_any(mask, axis=1)[:, tf.newaxis, tf.newaxis], out, self.empty[j])
 
     def get_config(self) -> dict:
         transformer = self.transformer

@@ -37,6 +37,7 @@ from models.layers import (
     Routing,
     SharedBottom,
     SingleTask,
+    TargetAttention,
     TaskInterest,
     Towers,
 )
@@ -81,6 +82,7 @@ LAYERS = {
     "hypernetwork": (HyperNetwork, {"norms": 2, "dim": 3, "units": 4}, (X, SEQUENCE[0])),
     "attention": (MaskedAttention, {"heads": 2}, (SEQUENCE, MASK)),
     "pooling": (MaskedPooling, {}, (SEQUENCE, MASK, AGES)),
+    "target_attention": (TargetAttention, {"units": (5, 4)}, (SEQUENCE, MASK, X)),
     "refinement": (
         RepresentationRefinement,
         {"tasks": 2, "reduction": 3, "weights": "sigmoid", "fields": (6, 2, 4)},

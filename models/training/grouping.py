@@ -9,22 +9,34 @@ from schema.columns import RANKING_GROUP
 
 # How many serialised examples are shuffled at a time; a group may be cut where a window ends.
 WINDOW = 1 << 18
+# A larger group comes in pieces of this many: a batch of a few users would say little of all.
+LARGEST = 32
 
 
 def shuffled_by_group(records: tf.data.Dataset, seed: int) -> tf.data.Dataset:
-    """Shuffles the groups of each window of serialised examples; a group's examples keep their order.
+    """Shuffles the groups of each window of serialised examples, and what is in each; larger ones in pieces.
 
     The order follows from the examples and the seed alone.
     """
 
     def shuffled(number: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
-        values, group = tf.unique(groups_of(serialized))
         shuffle_seed = tf.stack([tf.constant(seed, tf.int64), number])
-        rank = tf.random.experimental.stateless_shuffle(tf.range(tf.size(values)), shuffle_seed)
-        return tf.gather(serialized, tf.argsort(tf.gather(rank, group), stable=True))
+        serialized = tf.random.experimental.stateless_shuffle(serialized, shuffle_seed)
+        group = tf.unique(groups_of(serialized)).idx
+        by_group = tf.argsort(group, stable=True)
+        piece = _pieces(tf.gather(group, by_group))
+        rank = tf.random.experimental.stateless_shuffle(tf.range(piece[-1] + 1), shuffle_seed)
+        return tf.gather(serialized, tf.gather(by_group, tf.argsort(tf.gather(rank, piece), stable=True)))
 
     windows = records.batch(WINDOW).enumerate()
     return windows.map(shuffled, deterministic=True).unbatch()
+
+
+def _pieces(groups: tf.Tensor) -> tf.Tensor:
+    """Returns the piece of each example, numbers from 0 on, for groups in rising order from 0 on."""
+    places = tf.range(tf.size(groups))
+    place_in_group = places - tf.gather(tf.math.segment_min(places, groups), groups)
+    return tf.cumsum(tf.cast(place_in_group % LARGEST == 0, tf.int32)) - 1
 
 
 def groups_of(serialized: tf.Tensor) -> tf.Tensor:

@@ -40,13 +40,27 @@ def runs(groups: list[int]) -> list[int]:
     return [group for place, group in enumerate(groups) if place == 0 or groups[place - 1] != group]
 
 
-def test_examples_of_a_group_stand_together_in_their_order():
+def test_examples_of_a_group_stand_together():
     places = order(1)
     assert sorted(places) == list(range(len(GROUPS)))
     assert len(runs([GROUPS[place] for place in places])) == len(set(GROUPS))
-    for group in set(GROUPS):
-        members = [place for place in places if GROUPS[place] == group]
-        assert members == sorted(members)
+
+
+def test_a_large_group_comes_in_pieces_of_any_of_its_examples(monkeypatch):
+    monkeypatch.setattr(grouping, "LARGEST", 20)
+    groups = [1] * 90 + [2] * 5 + [3] * 40 + [4] * 20
+    records = [record(number, group) for number, group in enumerate(groups)]
+    places = numbers(shuffled_by_group(tf.data.Dataset.from_tensor_slices(records), 3))
+    assert sorted(places) == list(range(len(groups)))
+    order_of_groups = [groups[place] for place in places]
+    ends = [place + 1 for place in range(len(groups) - 1) if order_of_groups[place] != order_of_groups[place + 1]]
+    runs_of_examples = np.split(np.array(order_of_groups), ends)
+    # Pieces of one group may meet: then a run is two of them.
+    assert all(len(run) % 20 in (0, 10) for run in runs_of_examples if run[0] != 2)
+    assert len(runs_of_examples) > 5
+    assert [len(run) for run in runs_of_examples if run[0] == 2] == [5]
+    of_largest = [place for place in places if groups[place] == 1]
+    assert of_largest != sorted(of_largest)
 
 
 def test_the_order_of_groups_depends_on_the_seed_alone():

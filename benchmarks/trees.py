@@ -14,7 +14,7 @@ import tensorflow as tf
 from models.training import reading
 from schema.columns import ExampleColumn, example_columns, label_name, model_columns, space_name
 from schema.spec import RankingSpec, Task
-from schema.statistics import counts_of, rates_of, slots, statistic_of
+from schema.statistics import counts_of, rates_of, slots, smoothed_rate, statistic_of
 
 SETTINGS = {
     "learning_rate": 0.05,
@@ -89,12 +89,11 @@ class Table:
         assert self.spec.statistics is not None
         statistic = statistic_of(self.spec, column.name)
         index = {slot.name: i for i, slot in enumerate(slots(self.spec, statistic))}
-        m = self.spec.statistics.prior_strength
         columns = [vectors[:, index[slot.name]] for slot in counts_of(self.spec, statistic)]
         for rate in rates_of(self.spec, statistic):
             total, count = vectors[:, index[rate.sum.name]], vectors[:, index[rate.count.name]]
             prior = self.priors[rate.task.name] if rate.task else np.nansum(total) / max(np.nansum(count), 1)
-            columns.append((total + m * prior) / (count + m))
+            columns.append(smoothed_rate(total, count, prior, self.spec.statistics.prior_strength))
         return np.stack(columns, axis=1)
 
 
@@ -128,5 +127,5 @@ def scores(train: Split, evaluation: Split, test: Split, spec: RankingSpec, stat
             valid_sets=[stopped_on],
             callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
         )
-        predictions.append(np.clip(model.predict(inputs["test"]), 0, None))
+        predictions.append(np.clip(model.predict(inputs["test"]), task.domain.low, task.domain.high))
     return np.stack(predictions).astype(np.float32)

@@ -9,18 +9,20 @@ from evaluation.result import ModelName
 from schema.columns import REQUEST_START, TIMESTAMP, example_columns, label_name, space_name
 from schema.spec import RankingSpec
 from schema.statistics import impressions_by_key, slots
+from schema.tasks import ANY_NUMBER, Domain
 
 _DAY = 86_400
 
 
 @dataclass(frozen=True)
 class PlannedTask:
-    """A task: its name, kind, and the columns of its labels and of its sample space."""
+    """A task: its name, kind, the columns of its labels and of its sample space, and what its outputs may be."""
 
     name: str
     regression: bool
     label: str
     space: str
+    domain: Domain = ANY_NUMBER
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -92,7 +94,10 @@ class Plan:
 
 def make_plan(spec: RankingSpec, models: tuple[PlannedModel, ...]) -> Plan:
     """Returns the plan of the spec's tasks and slices for `models`, of which the first is the candidate."""
-    tasks = tuple(PlannedTask(task.name, task.is_regression, label_name(task), space_name(task)) for task in spec.tasks)
+    tasks = tuple(
+        PlannedTask(task.name, task.is_regression, label_name(task), space_name(task), task.domain)
+        for task in spec.tasks
+    )
     names = {name for keys in spec.slices for name in keys}
     columns = {column.name: column.ragged for column in example_columns(spec) if column.name in names}
     impressions = {}

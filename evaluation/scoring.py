@@ -10,6 +10,7 @@ from evaluation.plan import Plan
 from evaluation.scored import ScoredRows, Texts, concatenated, decades
 from schema.columns import USER_ID
 from schema.served import SERVING_DEFAULT
+from schema.tasks import ANY_NUMBER
 
 BATCH = 4096
 # Rows that are put together before they are shuffled by user.
@@ -67,17 +68,17 @@ class Score(beam.DoFn):
             raise ScoringError(f"the {planned.name} ({planned.path}) can't score the examples: {error}") from None
 
     def _checked(self, outputs: dict[str, tf.Tensor], model: int, task: int) -> np.ndarray:
-        planned, name = self._plan.models[model], self._plan.tasks[task].name
+        planned, of_task = self._plan.models[model], self._plan.tasks[task]
+        name, domain = of_task.name, of_task.domain
         if name not in outputs:
             raise ScoringError(
                 f"the {planned.name} ({planned.path}) has no output {name!r}, only {', '.join(sorted(outputs))}"
             )
         scores = outputs[name].numpy().astype(np.float32).reshape(-1)
-        wrong = ~np.isfinite(scores)
-        if not self._plan.tasks[task].regression:
-            wrong |= (scores < 0) | (scores > 1)
+        wrong = ~np.isfinite(scores) | (scores < domain.low) | (scores > domain.high)
         if wrong.any():
-            expected = "finite numbers" if self._plan.tasks[task].regression else "probabilities"
+            of_regression = "finite numbers" if domain == ANY_NUMBER else f"numbers {domain}"
+            expected = of_regression if of_task.regression else "probabilities"
             raise ScoringError(
                 f"the {planned.name} ({planned.path}): expected {expected} of {name!r}, got {scores[wrong][0]} "
                 f"in {int(wrong.sum())} of {len(scores)} rows"

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.kinds import kind_of
-from schema.columns import ExampleColumn, label_name, model_columns, space_name
+from schema.columns import RANKING_GROUP, ExampleColumn, label_name, model_columns, space_name
 from schema.spec import RankingSpec
 
 # What padded positions hold: no id and no age is negative.
@@ -50,6 +50,8 @@ def transformed_feature_spec(spec: RankingSpec) -> dict[str, tf.io.RaggedFeature
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             features[name] = tf.io.FixedLenFeature([], tf.float32, default_value=0.0)
+    if spec.training.ranking_loss:
+        features[RANKING_GROUP] = tf.io.FixedLenFeature([], tf.int64, default_value=0)
     return features
 
 

@@ -7,8 +7,19 @@ import tensorflow as tf
 
 from models.kinds import kind_of
 from models.kinds.base import Columns, Transformation
-from schema.columns import ExampleColumn, label_name, model_columns, space_name
+from schema.columns import (
+    RANKING_GROUP,
+    REQUEST_START,
+    USER_ID,
+    ExampleColumn,
+    label_name,
+    model_columns,
+    space_name,
+)
 from schema.spec import RankingSpec
+
+# So many that no two groups of a log share a number.
+_GROUPS = (1 << 63) - 1
 
 
 def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[str, tf.Tensor | tf.RaggedTensor]:
@@ -17,6 +28,7 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
     Ragged columns stay ragged. Every string becomes an int64 id: its index in the vocabulary, or an out-of-vocabulary
     bucket after it. Numbers become float32, or int64 ids from 1 on of quantile buckets; a missing one is NaN, or id 0.
     A vector becomes the `model_width` numbers that the ranker reads, of which the last says whether it is missing.
+    With a ranking loss, `RANKING_GROUP` says which examples it orders among themselves.
 
     Args:
       inputs: the columns of `schema.columns.example_columns`.
@@ -36,7 +48,17 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             outputs[name] = tf.identity(inputs[name])
+    if spec.training.ranking_loss:
+        outputs[RANKING_GROUP] = _ranking_group(inputs, spec)
     return outputs
+
+
+def _ranking_group(inputs: Columns, spec: RankingSpec) -> tf.Tensor:
+    """Returns a number, int64, that examples share whose order a ranking loss is about: their request's or user's."""
+    group = inputs[USER_ID]
+    if spec.orders_requests:
+        group = tf.strings.join([group, tf.strings.as_string(inputs[REQUEST_START])], separator="\n")
+    return tf.strings.to_hash_bucket_fast(group, _GROUPS)
 
 
 def _analyse(columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> dict[str, Transformation]:

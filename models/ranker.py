@@ -15,9 +15,10 @@ from models.layers.arguments import PACKAGE, TaskInputs
 from models.layers.user_item_rows import materialize
 from models.noise import TrainingNoise
 from models.precision import precision_scope
+from models.ranking_losses import ranking_loss, towers_logits
 from models.routing import check_routing
 from models.tasks.ranking_task import RankingTask, loss_weight
-from schema.columns import label_name, space_name
+from schema.columns import RANKING_GROUP, label_name, space_name
 from schema.spec import RankingSpec
 
 # What XLA compiles: the whole training step; what is above the embeddings; or nothing.
@@ -86,7 +87,10 @@ class Ranker(tfrs.models.Model):
         self.deviations = list(deviations or [1.0] * tasks)
         scaled = any(task.task_kind == "unbounded" for task in spec.tasks)
         scale = self.deviations if scaled else None
-        self.towers = Towers(tasks, spec.model.tower_units, output_bias, output_scale=scale, name="towers")
+        logits = towers_logits(spec.training)
+        self.towers = Towers(
+            tasks, spec.model.tower_units, output_bias, output_scale=scale, logits=logits, name="towers"
+        )
         self.ranking_tasks = [
             RankingTask(task, spec.training, deviation)
             for task, deviation in zip(spec.tasks, self.deviations, strict=True)
@@ -132,7 +136,10 @@ class Ranker(tfrs.models.Model):
         return [weight * loss for weight, loss in zip(self._schedules(), losses, strict=True)]
 
     def task_losses(self, inputs: Features, training: bool = False, compute_metrics: bool = True) -> list[tf.Tensor]:
-        """Returns `L_k` of each task: its mean loss over its sample space in the batch; in training with noise."""
+        """Returns `L_k` of each task: its mean loss over its sample space in the batch.
+
+        In training with noise, and with what `training.ranking_loss` adds.
+        """
         head = self._compiled_head if self.compiled == "head" else self._head
         moment = self.noise.moment(self.steps_done()) if training else None
         features = inputs if moment is None else self.noise.mask_ids(inputs, moment)
@@ -219,7 +226,12 @@ class Ranker(tfrs.models.Model):
 
     def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         kinds = [ranking_task.kind for ranking_task in self.ranking_tasks]
-        return {kind.task.name: kind.link(logit) for kind, logit in zip(kinds, logits, strict=True)}
+        first = self._task_logits(logits)
+        return {kind.task.name: kind.link(logit) for kind, logit in zip(kinds, first, strict=True)}
+
+    def _task_logits(self, logits: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Returns what outputs and losses are made of, `(batch, 1)` of each task, from all that the towers give."""
+        return logits if self.towers.logits == 1 else [logit[:, :1] for logit in logits]
 
     def _route(self, encoded: TaskInputs, moment: tf.Tensor | None = None) -> list[tf.Tensor]:
         routed = self.routing(self.noise.drop_inputs(encoded, "routing", moment))
@@ -265,7 +277,7 @@ class Ranker(tfrs.models.Model):
     def _losses_of(
         self, logits: list[tf.Tensor], inputs: Features, training: bool, compute_metrics: bool
     ) -> list[tf.Tensor]:
-        return [
+        losses = [
             ranking_task(
                 inputs[label_name(task)],
                 logit,
@@ -273,8 +285,23 @@ class Ranker(tfrs.models.Model):
                 training=training,
                 compute_metrics=compute_metrics,
             )
-            for task, ranking_task, logit in zip(self.spec.tasks, self.ranking_tasks, logits, strict=True)
+            for task, ranking_task, logit in zip(
+                self.spec.tasks, self.ranking_tasks, self._task_logits(logits), strict=True
+            )
         ]
+        return self._with_ranking_losses(losses, logits, inputs) if training else losses
+
+    def _with_ranking_losses(
+        self, losses: list[tf.Tensor], logits: list[tf.Tensor], inputs: Features
+    ) -> list[tf.Tensor]:
+        """Adds to the tasks' losses what `training.ranking_loss` has against the order of the batch's groups."""
+        summed = list(losses)
+        for index, (task, weight) in enumerate(zip(self.spec.tasks, self.spec.ranking_weights, strict=True)):
+            if weight:
+                loss = ranking_loss(self.spec.training)
+                label, space = inputs[label_name(task)], inputs[space_name(task)]
+                summed[index] += weight * loss(label, logits[index], space, inputs[RANKING_GROUP])
+        return summed
 
     def _schedules(self) -> list[tf.Tensor]:
         return [loss_weight(task.weight, self.epoch, self.steps_done()) for task in self.spec.tasks]

@@ -8,6 +8,8 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.io import fileio
 
+from evaluation.importance import Importances
+from evaluation.importance import read as read_importances
 from evaluation.result import Evaluation
 from evaluation.result import read as read_evaluation
 from ingest.findings import read_summary
@@ -58,6 +60,7 @@ class Material:
       statistics, anomalies: by split.
       drift: the anomalies that DistributionValidator found, by pair of splits (`test_train`).
       signals: some examples' statistics of the past, where the spec declares any.
+      importances: of the candidate's inputs by task, where they were measured.
       unreadable: what could not be read, in words.
     """
 
@@ -73,6 +76,7 @@ class Material:
     drift: Mapping[str, anomalies_pb2.Anomalies] = field(default_factory=dict)
     lineage: Lineage | None = None
     signals: StatisticExamples | None = None
+    importances: Importances | None = None
     unreadable: tuple[str, ...] = ()
 
     @property
@@ -146,6 +150,7 @@ def read_material(
         drift=read(DRIFT, lambda uri: _by_split(uri, ANOMALIES_FILE, anomalies_pb2.Anomalies, PAIR_FOLDER)) or {},
         lineage=lineage,
         signals=read(EXAMPLES, lambda uri: _read_signals(uri, artifacts[EXAMPLES].properties.get(SPEC))),
+        importances=read(EVALUATION, read_importances),
         unreadable=tuple(unreadable),
     )
 

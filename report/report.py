@@ -3,9 +3,21 @@
 from report.elements import Page
 from report.material import Material
 from report.page import render
-from report.sections import curves, data, lineage, seesaw, sharing, slices, statistics, tasks, training, verdict
+from report.sections import (
+    curves,
+    data,
+    importance,
+    lineage,
+    seesaw,
+    sharing,
+    slices,
+    statistics,
+    tasks,
+    training,
+    verdict,
+)
 
-_SECTIONS = (verdict, tasks, slices, seesaw, curves, training, sharing, statistics, data, lineage)
+_SECTIONS = (verdict, tasks, slices, seesaw, curves, training, sharing, importance, statistics, data, lineage)
 
 
 def report(material: Material) -> str:

@@ -13,6 +13,7 @@ from ingest.findings import read_summary
 from report import INDEX
 from report.lineage import Lineage, NoRunError, read_run
 from report.material import EVALUATION, PUSHED_MODEL, QUARANTINE, Material, artifacts_of
+from schema.spec import RankingSpec, Training
 
 # Under which name the terminal shows which output of which stage.
 _PLACES = (
@@ -31,7 +32,8 @@ class RunSummary:
     Attributes:
       stages: the state of each stage, in the order in which they started.
       ingest: the counts, as `ingest.findings` writes them.
-      trials: the Tuner's from the best, each with its `score`, the mean eval loss, and its settings by name.
+      trials: the Tuner's from the best, each with its `score`, what was stopped by, and its settings by name.
+      stop_by: what the score is of, `training.stop_by` of the spec.
       evaluation, blessed: None where the evaluator was not reached.
       refused: why ServingValidator refused the model; empty where it didn't.
       baseline: the URI of the blessed model that this one was compared with.
@@ -48,6 +50,7 @@ class RunSummary:
     refused: str = ""
     baseline: str | None = None
     places: dict[str, str] = field(default_factory=dict)
+    stop_by: str = "loss"
 
 
 def load_summary(output: str | Path) -> RunSummary:
@@ -77,7 +80,15 @@ def summarize(run: Lineage) -> RunSummary:
         refused=material.refused or "",
         baseline=str(baseline) if baseline else None,
         places=_places(run, material),
+        stop_by=_stop_by(run),
     )
+
+
+def _stop_by(run: Lineage) -> str:
+    """Returns what the Tuner's trials were stopped by, as its spec has it."""
+    tuner = run.stage("Tuner")
+    config = json.loads(str(tuner.properties.get("custom_config") or "{}")) if tuner else {}
+    return RankingSpec.from_json(config["spec"]).training.stop_by if "spec" in config else Training().stop_by
 
 
 def _places(run: Lineage, material: Material) -> dict[str, str]:

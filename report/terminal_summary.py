@@ -35,7 +35,7 @@ def render(summary: RunSummary, console: Console) -> None:
     if summary.ingest:
         _render_ingest(summary.ingest, console)
     if summary.trials:
-        console.print(_tuned(summary.trials), markup=False, highlight=False)
+        console.print(_tuned(summary), markup=False, highlight=False)
     if summary.evaluation:
         console.print(_task_table(summary.pipeline, summary.evaluation))
     if summary.blessed is None:
@@ -63,10 +63,11 @@ def _render_transfers(evaluation: Evaluation, console: Console) -> None:
             console.print(line, style=_STYLES[tone], markup=False, highlight=False, soft_wrap=True)
 
 
-def _tuned(trials: list[dict[str, Any]]) -> str:
-    best = trials[0]
+def _tuned(summary: RunSummary) -> str:
+    trials = summary.trials
+    best, score = trials[0], "mean eval loss" if summary.stop_by == "loss" else "1 - mean eval metric"
     settings = ", ".join(f"{name} {value}" for name, value in best.items() if name not in ("trial_id", "score"))
-    return f"tuned: {settings} (mean eval loss {best['score']:.4f}, the least of {len(trials)} trials)"
+    return f"tuned: {settings} ({score} {best['score']:.4f}, the least of {len(trials)} trials)"
 
 
 def _render_verdict(summary: RunSummary, console: Console) -> None:

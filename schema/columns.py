@@ -23,6 +23,8 @@ USER_ID, ITEM_ID, TIMESTAMP = "user_id", "item_id", "timestamp"
 # When the impression's request began, in ticks: written where `log.request` tells, and read by evaluation alone.
 REQUEST_START = "request_start"
 
+# What a ranking loss orders within, a number of the request or the user. No feature can have this name.
+RANKING_GROUP = "ranking.group"
 
 _PADDING: dict[str, bytes | float | int] = {"string": b"", "float": 0.0, "int": 0}
 

@@ -178,8 +178,24 @@ def _training_problems(spec: RankingSpec) -> Iterator[str]:
             "training.distribution: got 'multi_worker_mirrored' and `tuning`, whose trials run on one machine; "
             "expected `none` or `mirrored`, or no `tuning`"
         )
+    yield from _ranking_loss_problems(spec)
     with_ids = [feature.name for feature in spec.features if feature.is_text]
     for i, name in enumerate(training.id_mask_features):
         if name not in with_ids:
             expected = f"a feature that is not numeric: {', '.join(with_ids)}"
             yield f"training.id_mask_features[{i}]: got {name!r}, expected {expected}"
+
+
+def _ranking_loss_problems(spec: RankingSpec) -> Iterator[str]:
+    loss = spec.training.ranking_loss
+    if loss is None:
+        return
+    if loss.within == "request" and not spec.log.request:
+        yield "training.ranking_loss.within: got 'request', which needs `log.request`; expected that, or `user`"
+    binary = [task.name for task in spec.tasks if not task.is_regression]
+    if not binary:
+        yield "training.ranking_loss: no task is binary, expected at least one that it can order"
+    for name in loss.tasks:
+        if name not in binary:
+            what = "a regression" if name in [task.name for task in spec.tasks] else "no such task"
+            yield f"training.ranking_loss.tasks.{name}: {what}, expected a binary task: {', '.join(binary) or 'none'}"

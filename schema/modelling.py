@@ -82,6 +82,21 @@ class Model(Frozen):
     oov_buckets: Annotated[int, Field(ge=1)] = 8
 
 
+class RankingLoss(Frozen):
+    """A loss on the order of a group's examples, beside the cross-entropy of binary tasks; others go without."""
+
+    kind: Literal["pairwise", "jrc"]
+    # What it counts for, beside a cross-entropy of 1.
+    weight: Annotated[float, Field(gt=0)] = 0.1
+    # What is ordered: None is the request where the log tells it, else the user.
+    within: Literal["request", "user"] | None = None
+    # Weights of single tasks; 0 leaves one out.
+    tasks: dict[Name, Strength] = {}  # noqa: RUF012 (pydantic copies it)
+
+    def weight_of(self, task: str) -> float:
+        return self.tasks.get(task, self.weight)
+
+
 class Training(Frozen):
     """How the ranker is trained: how long, at which rates, against learning by heart, and on what.
 
@@ -117,6 +132,8 @@ class Training(Frozen):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     # What a ratio is trained by.
     ratio_loss: Literal["squared", "cross_entropy"] = "squared"
+    # What binary tasks are trained by beside their cross-entropy.
+    ranking_loss: RankingLoss | None = None
     # How tables are trained: Adam on the whole, or by the rows that a batch reads. auto: by rows, once they are large.
     embedding_optimizer: Literal["auto", "adam", "lazy_adam", "adagrad"] = "auto"
     # Of the tables, where it is not `learning_rate`.

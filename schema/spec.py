@@ -228,6 +228,18 @@ class RankingSpec(Frozen):
         model, training = self.model.model_copy(update=chosen), self.training.model_copy(update=recipe)
         return self.model_copy(update={"model": model, "training": training, "tuning": None})
 
+    @property
+    def ranking_weights(self) -> tuple[float, ...]:
+        """Returns what the ranking loss of each task counts for, in the order of the tasks; 0 where it has none."""
+        loss = self.training.ranking_loss
+        return tuple(0.0 if loss is None or task.is_regression else loss.weight_of(task.name) for task in self.tasks)
+
+    @property
+    def orders_requests(self) -> bool:
+        """Returns whether a ranking loss orders within requests, and not within all examples of a user."""
+        loss = self.training.ranking_loss
+        return loss is not None and loss.within != "user" and self.log.request is not None
+
     def to_json(self) -> str:
         """Returns the spec as one JSON line, which `from_json` reads back: a component's execution property."""
         return self.model_dump_json(exclude_defaults=True)

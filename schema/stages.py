@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from schema.modelling import RankingLoss
 from schema.spec import Model, RankingSpec, Split, Training
 from schema.statistics import DEFAULT_PRIOR_STRENGTH
 from schema.tasks import Task, Weight
@@ -47,13 +48,16 @@ def snapshot_part(spec: RankingSpec) -> RankingSpec:
 
 
 def transform_part(spec: RankingSpec) -> RankingSpec:
-    """Returns what Transform reads: the examples, and of the model what makes vocabularies."""
+    """Returns what Transform reads: the examples, what makes vocabularies, and what a ranking loss orders within."""
     model = Model(
         min_frequency=spec.model.min_frequency,
         max_vocabulary=spec.model.max_vocabulary,
         oov_buckets=spec.model.oov_buckets,
     )
-    return examples_part(spec).model_copy(update={"model": model})
+    declared = spec.training.ranking_loss
+    ranking_loss = declared and RankingLoss(kind="pairwise").model_copy(update={"within": declared.within})
+    training = Training().model_copy(update={"ranking_loss": ranking_loss})
+    return examples_part(spec).model_copy(update={"model": model, "training": training})
 
 
 def training_part(spec: RankingSpec) -> RankingSpec:

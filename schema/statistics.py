@@ -256,6 +256,15 @@ def rates_of(spec: RankingSpec, statistic: Statistic) -> tuple[Rate, ...]:
     return tuple(rates)
 
 
+def smoothed_rate(total: Any, count: Any, prior: Any, strength: float) -> Any:
+    """Returns the rate `(s + m p) / (n + m)` of a sum s over n rows, towards its prior p; arrays or tensors alike.
+
+    Args:
+      strength: m, how many rows the prior counts for.
+    """
+    return (total + strength * prior) / (count + strength)
+
+
 def impressions_by_key(spec: RankingSpec) -> dict[str, tuple[Statistic, Slot]]:
     """Returns the statistics by the slice key of their impressions, `<name>.impressions`, each with their slot.
 

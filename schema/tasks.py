@@ -28,6 +28,7 @@ class Domain:
 
 
 UNIT_INTERVAL = Domain(0.0, 1.0)
+ANY_NUMBER = Domain()
 
 
 class Ratio(Frozen):
@@ -78,7 +79,7 @@ class Task(Condition):
     def domain(self) -> Domain:
         if self.task_kind != "unbounded":
             return UNIT_INTERVAL
-        return Domain(low=0.0) if self.transform == "log1p" else Domain()
+        return Domain(low=0.0) if self.transform == "log1p" else ANY_NUMBER
 
     @property
     def takes_exponent(self) -> bool:

@@ -3,6 +3,7 @@
 Which tensors a signature takes, and how they are padded, is the contract's (`schema.served`).
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
@@ -35,7 +36,11 @@ Inputs: TypeAlias = dict[str, np.ndarray]
 _LISTS = {"string": "bytes_list", "float": "float_list", "int": "int64_list"}
 
 
-class UnknownTaskError(ValueError):
+class ExponentError(ValueError):
+    """An exponent that the fused score can't have; the message says of which task."""
+
+
+class UnknownTaskError(ExponentError):
     """An exponent for a task that the spec doesn't have."""
 
 
@@ -141,11 +146,16 @@ def exponents(spec: RankingSpec, chosen: Mapping[str, float]) -> np.ndarray:
 
     Raises:
       UnknownTaskError: `chosen` names something else than a task.
+      ExponentError: one isn't finite, or isn't 0 though the task's output may be negative.
     """
-    names = [task.name for task in spec.tasks]
-    for name in chosen:
-        if name not in names:
-            raise UnknownTaskError(f"exponent: no task {name!r}, expected one of {', '.join(names)}")
+    tasks = {task.name: task for task in spec.tasks}
+    for name, power in chosen.items():
+        if name not in tasks:
+            raise UnknownTaskError(f"exponent: no task {name!r}, expected one of {', '.join(tasks)}")
+        if not math.isfinite(power):
+            raise ExponentError(f"exponent of {name}: got {power}, expected a finite number")
+        if power and not tasks[name].takes_exponent:
+            raise ExponentError(f"exponent of {name}: got {power:g}, expected 0: its output may be negative, no power")
     return np.array([chosen.get(task.name, task.exponent) for task in spec.tasks], np.float32)
 
 

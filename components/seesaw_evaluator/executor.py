@@ -11,10 +11,16 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from evaluation import importance
 from evaluation.comparability import serving_path
 from evaluation.evaluate import EvaluationError, Model, evaluate_models
 from evaluation.result import BASELINE, CANDIDATE, REFERENCE, Evaluation, ModelName
+from evaluation.sampled_importance import sampled_importances
 from schema.spec import RankingSpec
+
+# The test split is for the verdict alone: whoever drops an input goes by this one.
+IMPORTANCE_SPLIT = "eval"
+
 
 _INPUTS: dict[ModelName, str] = {CANDIDATE: "model", BASELINE: "baseline_model", REFERENCE: "reference_model"}
 
@@ -51,6 +57,7 @@ class Executor(BaseBeamExecutor):
             make_pipeline=self._make_beam_pipeline,
             output=artifact_utils.get_single_uri(output_dict["evaluation"]),
         )
+        _measure_importances(input_dict, output_dict, spec)
         _bless(evaluation, input_dict, output_dict, exec_properties)
 
 
@@ -60,6 +67,19 @@ def _files(examples: Sequence[types.Artifact], split: str) -> list[str]:
     if not files:
         raise EvaluationError(f"the split {split!r} has no files in {', '.join(uris)}")
     return files
+
+
+def _measure_importances(
+    input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]], spec: RankingSpec
+) -> None:
+    """Writes what the candidate's inputs are worth on the eval split, if there is one, beside the evaluation."""
+    examples = input_dict["examples"]
+    if not all(IMPORTANCE_SPLIT in artifact_utils.decode_split_names(artifact.split_names) for artifact in examples):
+        return
+    path = serving_path(artifact_utils.get_single_instance(input_dict["model"]).uri)
+    measured = sampled_importances(_files(examples, IMPORTANCE_SPLIT), path, spec, IMPORTANCE_SPLIT)
+    if measured is not None:
+        importance.write(measured, artifact_utils.get_single_uri(output_dict["evaluation"]))
 
 
 def _bless(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from schema.spec import RankingSpec
-from schema.statistics import Rate, Statistic, rates_of, slots
+from schema.statistics import Rate, Statistic, rates_of, slots, smoothed_rate
 
 # Above it a rate knows more than the past can tell.
 _LEAK = 0.95
@@ -93,7 +93,7 @@ def best(values: Sequence[Alone]) -> dict[str, Alone]:
 def _smoothed(rate: Rate, names: Sequence[str], vectors: np.ndarray, strength: float, prior: float) -> np.ndarray:
     # A missing key is made like one that was never seen: equal to the bit, so that both are ties.
     columns = np.nan_to_num(vectors[:, [names.index(rate.sum.name), names.index(rate.count.name)]].astype(np.float64))
-    return (columns[:, 0] + strength * prior) / (columns[:, 1] + strength)
+    return smoothed_rate(columns[:, 0], columns[:, 1], prior, strength)
 
 
 def _worth(rate: Rate, news: np.ndarray, label: np.ndarray) -> Alone:

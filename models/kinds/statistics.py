@@ -11,7 +11,7 @@ from models.kinds.ages import scaled_age
 from models.kinds.base import Columns, Kind, Transformation
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
-from schema.statistics import Rate, Statistic, ages_of, counts_of, rates_of, slots, statistic_of
+from schema.statistics import Rate, Statistic, ages_of, counts_of, rates_of, slots, smoothed_rate, statistic_of
 
 # How far a prior may be from 0 and 1: its log-odds are finite.
 _LEAST = 1e-6
@@ -97,7 +97,7 @@ class _Layout:
     def news(self, vectors: tf.Tensor, priors: tf.Tensor) -> tf.Tensor:
         """Returns what the smoothed rates say beyond their priors, `(batch, rates)`."""
         sums, totals = tf.gather(vectors, self.sums, axis=1), tf.gather(vectors, self.totals, axis=1)
-        smoothed = (sums + self.strength * priors) / (totals + self.strength)
+        smoothed = smoothed_rate(sums, totals, priors, self.strength)
         is_binary = tf.constant([rate.is_binary for rate in self.rates])
         return tf.where(is_binary, _logit(smoothed) - _logit(priors), smoothed - priors)
 

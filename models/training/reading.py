@@ -14,7 +14,8 @@ import tensorflow as tf
 from models.features import dense, transformed_feature_spec
 from models.length_groups import Lengths, grouped
 from models.tasks import LabelSummary, kind_of
-from schema.columns import label_name, space_name
+from models.training.grouping import shuffled_by_group, whole_groups
+from schema.columns import RANKING_GROUP, label_name, space_name
 from schema.spec import RankingSpec
 
 if TYPE_CHECKING:
@@ -81,15 +82,18 @@ def batches(
 
     Args:
       records: serialised examples (`serialized_examples`).
-      shuffle_seed: the order that the examples come in; None leaves them as they are.
+      shuffle_seed: the order that the examples come in; None leaves them as they are. With a ranking loss those of a
+        group come together. Where a batch ends, or a replica's part of it, a group may be cut: its pieces are then
+        ordered each by itself.
       worker: which worker reads; None for the only one, of one replica.
       lengths: of `sequence_lengths`; the sequences of these behaviours come grouped (`models.length_groups`).
     """
     if shuffle_seed is not None:
-        records = _shuffled(records, shuffle_seed)
+        shuffled = shuffled_by_group if spec.training.ranking_loss else _shuffled
+        records = shuffled(records, shuffle_seed)
     serialized = records.batch(batch_size)
     if worker is not None and worker.num_replicas_in_sync > 1:
-        serialized = _parts(serialized, batch_size, worker)
+        serialized = _parts(serialized, batch_size, worker, by_group=spec.training.ranking_loss is not None)
         batch_size = worker.get_per_replica_batch_size(batch_size)
     parse = _parser(spec.to_json(), batch_size, lengths)
     parsed = serialized.map(parse, num_parallel_calls=PARALLEL_PARSES, deterministic=True)
@@ -124,13 +128,17 @@ def _shuffled(records: tf.data.Dataset, seed: int) -> tf.data.Dataset:
     return records.shuffle(SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False)
 
 
-def _parts(serialized: tf.data.Dataset, batch_size: int, worker: tf.distribute.InputContext) -> tf.data.Dataset:
-    """Cuts batches into the parts that the worker's replicas get."""
+def _parts(
+    serialized: tf.data.Dataset, batch_size: int, worker: tf.distribute.InputContext, by_group: bool
+) -> tf.data.Dataset:
+    """Cuts batches into the parts that the worker's replicas get, by group so that few groups are cut."""
     replicas = worker.num_replicas_in_sync // worker.num_input_pipelines
     first = worker.input_pipeline_id * replicas
 
     def cut(batch: tf.Tensor) -> tf.Tensor:
         filled = tf.pad(batch, [[0, batch_size - tf.size(batch)]], constant_values="")
+        if by_group:
+            filled = tf.gather(filled, whole_groups(filled, worker.num_replicas_in_sync))
         return tf.reshape(filled, [worker.num_replicas_in_sync, -1])[first : first + replicas]
 
     return serialized.map(cut).unbatch()
@@ -169,6 +177,9 @@ def _parser(spec_json: str, batch_size: int, lengths: Lengths = ()) -> Callable[
         parsed = tf.io.parse_example(serialized, parsed_spec)
         in_groups = grouped(parsed, spec, batch_size, lengths)
         padded = dense({name: values for name, values in parsed.items() if name not in in_groups}, spec)
+        if RANKING_GROUP in padded:
+            # Numbers from 0 on, of which a batch has at most as many as examples.
+            padded[RANKING_GROUP] = tf.unique(padded[RANKING_GROUP]).idx
         of_batch = {name: tf.ensure_shape(values, [batch_size, *values.shape[1:]]) for name, values in padded.items()}
         return of_batch | in_groups
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models.ranker import Ranker
+from models.ranking_losses import towers_logits
 from schema.columns import example_columns, model_columns
 from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
@@ -92,5 +93,6 @@ def _shape(spec: RankingSpec) -> dict[str, object]:
         "columns": [column.layout for column in example_columns(spec)],
         "tasks": [task.name for task in spec.tasks],
         "unbounded tasks": {task.name: task.transform for task in spec.tasks if task.task_kind == "unbounded"},
+        "logits of each tower": towers_logits(spec.training),
         "model's settings": spec.model,
     }

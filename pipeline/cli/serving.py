@@ -104,7 +104,7 @@ def rank(
     from pipeline.cli.candidates import read_candidates
     from schema.loading import SpecError, load_spec
     from serving import client
-    from serving.requests import UnknownTaskError, exponents, rank_request
+    from serving.requests import ExponentError, exponents, rank_request
 
     powers = {key: _number(f"--exponent {key}", value, float) for key, value in _pairs("--exponent", exponent).items()}
     context = {key: value or None for key, value in _pairs("--set", set_).items()}
@@ -116,7 +116,7 @@ def rank(
         read = RequestLogs.read(declared, logs, [user], items, window=window, at=moment)
         columns = read.user_columns(user, moment, context), read.candidate_columns(items, user, moment, context)
         request = rank_request(declared, *columns, weights)
-    except (SpecError, RequestError, UnknownTaskError, IngestError) as error:
+    except (SpecError, RequestError, ExponentError, IngestError) as error:
         raise fail(error, 2) from None
     try:
         target = client.Target(name or declared.name, version, label)

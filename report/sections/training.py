@@ -1,4 +1,4 @@
-"""How the training went: each task's loss and AUC by epoch."""
+"""How the training went: each task's loss and AUC, or explained variance, by epoch."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from report.figures import number
 from report.material import Material
 from schema.training_records import EpochRecord
 
-_METRICS = {"loss": "Loss", "auc": "AUC"}
+_METRICS = {"loss": "Loss", "auc": "AUC", "r2": "Explained variance"}
 
 
 def section(material: Material) -> Section:

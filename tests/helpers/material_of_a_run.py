@@ -3,6 +3,8 @@
 from made_evaluation import SCRIPT, make_evaluation
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
+from evaluation.importance import Importance, Importances
+from evaluation.result import Estimate
 from report.lineage import Execution, Lineage, Used
 from report.material import (
     INFRA_BLESSING,
@@ -32,6 +34,7 @@ def make_material(**changes) -> Material:
         "anomalies": {"train": anomalies_pb2.Anomalies(), "test": _anomalies()},
         "drift": {"test_train": _drift()},
         "lineage": _LINEAGE,
+        "importances": _IMPORTANCES,
     }
     return Material(**{**whole, **changes})
 
@@ -57,6 +60,27 @@ _DIAGNOSTICS = Diagnostics(
     refinement_weights={"like": {"hour": 1.25, "author": 0.3}, "share": {"hour": 0.8, "author": 1.7}},
     gradient_cosine=(EpochCosines(1, {"like|share": -0.2, "like|completion": 0.1}),),
     loss_weights=(EpochWeights(1, {"like": 1.0, "share": 0.9}),),
+)
+_IMPORTANCES = Importances(
+    "eval",
+    10_000,
+    300,
+    {"like": "auc", "share": "auc", "completion": "mean_squared_error"},
+    tuple(
+        Importance(
+            name,
+            kind,
+            {
+                task: Estimate(loss, loss - 0.004, loss + 0.004)
+                for task, loss in zip(("like", "share", "completion"), losses, strict=True)
+            },
+        )
+        for name, kind, losses in (
+            ("tab", "feature", (0.001, 0.0, 0.0)),
+            ("author", "feature", (0.01, -0.006, 0.002)),
+            ("liked", "behaviour", (0.03, 0.02, 0.01)),
+        )
+    ),
 )
 _COUNTS = {
     "sources": {"log": {"files": 1, "rows": 1_200, "quarantined": {"no timestamp": 3}}},

@@ -53,6 +53,12 @@ def test_the_verdict_stands_first_and_every_task_is_there(page: Page):
     assert {"like", "share", "completion"} <= set(named)
 
 
+def test_importances_stand_in_columns_by_task_and_those_that_help_and_hurt_are_marked(page: Page):
+    columns = ["Input", "Kind", "Torn", "like, AUC", "share, AUC", "completion, MSE"]
+    assert texts(page, "#importance thead th") == columns
+    assert texts(page, "#importance tbody td.unsure, #importance tbody .unsure")[0].startswith("helps and hurts")
+
+
 def test_a_script_in_the_data_stays_text(page: Page):
     assert f"tab={SCRIPT}" in texts(page, "#slices tbody th")
     assert page.evaluate("document.scripts.length") == 3

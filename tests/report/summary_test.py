@@ -108,4 +108,8 @@ def test_a_run_that_failed_early_names_the_stage_that_failed(tmp_path: Path):
     render(summary, console)
     text = console.export_text()
     assert "tuned: levels 2 (mean eval loss 0.5000, the least of 1 trials)" in text
+    metrics = dataclasses.replace(summary, stop_by="metrics")
+    console = Console(width=200, record=True)
+    render(metrics, console)
+    assert "tuned: levels 2 (1 - mean eval metric 0.5000, the least of 1 trials)" in console.export_text()
     assert "No verdict: the run did not reach the Evaluator. Trainer (failed)" in text

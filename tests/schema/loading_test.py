@@ -93,6 +93,22 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (["training", "averaging"], 1, "training.averaging: Input should be less than 1, got 1 (int)"),
         (["training", "warmup"], 1.5, "training.warmup: expected a share of the steps below 1, or a whole number of"),
         (
+            ["training", "ranking_loss"],
+            {"kind": "pairwise", "tasks": {"completion": 0.1}},
+            "training.ranking_loss.tasks.completion: a regression, expected a binary task: view_through, like, share, ",
+        ),
+        (
+            ["training", "ranking_loss"],
+            {"kind": "pairwise", "tasks": {"buy": 0.1}},
+            "training.ranking_loss.tasks.buy: no such task, expected a binary task: view_through, like, share, ",
+        ),
+        (
+            ["training", "ranking_loss"],
+            {"kind": "lambda"},
+            "training.ranking_loss.kind: Input should be 'pairwise' or 'jrc', got 'lambda'",
+        ),
+        (["training", "ranking_loss"], {"kind": "jrc", "weight": 0}, "training.ranking_loss.weight: Input should be "),
+        (
             ["training", "id_mask_features"],
             ["duration_s"],
             "training.id_mask_features[0]: got 'duration_s', expected a feature that is not numeric: tab, ",
@@ -346,6 +362,11 @@ def test_a_regression_without_bounds_is_in_the_score_where_it_has_a_power(tmp_pa
         (["tasks", 0, "event"], "VIEW", "tasks[0].event: got 'VIEW', the impression itself; every label would be 1"),
         # YAML 1.1 reads NO as false.
         (["tasks", 0, "event"], False, "tasks[0].event: Input should be a valid string, got False (bool)"),
+        (
+            ["training", "ranking_loss"],
+            {"kind": "jrc", "within": "request"},
+            "training.ranking_loss.within: got 'request', which needs `log.request`; expected that, or `user`",
+        ),
     ],
 )
 def test_what_is_wrong_in_an_event_log_is_named_with_its_path(tmp_path, where, value, expected):
@@ -437,3 +458,10 @@ def test_yaml_anchors_and_merges_work(tmp_path):
     path.write_text(text)
     gates = load_spec(path).gates
     assert (gates["share"].auc, gates["share"].max_drop) == (0.65, 0.02)
+
+
+def test_a_ranking_loss_needs_a_binary_task(tmp_path):
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    declared |= {"tasks": declared["tasks"][1:2], "gates": {}, "training": {"ranking_loss": {"kind": "jrc"}}}
+    (line,) = problems(tmp_path, yaml.safe_dump(declared))
+    assert line == "training.ranking_loss: no task is binary, expected at least one that it can order"

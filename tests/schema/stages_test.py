@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from schema.spec import RankingSpec
+from schema.spec import RankingSpec, Training
 from schema.stages import STAGES
 
 # Every section is there, so that every field can be changed.
@@ -34,6 +34,7 @@ COMPLETE = RankingSpec.model_validate(
         "slices": [["country"]],
         "gates": {"buy": {"auc": 0.6, "slices": {"max_drop": 0.1}}},
         "drift": {"limits": {"country": 0.1}},
+        "training": {"ranking_loss": {"kind": "jrc", "within": "request"}},
         "tuning": {"routing": ["ple", "mmoe"]},
     }
 )
@@ -70,6 +71,9 @@ READERS: list[tuple[set[str], str]] = [
     ({"training"}, "training.precision training.distribution training.ratio_loss training.stop_by training.averaging"),
     ({"training"}, "training.schedule training.warmup training.weight_decay training.clip_norm training.embedding_l2"),
     ({"training"}, "training.dropout training.embedding_dropout training.id_mask training.id_mask_features"),
+    ({"training"}, "training.ranking_loss.kind training.ranking_loss.weight training.ranking_loss.tasks"),
+    # Transform writes which examples it orders among themselves.
+    ({"transform", "training"}, "training.ranking_loss.within"),
     ({"training"}, "tuning"),
     # They say which nodes the graph has; tests/pipeline/stages_test.py shows it.
     (set(), "drift training.reference"),
@@ -146,3 +150,9 @@ def test_a_part_is_all_that_there_is_to_its_part(stage):
     part = STAGES[stage](COMPLETE)
     assert STAGES[stage](part) == part
     assert RankingSpec.model_validate_json(part.to_json()).to_json() == part.to_json()
+
+
+def test_a_ranking_loss_is_declared_to_the_stages_that_read_it():
+    without = COMPLETE.model_copy(update={"training": Training()})
+    changed = {stage for stage, part in STAGES.items() if part(without).to_json() != part(COMPLETE).to_json()}
+    assert changed == {"transform", "training"}

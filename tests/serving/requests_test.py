@@ -1,5 +1,7 @@
 """Requests are what the contract says, whichever form they come in."""
 
+import math
+
 import numpy as np
 import pytest
 from videos_spec import SPEC
@@ -8,6 +10,7 @@ from components.serving_validator.sample_requests import cold_row
 from schema.served import request_columns
 from schema.spec import RankingSpec
 from serving.requests import (
+    ExponentError,
     Ranking,
     UnknownTaskError,
     columns_of_rows,
@@ -104,6 +107,16 @@ def test_exponents_stand_in_the_tasks_order_and_default_to_the_specs(spec):
     assert exponents(spec, {"view": 0.5}).tolist() == [0.5, 2.0]
     with pytest.raises(UnknownTaskError, match="no task 'views', expected one of view, click"):
         exponents(spec, {"views": 1.0})
+
+
+def test_an_exponent_that_the_score_cannot_have_is_refused_before_anyone_is_asked(spec):
+    with pytest.raises(ExponentError, match="exponent of view: got nan, expected a finite number"):
+        exponents(spec, {"view": math.nan})
+    signed = spec.tasks[0].model_copy(update={"kind": "regression", "at_least": None, "exponent": 0.0})
+    of_signed = spec.model_copy(update={"tasks": (signed, *spec.tasks[1:])})
+    with pytest.raises(ExponentError, match="exponent of view: got 2, expected 0: its output may be negative"):
+        exponents(of_signed, {"view": 2.0})
+    assert exponents(of_signed, {"view": 0.0}).tolist() == [0.0, 2.0]
 
 
 def test_an_answer_is_read_as_the_tasks_the_score_and_the_order():

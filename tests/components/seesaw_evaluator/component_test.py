@@ -1,15 +1,18 @@
 """The component on real SavedModels: what it decides, what it writes, and what the Pusher makes of it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.types import standard_artifacts
 
+from evaluation import importance
 from evaluation.evaluate import EvaluationError
-from evaluation.result import from_json, gain, to_json, transfer
+from evaluation.result import Estimate, from_json, gain, to_json, transfer
 from evaluation.scoring import ScoringError
 from schema.spec import Gate, SliceGate
 
@@ -201,9 +204,54 @@ def test_scores_that_are_none_stop_the_evaluation(spec, columns, save_examples, 
         evaluate(spec, examples=examples, model=save_model("model"))
 
 
+def test_a_ratio_outside_its_bounds_stops_the_evaluation(spec, examples, save_model, evaluate, tmp_path):
+    model = save_model("model")
+
+    class Doubled(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = tf.saved_model.load(f"{model.uri}/Format-Serving")
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def serving_default(self, examples):
+            outputs = self.model.signatures["serving_default"](examples=examples)
+            return {**outputs, "completion": outputs["completion"] * 2.0}
+
+    doubled = Doubled()
+    wrong = standard_artifacts.Model()
+    wrong.uri = str(tmp_path / "doubled")
+    folder = f"{wrong.uri}/Format-Serving"
+    tf.saved_model.save(doubled, folder, signatures={"serving_default": doubled.serving_default})
+    expected = r"expected numbers within \[0, 1\] of 'completion', got 1\.\d+ in \d+ of "
+    with pytest.raises(ScoringError, match=expected):
+        evaluate(spec, examples=examples, model=wrong)
+
+
 def test_an_empty_split_stops_the_evaluation(spec, examples, save_model, evaluate, tmp_path):
     empty = standard_artifacts.Examples()
     empty.uri, empty.split_names = str(tmp_path / "empty"), examples.split_names
     Path(empty.uri, "Split-test").mkdir(parents=True)
     with pytest.raises(EvaluationError, match="the split 'test' has no files"):
         evaluate(spec, examples=empty, model=save_model("model"))
+
+
+def test_what_the_inputs_are_worth_is_measured_on_the_eval_split(
+    spec, save_examples, simulate, save_model, evaluate, tmp_path
+):
+    examples = save_examples(simulate(600, 40))
+    shutil.copytree(Path(examples.uri) / "Split-test", Path(examples.uri) / "Split-eval")
+    examples.split_names = '["eval", "test"]'
+    model = save_model("noisy", {"share": 1.0})
+    evaluated = evaluate(spec, examples=examples, model=model)
+    found = importance.read(evaluated.evaluation.uri)
+    assert (found.split, found.examples, found.users) == ("eval", 600, 40)
+    inputs = {of_input.name: of_input for of_input in found.inputs}
+    assert {"country", "tab", "tags", "signal_like", "noise_share"} <= inputs.keys()
+    assert inputs["signal_like"].helps() == ["like"]
+    assert inputs["signal_completion"].helps() == ["completion"]
+    assert inputs["noise_like"].losses["like"] == Estimate(0.0, 0.0, 0.0)
+    assert inputs["noise_share"].losses["share"].value != 0
+
+
+def test_without_an_eval_split_nothing_is_measured(spec, examples, save_model, evaluate):
+    assert importance.read(evaluate(spec, examples=examples, model=save_model("model")).evaluation.uri) is None

@@ -1,0 +1,113 @@
+"""Losses on the order of a group's examples, its request's or its user's, beside the cross-entropy of binary tasks.
+
+Both leave to cross-entropy what the outputs are on the mean; they act on their order. A group is what of it stands in
+one batch, with several devices in one replica's part of it.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from models.distribution import all_reduce_sum
+from schema.modelling import Training
+
+
+def towers_logits(training: Training) -> int:
+    """Returns how many logits a tower gives: what JRC contrasts besides `z` is a second one, which is not served."""
+    return 2 if training.ranking_loss and training.ranking_loss.kind == "jrc" else 1
+
+
+def pairwise_logistic(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of `log(1 + exp(z_j - z_i))` over all pairs of a positive i and a negative j of one group.
+
+    0 where there is no pair. It takes the time of as many passes over the batch as the longest group has examples.
+
+    Reference: Burges et al., "Learning to Rank using Gradient Descent" (RankNet), ICML 2005, eq. 3.
+
+    Args:
+      labels, space: 0s and 1s, `(batch,)`; examples outside the space are in no pair.
+      logits: `(batch, 1)` or more, of which the first is read.
+      groups: equal for examples of one group, `(batch,)`.
+    """
+    by_group = tf.argsort(groups, stable=True)
+    labels, z, space, groups = (tf.gather(column, by_group) for column in (labels, logits[:, 0], space, groups))
+    # 1 of a positive, -1 of a negative, 0 outside.
+    sides = tf.where(space > 0, tf.where(labels > 0.5, 1.0, -1.0), 0.0)
+    positives, negatives = (
+        tf.math.unsorted_segment_sum(tf.maximum(side, 0.0), groups, tf.size(groups)) for side in (sides, -sides)
+    )
+    pairs = tf.reduce_sum(positives * negatives)
+    return tf.math.divide_no_nan(*all_reduce_sum(_pair_losses(z, sides, groups), pairs))
+
+
+@tf.custom_gradient
+def _pair_losses(z: tf.Tensor, sides: tf.Tensor, groups: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Returns the sum of the pairs' losses, and its gradient, which one loop over distances within groups computes.
+
+    Args:
+      z, sides, groups: `(batch,)`, in the order of the groups.
+    """
+    size = tf.size(z)
+    longest = tf.reduce_max(tf.math.unsorted_segment_sum(tf.ones_like(groups), groups, size))
+
+    def add_distance(distance: tf.Tensor, total: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        z_behind, sides_behind, groups_behind = (tf.roll(column, -distance, 0) for column in (z, sides, groups))
+        is_pair = (groups == groups_behind) & (sides * sides_behind < 0.0) & (tf.range(size) < size - distance)
+        direction = tf.where(is_pair, sides, 0.0)
+        shortfall = direction * (z_behind - z)
+        losses = tf.where(is_pair, tf.nn.softplus(shortfall), 0.0)
+        slope = direction * tf.sigmoid(shortfall)
+        return distance + 1, total + tf.reduce_sum(losses), gradient + tf.roll(slope, distance, 0) - slope
+
+    start = (tf.constant(1), tf.zeros_like(z[0]), tf.zeros_like(z))
+    _, total, gradient = tf.while_loop(lambda distance, *_: distance < longest, add_distance, start)
+    return total, lambda upstream: (upstream * gradient, None, None)
+
+
+def contrast(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
+    """Returns JRC's listwise loss, `-log p(x | y)` within the group: the mean over the sample space of
+
+        -log( exp(f_y(x)) / sum_x' exp(f_y(x')) )      y the label of x, x' all examples of its group
+
+    of the logits `f_1` of a positive and `f_0` of a negative. A tower's two are `z = f_1 - f_0`, so that the output
+    stays `sigmoid(z) = p(y = 1 | x)`, and the mean `(f_1 + f_0) / 2`; the two are those of the paper turned.
+
+    Reference: Sheng et al., "Joint Optimization of Ranking and Calibration with Contextualized Hybrid Model", KDD 2023
+    (arXiv:2208.06164): its loss is `alpha * cross-entropy + (1 - alpha) * this`.
+
+    Args:
+      labels, space, groups: as of `pairwise_logistic`.
+      logits: `(batch, 2)`.
+    """
+    half, mean = logits[:, 0] / 2.0, logits[:, 1]
+    is_inside = space > 0
+    own = tf.where(labels > 0.5, mean + half, mean - half)
+    # What positives are compared with, and what negatives are.
+    total = tf.where(
+        labels > 0.5,
+        _group_logsumexp(mean + half, is_inside, groups),
+        _group_logsumexp(mean - half, is_inside, groups),
+    )
+    losses = tf.where(is_inside, total - own, 0.0)
+    count = tf.reduce_sum(tf.cast(is_inside, losses.dtype))
+    return tf.math.divide_no_nan(*all_reduce_sum(tf.reduce_sum(losses), count))
+
+
+def _group_logsumexp(values: tf.Tensor, is_inside: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
+    """Returns of each example `log sum exp` of its group's values inside the space, `(batch,)`; of none about 0."""
+    size = tf.size(values)
+    present = tf.where(is_inside, tf.stop_gradient(values), tf.float32.min)
+    most = tf.gather(tf.math.unsorted_segment_max(present, groups, size), groups)
+    shifted = tf.where(is_inside, values - most, 0.0)
+    exponentials = tf.where(is_inside, tf.exp(shifted), 0.0)
+    sums = tf.gather(tf.math.unsorted_segment_sum(exponentials, groups, size), groups)
+    return tf.where(is_inside, most + tf.math.log(tf.where(is_inside, sums, 1.0)), 0.0)
+
+
+_LOSSES = {"pairwise": pairwise_logistic, "jrc": contrast}
+
+
+def ranking_loss(training: Training):
+    """Returns the function of the spec's `training.ranking_loss`, which there must be."""
+    assert training.ranking_loss
+    return _LOSSES[training.ranking_loss.kind]

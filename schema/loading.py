@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schema.columns import example_columns
+from schema.files import SourceFiles
 from schema.spec import RankingSpec
 
 
@@ -105,7 +106,9 @@ def _expected_keys(location: tuple) -> str:
     for key in location[:-1]:
         if isinstance(key, str) and hasattr(model, "model_fields") and key in model.model_fields:
             model = _inner_model(model.model_fields[key].annotation) or model
-    return "expected one of " + ", ".join(model.model_fields)
+    # How files are written goes last: few need to say it.
+    names = sorted(model.model_fields, key=lambda name: name != "files" and name in SourceFiles.model_fields)
+    return "expected one of " + ", ".join(names)
 
 
 def _inner_model(annotation: Any) -> Any:

@@ -79,9 +79,15 @@ def check(
             min=1, help="How many rows of the log to read at most; statistics read whole days of ten times as many."
         ),
     ] = 100_000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print counts and findings as one JSON object, and nothing else.")
+    ] = False,
 ) -> None:
     """Look at a sample of the logs: what the examples would be, and what is wrong. Runs nothing."""
+    import json
+
     from ingest.check import check as look
+    from ingest.check_json import as_json as report_as_json
     from models.routing import check_routings
     from pipeline.cli.check_output import render
     from schema.loading import load_spec
@@ -92,7 +98,10 @@ def check(
     except ValueError as error:
         raise fail(error, 2) from None
     report = look(declared, logs, sample_rows=rows, window=window)
-    render(report, console)
+    if as_json:
+        typer.echo(json.dumps(report_as_json(report), allow_nan=False))
+    else:
+        render(report, console)
     if not report.ok:
         raise typer.Exit(1)
 

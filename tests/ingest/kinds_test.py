@@ -127,14 +127,14 @@ def test_a_list_where_one_value_is_expected_leaves_its_row_out(tmp_path):
     assert "e: expected a single value, got [4.0, 5.0, 6.0]" in [reason for _, reason in bad]
 
 
-def test_a_column_that_a_multi_valued_feature_reads_too_is_text_for_both(tmp_path):
+def test_a_column_that_a_multi_valued_feature_reads_too_is_lists_for_both(tmp_path):
     multi = Feature(name="text", source="items", column="e", kind="multi", separator=";")
     for features in ((*SPEC.features, multi), (multi, *SPEC.features)):
         spec = SPEC.model_copy(update={"features": features})
         path = write_parquet(tmp_path / "items.parquet", pa.list_(pa.float32()))
         table, _ = read(path, spec)
         rows = {row.pop("key"): row for row in table.to_pylist()}
-        assert rows["v6"] == {"feature:embedding": [4, 5, 6], "feature:text": "4;5;6"}
+        assert rows["v6"] == {"feature:embedding": [4, 5, 6], "feature:text": ["4", "5", "6"]}
         assert rows["v0"]["feature:embedding"] == TYPED[0]
 
 

@@ -67,7 +67,7 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
         (
             ["log", "timestamp", "unit"],
             "min",
-            "log.timestamp.unit: Input should be 's', 'ms', 'us' or 'iso', got 'min'",
+            "log.timestamp.unit: Input should be 's', 'ms', 'us', 'ns' or 'iso', got 'min'",
         ),
         (["behaviours"], "watched", "behaviours: expected a list, got 'watched' (str)"),
         (

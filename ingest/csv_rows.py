@@ -78,8 +78,7 @@ def _hint(header: list[str], dialect: Dialect) -> str:
 
 def _header(name: str, block: bytes, dialect: Dialect) -> tuple[list[str], bytes]:
     """Returns the names in the first row, and what follows it."""
-    lines = block.splitlines(keepends=True)[:1]
-    text = lines[0]
+    text = block[: block.find(b"\n") + 1]
     if dialect.quotes and not re.match(_complete(dialect.separator), text, re.DOTALL):
         closing = re.match(rb'[^"]*(?:"[^"]*"[^"\n]*)*\n', block)
         text = closing[0] if closing else text
@@ -139,9 +138,7 @@ class _Rows:
         """Returns the rows of a block, and the end of the block that needs the next one: a row with an open quote."""
         if self._dialect.quotes and b'"' in block:
             return self._quoted(block, is_last)
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1 if _has_empty_line(block) else None
-        count = block.count(b"\n") if ends is None else int((~_is_empty(block, ends)).sum())
-        return self._parsed(block, np.arange(count) + self._row, [], self._row + count, False), b""
+        return self._parsed(block, np.arange(block.count(b"\n")) + self._row, [], None, False), b""
 
     def _quoted(self, block: bytes, is_last: bool) -> tuple[RawBatch, bytes]:
         data = np.frombuffer(block, np.uint8)
@@ -208,8 +205,15 @@ class _Rows:
             return self._width > 1 and like_rows == len(lines) and len(lines) + self._width > 4
         return 2 * like_rows >= len(lines)
 
-    def _parsed(self, block: bytes, rows: np.ndarray, bad: list[BadRow], next_row: int, joined: bool) -> RawBatch:
-        first, self._row = self._row, next_row
+    def _parsed(
+        self, block: bytes, rows: np.ndarray, bad: list[BadRow], next_row: int | None, joined: bool
+    ) -> RawBatch:
+        """Returns the rows of a block without an open quote.
+
+        Args:
+          rows: their numbers; of all lines, where `next_row`, the number of what comes after the block, isn't told.
+        """
+        first, self._row = self._row, self._row + len(rows) if next_row is None else next_row
         if len(rows) == 0:
             empty: dict[str, pa.Array] = {column: pa.array([], pa.binary()) for column in self._places}
             return RawBatch(self._name, rows, empty, bad)
@@ -239,10 +243,14 @@ class _Rows:
                 strings_can_be_null=False,
             ),
         ).combine_chunks()
+        if next_row is None and table.num_rows + len(skipped) < len(rows):
+            # Arrow passes over empty lines.
+            rows = rows[: len(rows) - _count_empty(block)]
+            self._row = first + len(rows)
         kept = np.delete(rows, skipped) if skipped else rows
         if len(kept) != table.num_rows:
             raise IngestError(
-                f"{self._name}: rows {first:,} to {next_row - 1:,} can't be told apart: {len(kept):,} lines, "
+                f"{self._name}: rows {first:,} to {self._row - 1:,} can't be told apart: {len(kept):,} lines, "
                 f"{table.num_rows:,} rows; are quotes or ends of lines mixed up?"
             )
         arrays = {column: _one_array(table[key]) for column, key in chosen.items()}
@@ -257,8 +265,8 @@ def _text(line: bytes) -> str:
     return line.rstrip(b"\r\n").decode(errors="replace")
 
 
-def _has_empty_line(block: bytes) -> bool:
-    return block.startswith((b"\n", b"\r\n")) or b"\n\n" in block or b"\n\r\n" in block
+def _count_empty(block: bytes) -> int:
+    return int(_is_empty(block, np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1).sum())
 
 
 def _is_empty(block: bytes, ends: np.ndarray) -> np.ndarray:

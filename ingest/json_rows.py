@@ -22,7 +22,6 @@ _ROWS = 50_000
 _EXACT = 2.0**53
 _BETWEEN = re.compile(r"[\s,\x1e]*")
 _BEFORE_ITEM = re.compile(r"[\s,\[\]\x1e]*")
-_NEXT_OBJECT = re.compile(r"\n\s*\{")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = 500
@@ -170,8 +169,10 @@ class _Rows:
                     raise ValueError(f"expected an object, got {type(value).__name__}")
             except (ValueError, RecursionError) as error:
                 wrong = str(error) if place > start else f"not JSON: {error}"
-                following = _NEXT_OBJECT.search(text, max(start + 1, place))
-                place = following.start() if following else len(text)
+                # The next one begins a line as this one does; those inside of it stand further right.
+                indent = text[text.rfind("\n", 0, start) + 1 : start]
+                following = text.find(f"\n{indent if indent.isspace() else ''}{{", max(start + 1, place))
+                place = following if following >= 0 else len(text)
                 self._reject(number, wrong, text[start:place][:_SHOWN].encode(errors="replace"))
             else:
                 self._add(number, value, None, text[start:place][:_SHOWN].encode(errors="replace"))

@@ -105,8 +105,23 @@ def _decompressed(raw: Any, compression: str | None) -> Any:
     if compression == "gz":
         return igzip.IGzipFile(fileobj=raw)
     if compression == "zstd":
-        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(_LeftOpen(raw), mode="r"), "zstd"))
     return bz2.BZ2File(raw) if compression == "bz2" else raw
+
+
+class _LeftOpen:
+    """A stream that Arrow reads and doesn't close: it is read again from its start."""
+
+    closed = False
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(size)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class _Recoded(io.RawIOBase):

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.check_columns import column_samples, doubtful_values
+from ingest.check_judging import judging_findings
 from ingest.check_reading import clock_findings, reading_findings, time_findings
 from ingest.check_report import (
     CheckReport,
@@ -107,6 +108,7 @@ def check(
     findings += _table_findings(spec, lines, samples)
     findings += _sequence_findings(spec, lines)
     columns = column_samples(spec, samples, lines)
+    findings += judging_findings(spec, lines, columns)
     skipped = _skipped(spec, lines)
     period = None
     if spec.log.timestamp.column:

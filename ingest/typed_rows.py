@@ -57,6 +57,8 @@ def uuid_columns(file: pyarrow.parquet.ParquetFile) -> set[str]:
 
 
 def _as_uuids(array: pa.Array) -> pa.Array:
+    if pa.types.is_string(array.type):
+        return array
     texts = (None if value is None else str(uuid.UUID(bytes=value)) for value in array.to_pylist())
     return pa.array(texts, pa.string())
 
@@ -92,8 +94,9 @@ def flat(name: str, column: str, array: pa.Array, separators: Separators) -> pa.
       IngestError: the column holds something else; its type.
     """
     array_type = array.type
-    if isinstance(array_type, pa.ExtensionType):
-        return flat(name, column, array.storage, separators)
+    if isinstance(array_type, pa.BaseExtensionType):
+        is_uuid = array_type.extension_name == "arrow.uuid"
+        return _as_uuids(array.storage) if is_uuid else flat(name, column, array.storage, separators)
     if pa.types.is_dictionary(array_type):
         return flat(name, column, array.dictionary_decode(), separators)
     if any(is_list(array_type) for is_list in _LISTS) and column in separators:

@@ -128,6 +128,7 @@ def run(
     """
     from pipeline.cli import run_arguments
     from pipeline.runners.beam import Cluster
+    from schema.blessing import blessing_doubts
 
     try:
         prepared = run_arguments.prepare(
@@ -145,12 +146,20 @@ def run(
 
     from pipeline.pipeline import create_pipeline
     from pipeline.runners import local as local_runner
+    from pipeline.runners.run_lock import RunningError, only_run
+    from report.moved import adopt
     from report.summary import load_summary
     from report.terminal_summary import render
 
+    for doubt in blessing_doubts(prepared.spec):
+        console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
     log_file = output / "logs" / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     try:
-        local_runner.run(create_pipeline(prepared.spec, prepared.config), console, log_file)
+        with only_run(output):
+            adopt(output)
+            local_runner.run(create_pipeline(prepared.spec, prepared.config), console, log_file)
+    except RunningError as error:
+        raise fail(error, 2) from None
     except (local_runner.StageError, OSError) as error:
         hint = run_arguments.disk_hint(output)
         raise fail(f"{error}{hint}\n(the whole log: {log_file})", 1) from None
@@ -183,6 +192,8 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
         summary = load_summary(output)
     except NoRunError as error:
         raise fail(error, 2) from None
+    except OSError as error:
+        raise fail(f"{output}: a part of the run is gone: {error}; was the folder moved without it?", 2) from None
     render(summary, console)
 
 

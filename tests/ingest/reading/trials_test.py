@@ -355,3 +355,17 @@ def test_ties_in_time_go_by_item_or_by_the_place_in_the_file(tmp_path):
         items = np.array(lines.items.to_pylist())[lines.item]
         seen[order] = "".join(items[sequence.rows[sequence.start[-1] : sequence.stop[-1]]])
     assert seen == {"item": "abcxyz", "file": "cabzyx"}
+
+
+def test_what_makes_evaluation_say_little_is_told(tmp_path):
+    rows = [record(i) | {"at": T + i, "tab": f"t{i}", "user": f"u{i % 60 if i % 10 else 'bot'}"} for i in range(1500)]
+    body = [",".join(map(str, row.values())) for row in rows]
+    (tmp_path / "log.csv").write_text("\n".join([HEADER, *body]))
+    declared = spec().model_dump(exclude_unset=True) | {"slices": [["tab"]]}
+    declared["tasks"] = [{"name": "watch", "column": "play_ms", "kind": "regression"}]
+    messages = {
+        one["where"]: one["message"] for one in examine(tmp_path, RankingSpec.model_validate(declared))["findings"]
+    }
+    assert messages["slices[0][0]"] == "'tab' has 1,500 values, a slice each; expected at most 1,000"
+    assert messages["log.user"].startswith("'ubot' has 150 of 1,500 impressions (10.0%)")
+    assert messages["gates"].startswith("no model will be blessed")

@@ -31,21 +31,20 @@ def column(array: pa.Array) -> Column:
     return Column("c", array, Rejects(len(array)))
 
 
-def test_uuids_are_written_as_people_write_them(tmp_path):
-    values = [uuid.UUID(int=i + 5) for i in range(3)]
-    table = pa.table({"c": pa.array([value.bytes for value in values], pa.binary(16))})
-    # Arrow 18 writes no logical type: the schema that Spark and DuckDB write is made by hand.
-    sink = tmp_path / "a.avro"
-    schema = {
-        "type": "record",
-        "name": "r",
-        "fields": [{"name": "c", "type": {"type": "string", "logicalType": "uuid"}}],
-    }
-    with sink.open("wb") as stream:
-        fastavro.writer(stream, schema, [{"c": value} for value in values])
-    assert read(sink).to_pylist() == [str(value) for value in values]
-    pq.write_table(table, tmp_path / "a.parquet")
-    assert len(read(tmp_path / "a.parquet")) == 3
+UUIDS = [uuid.UUID(int=i + 5) for i in range(3)]
+
+
+def test_uuids_of_avro_are_written_as_people_write_them(tmp_path):
+    field = {"name": "c", "type": {"type": "string", "logicalType": "uuid"}}
+    with (tmp_path / "a.avro").open("wb") as stream:
+        fastavro.writer(stream, {"type": "record", "name": "r", "fields": [field]}, [{"c": value} for value in UUIDS])
+    assert read(tmp_path / "a.avro").to_pylist() == [str(value) for value in UUIDS]
+
+
+def test_uuids_of_parquet_are_written_as_people_write_them(tmp_path):
+    storage = pa.array([*(value.bytes for value in UUIDS), None], pa.binary(16))
+    parquet(tmp_path / "a.parquet", pa.ExtensionArray.from_storage(pa.uuid(), storage))
+    assert column(read(tmp_path / "a.parquet")).ids().to_pylist() == [*(str(value) for value in UUIDS), None]
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,7 @@ def read_json(name: str, reopen: Any, columns: Mapping[str, str], separators: Se
     else:
         adding = rows.add_lines(itertools.chain(first, lines))
     for _ in adding:
-        if rows.count >= _ROWS:
-            yield rows.batch()
+        yield rows.batch()
     if rows.count:
         yield rows.batch()
     absent = require(name, sorted(rows.keys), columns) if rows.keys else {}
@@ -136,10 +135,21 @@ class _Rows:
         return len(self._rows) + len(self._bad)
 
     def add_lines(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[None]:
-        """Adds the objects of numbered lines, and yields after each; what isn't an object counts as a bad row."""
+        """Adds the objects of numbered lines, and yields when there are enough for a batch; the rest are bad rows."""
         for number, line in lines:
-            self._add_line(number, line)
-            yield
+            try:
+                record = orjson.loads(line)
+                texts = self._texts(record) if type(record) is dict else None
+            except (ValueError, _InexactError):
+                texts = None
+            if texts is None:
+                self._add_line(number, line)
+            else:
+                self.keys.update(record)
+                self._rows.append(number)
+                self._values.append(texts)
+            if len(self._rows) + len(self._bad) >= _ROWS:
+                yield
 
     def _add_line(self, number: int, line: bytes) -> None:
         records, problem, is_exact = _parsed(line)
@@ -158,7 +168,7 @@ class _Rows:
             self._reject(number, problem, line)
 
     def add_document(self, text: str) -> Iterator[None]:
-        """Adds the objects of a list, or of objects one after another, and yields after each of them."""
+        """Adds the objects of a list, or of objects one after another, and yields when there are enough for a batch."""
         number, place = 0, _BEFORE_ITEM.match(text).end()  # type: ignore[union-attr]
         while place < len(text):
             number += 1
@@ -176,7 +186,8 @@ class _Rows:
                 self._reject(number, wrong, text[start:place][:_SHOWN].encode(errors="replace"))
             else:
                 self._add(number, value, None, text[start:place][:_SHOWN].encode(errors="replace"))
-            yield
+            if self.count >= _ROWS:
+                yield
             place = _BEFORE_ITEM.match(text, place).end()  # type: ignore[union-attr]
 
     def _add(self, number: int, record: dict[str, Any], texts: list[Any] | None, line: bytes) -> None:

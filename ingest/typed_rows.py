@@ -108,9 +108,8 @@ def flat(name: str, column: str, array: pa.Array, separators: Separators) -> pa.
     wide = (pa.types.is_large_string, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
     if any(is_type(array_type) for is_type in wide):
         return array.cast(pa.binary())
-    views = (pa.types.is_string_view, pa.types.is_binary_view)
-    if any(is_view(array_type) for is_view in views):
-        return array.cast(pa.string() if pa.types.is_string_view(array_type) else pa.binary())
+    if str(array_type) in ("string_view", "binary_view"):
+        return array.cast(pa.string() if str(array_type) == "string_view" else pa.binary())
     if pa.types.is_decimal(array_type):
         return pc.replace_substring_regex(array.cast(pa.string()), r"(?:\.0+|(\.\d*[1-9])0+)$", r"\1")
     return array.cast(pa.string()) if pa.types.is_null(array_type) else array

@@ -44,6 +44,7 @@ setup(
         "tensorflow-serving-api>=2.19,<2.20",
         "apache-beam[gcp]>=2.73,<2.74",
         "pyarrow>=14",
+        "fastavro>=1.9",
         "numpy",
         "google-crc32c>=1.5",
         "isal>=1.7",

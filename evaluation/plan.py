@@ -56,7 +56,7 @@ def list_column(spec: RankingSpec) -> ListColumn:
     """Returns what tells a user's lists apart: the request where the log tells it, else the day in UTC."""
     if spec.log.request:
         return ListColumn(REQUEST_START, 1)
-    return ListColumn(TIMESTAMP, _DAY * spec.log.timestamp.ticks_per_second)
+    return ListColumn(TIMESTAMP, _DAY * spec.log.timestamp.example_ticks_per_second)
 
 
 @dataclass(frozen=True)

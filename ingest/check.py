@@ -5,21 +5,34 @@ It reads, parses and joins with ingest's own functions, so that what it shows is
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.check_report import CheckReport, Finding, Severity, StatisticSample, TaskSample, UserSample
+from ingest.check_columns import column_samples, doubtful_values
+from ingest.check_judging import judging_findings
+from ingest.check_reading import clock_findings, reading_findings, time_findings
+from ingest.check_report import (
+    CheckReport,
+    Finding,
+    InputCount,
+    Severity,
+    StatisticSample,
+    TaskSample,
+    UserSample,
+)
 from ingest.check_statistics import StatisticRows, rows_for_statistics, statistic_findings, statistic_samples
+from ingest.clock import with_precision
 from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder
 from ingest.findings import format_time
 from ingest.kinds import reader_of
 from ingest.rows import events_of
 from ingest.sample import Sample, read_sample
-from ingest.time_split import SPLITS, TimeCounts, cut_times
+from ingest.time_split import TimeCounts, first_time
 from ingest.timeline import Timelines, join
 from ingest.windows.rolling import DAY
 from ingest.windows.window import days_between, files_to_read, shown_days
@@ -27,10 +40,10 @@ from schema.columns import example_columns
 from schema.spec import RankingSpec
 
 _TABLE_ROWS = 1_000_000
+SOURCES = ("log", "users", "items")
 # How many times the sample's rows statistics may read, for whole days of them.
 _STATISTICS_ROWS = 10
 _USERS, _EXAMPLES = 3, 3
-_PROBLEMS = 3
 _FEW_LABELS = 20
 
 
@@ -54,77 +67,92 @@ def check(
         files = files_to_read(spec, logs, window)
     except IngestError as error:
         unusable = Finding("error", logs, str(error))
-        return CheckReport(spec, logs, {}, {}, True, None, (), example_columns(spec), (), (unusable,))
+        nothing = {source: InputCount(0, 0, 0, {}) for source in SOURCES if getattr(spec, source) is not None}
+        return CheckReport(spec, logs, {}, {}, True, None, (), example_columns(spec), (), (unusable,), inputs=nothing)
+    declared, spec = spec, with_precision(spec, files)
     samples = {
         source: read_sample(spec, source, [file for file in files if file.source == source], limit)
-        for source, limit in (("log", sample_rows), ("users", _TABLE_ROWS), ("items", _TABLE_ROWS))
+        for source, limit in zip(SOURCES, (sample_rows, _TABLE_ROWS, _TABLE_ROWS), strict=True)
         if getattr(spec, source) is not None
     }
     log = samples["log"]
-    findings = [finding for source, sample in samples.items() for finding in _reading_findings(spec, source, sample)]
-    clock = list(_clock_findings(spec, log))
-    findings += clock
+    findings = [finding for source, sample in samples.items() for finding in reading_findings(spec, source, sample)]
+    findings += clock_findings(spec, log)
     if not window:
         findings += _day_findings(sorted({file.day for file in files if file.source == "log" and file.day}))
     rows = log.table()
-    tasks: tuple[TaskSample, ...] = ()
-    users: tuple[UserSample, ...] = ()
-    statistics: tuple[StatisticSample, ...] = ()
-    statistics_rows = ""
-    period = None
-    if rows is not None and rows.num_rows:
-        lines = join(spec, rows)
-        first, last = int(lines.time.min()), int(lines.time.max())
-        period = (format_time(spec, first), format_time(spec, last))
-        tasks = tuple(_task_samples(spec, lines))
-        findings += _time_findings(spec, lines, log.complete, now or datetime.now(UTC))
-        findings += _event_findings(spec, log, rows)
-        findings += _label_findings(spec, tasks, lines, log.complete)
-        findings += _feature_findings(spec, samples)
-        findings += _table_findings(spec, lines, samples)
-        findings += _sequence_findings(spec, lines)
-        if spec.statistics:
-            whole, statistics_rows = rows_for_statistics(spec, log, rows, files, _STATISTICS_ROWS * sample_rows)
-            if whole is not rows:
-                rows, lines = whole, join(spec, whole)
-        tables = {source: sample.table() for source, sample in samples.items()}
-        tried = StatisticRows.of(spec, rows, lines, tables)
-        statistics = statistic_samples(spec, tried)
-        findings += statistic_findings(spec, statistics, tried, daily=any(file.day for file in files))
-        users = _user_samples(spec, tried)
-    elif not any(finding.severity == "error" for finding in findings):
-        findings.append(Finding("error", "log", f"no row is left of the {log.rows:,} read"))
-    return CheckReport(
-        spec=spec,
+    report = CheckReport(
+        spec=declared,
         logs=logs,
         files={source: sample.files for source, sample in samples.items()},
         rows={source: sample.rows for source, sample in samples.items()},
         complete=all(sample.complete for sample in samples.values()),
+        period=None,
+        tasks=(),
+        columns=example_columns(spec),
+        users=(),
+        findings=(),
+        inputs={source: _input_count(sample) for source, sample in samples.items()},
+    )
+    if rows is None or rows.num_rows == 0:
+        if not any(finding.severity == "error" for finding in findings):
+            findings.append(Finding("error", "log", f"no row is left of the {log.rows:,} read"))
+        return replace(report, findings=tuple(findings))
+    lines = join(spec, rows)
+    tasks = tuple(_task_samples(spec, lines))
+    findings += time_findings(spec, lines, log.complete, now or datetime.now(UTC))
+    findings += _event_findings(spec, log, rows)
+    findings += _label_findings(spec, tasks, lines, log.complete)
+    findings += _feature_findings(spec, samples)
+    findings += doubtful_values(spec, samples)
+    findings += _table_findings(spec, lines, samples)
+    findings += _sequence_findings(spec, lines)
+    columns = column_samples(spec, samples, lines)
+    findings += judging_findings(spec, lines, columns)
+    skipped = _skipped(spec, lines)
+    period = None
+    if spec.log.timestamp.column:
+        period = (format_time(spec, int(lines.time.min())), format_time(spec, int(lines.time.max())))
+    report = replace(
+        report,
         period=period,
         tasks=tasks,
-        columns=example_columns(spec),
-        users=users,
+        column_samples=columns,
+        examples=len(lines.impressions) - skipped,
+        distinct_users=len(lines.users),
+        inputs={**report.inputs, "log": _input_count(log, skipped)},
+    )
+    statistics: tuple[StatisticSample, ...] = ()
+    statistics_rows = ""
+    if spec.statistics:
+        whole, statistics_rows = rows_for_statistics(spec, log, rows, files, _STATISTICS_ROWS * sample_rows)
+        if whole is not rows:
+            rows, lines = whole, join(spec, whole)
+    tables = {source: sample.table() for source, sample in samples.items()}
+    tried = StatisticRows.of(spec, rows, lines, tables)
+    statistics = statistic_samples(spec, tried)
+    findings += statistic_findings(spec, statistics, tried, daily=any(file.day for file in files))
+    return replace(
+        report,
+        users=_user_samples(spec, tried),
         findings=tuple(findings),
         statistics=statistics,
         statistics_rows=statistics_rows,
     )
 
 
-def _reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterator[Finding]:
-    for problem in sample.problems[:_PROBLEMS]:
-        yield Finding("error", source, problem)
-    if len(sample.problems) > _PROBLEMS:
-        yield Finding("error", source, f"{len(sample.problems) - _PROBLEMS:,} more files can't be read")
-    kinds = Counter(row.kind for _, row in sample.bad)
-    share = len(sample.bad) / max(sample.rows, 1)
-    for reason, count in kinds.most_common(5):
-        file, first = next((file, row) for file, row in sample.bad if row.kind == reason)
-        yield Finding(
-            "error" if share > spec.log.max_bad_rows else "warning",
-            source,
-            f"{count:,} of {sample.rows:,} rows ({count / sample.rows:.1%}) would be quarantined: {reason}. "
-            f"The first: {file} row {first.row}: {first.reason}",
-        )
+def _input_count(sample: Sample, skipped: int = 0) -> InputCount:
+    reasons = Counter(row.kind for _, row in sample.bad)
+    quarantined = reasons.total()
+    reasons.update({f"the event {event!r} is not in the spec": count for event, count in sample.unused.items()})
+    if skipped:
+        reasons["before the share of split.skip"] = skipped
+    return InputCount(sample.rows, quarantined, sample.unused.total() + skipped, dict(reasons.most_common()))
+
+
+def _skipped(spec: RankingSpec, lines: Timelines) -> int:
+    """Returns how many impressions `split.skip` makes no examples of."""
+    return first_time(spec.split, TimeCounts.of(lines.time[lines.impressions]))[1]
 
 
 def _day_findings(days: list[date]) -> Iterator[Finding]:
@@ -139,45 +167,6 @@ def _day_findings(days: list[date]) -> Iterator[Finding]:
     if missing := [day for day in days_between(first, last) if day not in days]:
         message = f"no folder of {shown_days(missing)}: a window with a missing day is refused"
         yield Finding("warning", "logs", message)
-
-
-def _clock_findings(spec: RankingSpec, log: Sample) -> Iterator[Finding]:
-    unit, tried = spec.log.timestamp.unit, log.clock_tried
-    best, fits = max(log.clock.items(), key=lambda item: item[1], default=(unit, 0))
-    if tried and log.clock[unit] < 0.5 * tried and fits > 0.9 * tried:
-        yield Finding(
-            "error",
-            "log.timestamp.unit",
-            f"got `{unit}`, in which {log.clock[unit]:,} of {tried:,} times lie between 1990 and 2100; "
-            f"expected `{best}`, in which {fits:,} do",
-        )
-
-
-def _time_findings(spec: RankingSpec, lines: Timelines, complete: bool, now: datetime) -> Iterator[Finding]:
-    where = "log.timestamp"
-    times = lines.time[lines.impressions]
-    future = int((lines.time > int(now.timestamp() * spec.log.timestamp.ticks_per_second)).sum())
-    if future:
-        latest = format_time(spec, int(lines.time.max()))
-        yield Finding("warning", where, f"{future:,} of {len(lines.time):,} rows lie in the future, up to {latest}")
-    if len(times) == 0:
-        return
-    if times.min() == times.max():
-        message = (
-            f"all {len(times):,} impressions have the same time; a split by time and sequences need different ones"
-        )
-        yield Finding("error" if complete else "warning", where, message)
-    elif complete:
-        _, counts = cut_times(spec.split, TimeCounts.of(times))
-        for name in SPLITS:
-            if counts[name] == 0:
-                held = ", ".join(f"{split} {count:,}" for split, count in counts.items())
-                yield Finding("error", "split", f"the {name} split would be empty: {held} impressions")
-    rows = lines.impressions
-    same = (np.diff(lines.user[rows]) == 0) & (np.diff(lines.item[rows]) == 0) & (np.diff(times) == 0)
-    if same.sum() > 0.01 * len(times):
-        message = f"{int(same.sum()):,} of {len(times):,} impressions repeat another's user, item and time"
-        yield Finding("warning", "log", message)
 
 
 def _event_findings(spec: RankingSpec, log: Sample, rows: pa.Table) -> Iterator[Finding]:

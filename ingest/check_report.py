@@ -1,7 +1,7 @@
 """What `fulcrum check` found, as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ingest.statistics.alone import Alone
@@ -30,6 +30,32 @@ class TaskSample:
     impressions: int
     in_space: int
     positive: float
+
+
+@dataclass(frozen=True)
+class InputCount:
+    """The rows read of a source, and how many of them are left out: as unusable, or as no use to the spec.
+
+    `reasons` has the rows of both, by reason.
+    """
+
+    rows: int
+    quarantined: int
+    unused: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ColumnSample:
+    """What a feature holds: `missing` rows, `distinct` values, and the most frequent of them, at most 20.
+
+    Of a multi-valued one the values are those in its lists; vectors are counted, and not shown.
+    """
+
+    kind: str
+    missing: int
+    distinct: int
+    values: tuple[str | float, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +97,7 @@ class StatisticSample:
 class CheckReport:
     """`rows` read by source (log, users, items); `complete` where that is all there are.
 
-    `statistics_rows` says which rows the statistics were made of.
+    `statistics_rows` says which rows the statistics were made of; `examples` is how many the rows read would become.
     """
 
     spec: RankingSpec
@@ -86,6 +112,10 @@ class CheckReport:
     findings: tuple[Finding, ...]
     statistics: tuple[StatisticSample, ...] = ()
     statistics_rows: str = ""
+    inputs: Mapping[str, InputCount] = field(default_factory=dict)
+    column_samples: Mapping[str, ColumnSample] = field(default_factory=dict)
+    examples: int = 0
+    distinct_users: int = 0
 
     @property
     def ok(self) -> bool:

@@ -12,6 +12,7 @@ from ingest.kinds import reader_of
 from ingest.statistics.requests import request_times
 from ingest.statistics.vectors import Vectors
 from ingest.timeline import Sequence, Timelines
+from ingest.times import derived
 from schema.columns import (
     ITEM_ID,
     REQUEST_START,
@@ -90,6 +91,7 @@ class ExampleBuilder:
         log = {one.name: reader_of(one).fill(one, _array(rows[f"feature:{one.name}"])) for one in features}
         self.log = _texts_by(text, log)
         self.ticks = spec.log.timestamp.ticks_per_second
+        self.per_example_tick = spec.log.timestamp.ticks_per_example_tick
         self.requests = request_times(spec, rows)
         self._text = text
         self._tables(users or Lookup.of(spec, "users", None), items or Lookup.of(spec, "items", None))
@@ -119,8 +121,8 @@ class ExampleBuilder:
         values: dict[str, pa.Array] = {
             USER_ID: self.users.take(pa.array(lines.user[rows])),
             ITEM_ID: self.items.take(pa.array(lines.item[rows])),
-            TIMESTAMP: pa.array(time),
-            REQUEST_START: pa.array(self.requests[lines.source[rows]]),
+            TIMESTAMP: pa.array(time // self.per_example_tick),
+            REQUEST_START: pa.array(self.requests[lines.source[rows]] // self.per_example_tick),
         }
         for feature in self.spec.features:
             values[feature.name] = as_lists(self._feature(feature, rows, time))
@@ -139,9 +141,7 @@ class ExampleBuilder:
         if feature.source == "items":
             return self.by_item[feature.name].take(pa.array(self.timelines.item[rows]))
         if feature.derive:
-            seconds = time // self.ticks
-            # 1970-01-01 was a Thursday; Monday is 0. In UTC.
-            number = seconds // 3600 % 24 if feature.derive == "hour_of_day" else (seconds // 86_400 + 3) % 7
+            number = derived(feature, time, self.spec.log.timestamp)
             return self.small_numbers.take(pa.array(number))
         return self.log[feature.name].take(pa.array(self.timelines.source[rows]))
 

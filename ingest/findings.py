@@ -10,6 +10,7 @@ import apache_beam as beam
 import orjson
 from apache_beam.io.filesystems import FileSystems
 
+from ingest.absent import AbsentColumns
 from ingest.time_split import SPLITS, TimeCounts, cut_times, first_time
 from schema.spec import RankingSpec
 
@@ -27,6 +28,15 @@ class Findings:
     counts: Counter = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     samples: list[tuple[str, str, int, str]] = field(default_factory=list)
+    # By source and column: how a file says that it lacks it.
+    absent: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def count_absent(self, source: str, columns: AbsentColumns) -> None:
+        """Counts a source's files with rows, and those that lack a column."""
+        self.counts["with_rows", source] += len(columns.files)
+        for column, files in columns.lacking.items():
+            self.counts["absent", source, column] += len(files)
+            self.absent[source, column] = columns.sentences[column]
 
     def add(self, findings: "Findings") -> "Findings":
         self.counts.update(findings.counts)
@@ -40,6 +50,10 @@ class Findings:
             self.counts = Counter(counts)
         self.problems = sorted({*self.problems, *findings.problems})
         self.samples = sorted([*self.samples, *findings.samples])[:_SAMPLES]
+        self.absent = {
+            key: min(sentences[key] for sentences in (self.absent, findings.absent) if key in sentences)
+            for key in sorted({*self.absent, *findings.absent})
+        }
         return self
 
 
@@ -78,6 +92,11 @@ class Verdict:
 def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
     """Returns the verdict on what was read: unreadable files, too many bad rows, or a split without impressions."""
     problems = list(read.problems)
+    problems += [
+        sentence
+        for (source, column), sentence in read.absent.items()
+        if read.counts["absent", source, column] == read.counts["with_rows", source]
+    ]
     cuts, impressions = cut_times(spec.split, times)
     begin, skipped = first_time(spec.split, times)
     impressions["train"] -= skipped
@@ -105,9 +124,10 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
         empty = " and ".join(name for name in SPLITS if impressions[name] == 0)
         held = ", ".join(f"{name} {count:,}" for name, count in impressions.items())
         at = " and ".join(format_time(spec, cut) for cut in cuts)
+        together = f"cut at {at}; equal times stay" if spec.split.by == "time" else "a user's impressions stay"
         problems.append(
-            f"split: by time, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: {held} "
-            f"impressions, cut at {at}; equal times stay together"
+            f"split: by {spec.split.by}, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: "
+            f"{held} impressions, {together} together"
         )
     return Verdict(tuple(problems), cuts, impressions, begin)
 
@@ -140,6 +160,7 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
                 "files": counts["files", source],
                 "rows": counts["rows", source],
                 "quarantined": dict(sorted(_of(counts, "bad", source).items())),
+                **_files_without(counts, source),
             }
             for source in sources
         },
@@ -155,11 +176,17 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
         "splits": splits,
         **({"window": window} if days else {}),
         "cuts": {
-            name: {"time": cut, "utc": format_time(spec, cut)}
+            name: {"time": cut // spec.log.timestamp.ticks_per_example_tick, "utc": format_time(spec, cut)}
             for name, cut in zip(SPLITS[1:], verdict.cuts, strict=True)
+            if spec.split.by == "time"
         },
         "problems": list(dict.fromkeys(problems)),
     }
+
+
+def _files_without(counts: Counter, source: str) -> dict[str, Any]:
+    absent = _of(counts, "absent", source)
+    return {"files_without_column": dict(sorted(absent.items()))} if absent else {}
 
 
 def format_time(spec: RankingSpec, ticks: int) -> str:

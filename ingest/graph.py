@@ -19,21 +19,22 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
+from ingest.absent import AbsentColumns
 from ingest.chunks import Chunk, bucket_of, packed, unpacked
 from ingest.encoding.tf_example import serialized, text_elements
 from ingest.encoding.tfrecord import gzipped, write_whole
 from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder, Lookup, slices
 from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, summary
-from ingest.formats import BadRow, read_file
-from ingest.rows import columns_of, parse, separators_of
+from ingest.raw import BadRow
+from ingest.rows import parse, read_source
 from ingest.sources import SourceFile, shard_count
 from ingest.statistics.answers import definitions
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
 from ingest.statistics.graph import AnswerAsks, TileRows, shared, state_chunks
 from ingest.statistics.vectors import Vectors
-from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_of
-from ingest.timeline import Timelines, join
+from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_keys, split_of
+from ingest.timeline import Timelines, join, rank_encode
 from ingest.windows.rolling import DAY, Rolling, lookup_by_day, number_of_statistic, read_part, with_day
 from ingest.windows.snapshots import part_name, scratch_of
 from ingest.windows.window import day_of_number, times_of
@@ -144,15 +145,16 @@ class ReadRows(beam.DoFn):
                     yield from state_chunks(spec, number, read_part(file.path), file.index, self._buckets)
                     yield TaggedOutput("findings", findings)
                     return
-                times = times_of(spec, file)
-                columns, separators = columns_of(spec, file.source), separators_of(spec, file.source)
-                for number, batch in enumerate(read_file(file.path, columns, separators)):
+                times, absent = times_of(spec, file), AbsentColumns()
+                for number, batch in enumerate(read_source(spec, file)):
+                    absent.add(batch)
                     table, bad, unused = parse(spec, file.source, batch, times)
                     self._count(findings, file.source, batch.file, len(batch.rows) + len(batch.bad), bad)
                     findings.counts.update({("unused", name[:100]): n for name, n in unused.items()})
                     for row in bad:
                         rejected.write(_json_line(batch.file, row))
                     yield from self._chunks(spec, file, number, table)
+                findings.count_absent(file.source, absent)
                 if rejected.tell():
                     rejected.seek(0)
                     name = f"rejected-{file.source}-{file.index:05d}.jsonl"
@@ -188,7 +190,9 @@ class ReadRows(beam.DoFn):
             opens = np.ones(table.num_rows, bool)
             if spec.log.layout == "events":
                 opens = table["event"].to_numpy() == 0
-            yield TaggedOutput("times", TimeCounts.of(table["time"].to_numpy()[opens]))
+            users, user = rank_encode(table["user"]) if spec.split.by == "user" else (None, None)
+            keys = split_keys(spec.split, users, user, table["time"].to_numpy())
+            yield TaggedOutput("times", TimeCounts.of(keys[opens]))
         key = table["key" if file.source == "users" else "user"].combine_chunks()
         key = key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
         buckets = bucket_of(key, self._buckets)
@@ -291,7 +295,9 @@ class JoinAndWrite(beam.DoFn):
         shuffled = np.flatnonzero(days == day)
         np.random.default_rng([bucket, day] if day else bucket).shuffle(shuffled)
         lines = build.timelines
-        split = split_of(lines.time[lines.impressions], verdict.cuts)[shuffled]
+        rows = lines.impressions
+        keys = split_keys(build.spec.split, lines.users, lines.user[rows], lines.time[rows])
+        split = split_of(keys, verdict.cuts)[shuffled]
         positions = build.positions()
         prefix = f"{day_of_number(day)}-" if day else ""
         for number, name in enumerate(SPLITS):

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.formats import Separator
 from ingest.values import Column, Rejects
 from schema.columns import MISSING
 from schema.spec import Feature
@@ -19,8 +18,8 @@ class Reader(ABC):
     Typed values, one a row, lie between the files and the examples; a missing one is null in them (or NaN).
     """
 
-    def separator(self, feature: Feature) -> Separator | None:
-        """Returns how a cell of the feature's column holds several values; None if it holds one."""
+    def separator(self, feature: Feature) -> str | None:
+        """Returns what stands between the values in a cell of the feature's column; None if it holds one."""
         return None
 
     @abstractmethod
@@ -37,6 +36,8 @@ class Reader(ABC):
 
     def parse_text(self, feature: Feature, text: str | None) -> object:
         """Returns the typed value of a text, as `fulcrum rank` takes it; None is a missing one.
+
+        It is evened out as ingest does it: `1.0` is `1`.
 
         Raises:
           ValueError: the text can't be a value; the reason.
@@ -69,26 +70,75 @@ class Texts(Reader):
         return pc.fill_null(values, MISSING)
 
 
-class TextLists(Texts):
-    """Any number of texts a row, one text with separators until the examples are made."""
+class TextLists(Reader):
+    """Any number of texts a row."""
 
-    def separator(self, feature: Feature) -> Separator:
-        return Separator(feature.separator)
+    def separator(self, feature: Feature) -> str:
+        return feature.separator
+
+    def type(self, feature: Feature) -> pa.DataType:
+        return pa.list_(pa.string())
+
+    def parse(self, feature: Feature, column: Column) -> pa.Array:
+        """Returns each cell's values: the elements of a list, or the parts of a text; missing and empty ones left out.
+
+        A row without a cell is null.
+        """
+        if pa.types.is_nested(column.array.type):
+            cells = column.array.cast(pa.list_(column.array.type.value_type))
+            offsets, flat = _compact(cells)
+            rejects = Rejects(len(flat))
+            texts = Column(column.name, flat, rejects, column.missing).texts()
+            if rejects.mask.any():
+                whose = np.repeat(np.arange(len(cells)), np.diff(offsets))
+                for element, (reason, _) in rejects.reasons.items():
+                    column.rejects.add(np.arange(len(cells)) == whose[element], reason, column.shown)
+        else:
+            parts = pc.split_pattern(pc.fill_null(column.plain_texts(), ""), feature.separator)
+            offsets, flat = _compact(parts)
+            texts = Column(column.name, flat, Rejects(len(flat)), column.missing).texts()
+            cells = column.plain_texts()
+        if feature.strip:
+            texts = _stripped(texts)
+        full = pc.and_(pc.is_valid(texts), pc.not_equal(pc.fill_null(texts, ""), "")).to_numpy(zero_copy_only=False)
+        edges = np.concatenate(([0], np.cumsum(full)))[offsets]
+        mask = pc.is_null(cells)
+        return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), texts.filter(pa.array(full)), mask=mask)
 
     def fill(self, feature: Feature, values: pa.Array) -> pa.Array:
-        """Returns each text's parts, the empty ones left out."""
-        parts = pc.split_pattern(pc.fill_null(values, ""), feature.separator)
-        flat = parts.flatten()
-        full = pc.not_equal(flat, "").to_numpy(zero_copy_only=False)
-        count = np.concatenate(([0], np.cumsum(full)))
-        offsets = count[parts.offsets.to_numpy() - parts.offsets[0].as_py()]
-        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat.filter(pa.array(full)))
+        """Returns an empty list in place of a missing one."""
+        return pc.fill_null(values, pa.scalar([], values.type))
+
+    def is_constant(self, values: pa.Array) -> bool:
+        first = {tuple(value) for value in values.slice(0, 1_000).to_pylist() if value is not None}
+        return len(first) <= 1 and len({tuple(value) for value in values.to_pylist() if value is not None}) == 1
 
     def doubts(self, feature: Feature, values: pa.Array) -> Iterator[str]:
-        if not pc.any(pc.match_substring(values, feature.separator)).as_py():
-            separator = next((sep for sep in "|,;" if pc.any(pc.match_substring(values, sep)).as_py()), None)
+        tokens = pc.list_flatten(values)
+        if (pc.max(pc.list_value_length(values)).as_py() or 0) <= 1:
+            separator = next((sep for sep in "|,;" if pc.any(pc.match_substring(tokens, sep)).as_py()), None)
             if separator:
                 yield f"no value has the separator {feature.separator!r}, some have {separator!r}"
+        odd = pc.filter(tokens, pc.match_substring_regex(tokens, r"^[\s\['\"]|[\s\]'\"]$"))
+        if len(odd):
+            yield (
+                f"{len(odd):,} of {len(tokens):,} values begin or end with a space, a bracket or a quote, such as "
+                f"{odd[0].as_py()!r}; `strip: true` takes them away"
+            )
+
+
+# What `strip` takes from both ends of a value of a list in text.
+_LIST_MARKS = " \t[](){}'\""
+
+
+def _stripped(texts: pa.Array) -> pa.Array:
+    return pc.utf8_trim(texts, _LIST_MARKS)
+
+
+def _compact(lists: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Returns where each list begins, and the last ends, among all lists' elements, and these; a null has none."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    return np.concatenate(([0], np.cumsum(lengths))), pc.list_flatten(lists)
 
 
 class Numbers(Reader):
@@ -107,8 +157,8 @@ class Numbers(Reader):
 class Vectors(Reader):
     """`size` float32 a row; null if missing, and NaN in each place of an example."""
 
-    def separator(self, feature: Feature) -> Separator:
-        return Separator(feature.separator, keeps_lists=True)
+    def separator(self, feature: Feature) -> str:
+        return feature.separator
 
     def type(self, feature: Feature) -> pa.DataType:
         return pa.list_(pa.float32(), feature.size or 0)
@@ -146,7 +196,7 @@ def _lists(column: Column, separator: str) -> pa.Array:
     """Returns the cells as lists: those of a typed column as they are, texts split."""
     if pa.types.is_nested(column.array.type):
         return column.array
-    return pc.split_pattern(column.texts(), separator)
+    return pc.split_pattern(column.plain_texts(), separator)
 
 
 def _vectors(name: str, lists: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.clock import with_precision
 from ingest.examples import ExampleBuilder, Lookup
-from ingest.formats import RawBatch, read_file
 from ingest.kinds import reader_of
-from ingest.rows import columns_of, parse, separators_of
+from ingest.raw import RawBatch
+from ingest.rows import columns_of, parse, read_source
 from ingest.sources import SourceFile
 from ingest.statistics.answers import vectors_of
 from ingest.timeline import join
-from ingest.values import Column, Rejects
+from ingest.times import times
+from ingest.values import Column, Rejects, even
 from ingest.windows.window import files_to_read, times_of
 from schema.columns import ITEM_ID, ExampleColumn, model_columns
 from schema.spec import Feature, RankingSpec
@@ -75,7 +77,8 @@ class RequestLogs:
         files: dict[str, list[SourceFile]] = {"log": []}
         for file in files_to_read(spec, logs, window, at):
             files.setdefault(file.source, []).append(file)
-        whose = None if users is None else pa.array(list(users), pa.string())
+        spec = with_precision(spec, files["log"])
+        whose = None if users is None else pa.array([even(user) for user in users], pa.string())
         # Statistics of items and of pairs count everybody's rows.
         log = _rows(spec, "log", files["log"], "user", None if spec.statistics else whose)
         touched = None
@@ -105,6 +108,7 @@ class RequestLogs:
         Raises:
           RequestError: `context` names something else than a feature from the log, or has a value that isn't one.
         """
+        user = even(user)
         rows, at, values = self._until(user, at, context)
         table = pa.concat_tables([rows, impressions(rows.schema, [user], [[NO_ITEM]], at, [values])])
         timelines = join(self.spec, table)
@@ -140,6 +144,7 @@ class RequestLogs:
         if any(column.role == "statistic" for column in columns):
             if user is None:
                 raise RequestError("user: expected the one who asks, on whom the statistics depend, got none")
+            user = even(user)
             _, at, values = self._until(user, at, context)
             vectors = self._vectors([user], [ids.to_pylist()], at, [values])
         return {
@@ -152,10 +157,12 @@ class RequestLogs:
     ) -> tuple[pa.Table, int, dict[str, object]]:
         """Returns the user's rows up to a request, its moment, and the features that its impressions have."""
         rows = self._rows_of(user)
-        times = rows["time"].to_numpy()
-        if at is None:
-            at = int(times.max()) + 1 if len(times) else _now(self.spec)
-        rows = rows.filter(pa.array(times <= at))
+        time = rows["time"].to_numpy()
+        if at is not None:
+            at *= self.spec.log.timestamp.ticks_per_example_tick
+        else:
+            at = int(time.max()) + 1 if len(time) else _now(self.spec)
+        rows = rows.filter(pa.array(time <= at))
         return rows, at, _last_values(rows) | _typed_context(self.spec, context or {})
 
     def _vectors(
@@ -212,28 +219,32 @@ def candidate_ids(item_ids: Sequence[str]) -> pa.Array:
 
 
 def ticks(spec: RankingSpec, text: str) -> int:
-    """Returns a moment in ticks of the log's clock: a whole number, or an ISO 8601 time (UTC if it names no zone).
+    """Returns a moment in ticks of the examples' clock.
+
+    Args:
+      text: a whole number as the log has it, or an ISO 8601 time (of the log's time zone if it names none).
 
     Raises:
       RequestError: it is neither, or no time that a log may have.
     """
     clock = spec.log.timestamp
+    unit = "ms" if clock.is_text else clock.unit
+    as_numbers = clock.model_copy(update={"unit": unit, "format": None})
     value: str | int = text
     if not text.lstrip("-").isdigit():
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            expected = f"an ISO 8601 time or a whole number of {'ms' if clock.unit == 'iso' else clock.unit}"
+            expected = f"an ISO 8601 time or a whole number of {unit}"
             raise RequestError(f"time: expected {expected}, got {text!r:.80}") from None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        value = round(moment.timestamp() * clock.ticks_per_second)
-    # ISO logs count milliseconds.
-    as_numbers = clock.model_copy(update={"unit": "ms"}) if clock.unit == "iso" else clock
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=clock.zone)
+        value = round(moment.timestamp() * clock.example_ticks_per_second)
+        as_numbers = as_numbers.model_copy(update={"origin": None})
     rejects = Rejects(1)
-    (result,) = Column("time", pa.array([str(value)]), rejects).times(as_numbers)
+    (result,) = times(Column("time", pa.array([str(value)]), rejects), as_numbers)
     if rejects.reasons:
         raise RequestError(rejects.reasons[0][1])
-    return int(result)
+    return int(result) // clock.ticks_per_example_tick
 
 
 def _of_the_last_day(files: list[SourceFile]) -> list[SourceFile]:
@@ -247,7 +258,7 @@ def _rows(spec: RankingSpec, source: str, files: Iterable[SourceFile], column: s
     empty = RawBatch("", np.zeros(0, np.int64), {name: pa.array([], pa.string()) for name in names})
     tables = [parse(spec, source, empty)[0]]
     for file in files:
-        for batch in read_file(file.path, names, separators_of(spec, source)):
+        for batch in read_source(spec, file):
             table, _, _ = parse(spec, source, batch, times_of(spec, file))
             tables.append(table if keys is None else table.filter(pc.is_in(table[column], value_set=keys)))
     return pa.concat_tables(tables).combine_chunks()
@@ -261,8 +272,8 @@ def _last_values(rows: pa.Table) -> dict[str, object]:
     """Returns the features of the latest row, of equally late ones the last."""
     if rows.num_rows == 0:
         return {}
-    times = rows["time"].to_numpy()
-    last = rows.num_rows - 1 - int(np.argmax(times[::-1]))
+    time = rows["time"].to_numpy()
+    last = rows.num_rows - 1 - int(np.argmax(time[::-1]))
     return {name: rows[name][last].as_py() for name in rows.column_names if name.startswith("feature:")}
 
 

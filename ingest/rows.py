@@ -9,17 +9,21 @@ The table of log rows has `user`, `item` (text), `time` (int64 ticks) and
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.formats import BadRow, RawBatch, Separator
+from ingest.errors import IngestError
+from ingest.formats import read_file
 from ingest.kinds import reader_of
+from ingest.raw import BadRow, RawBatch
+from ingest.sources import SourceFile
 from ingest.statistics.sums import fixed_point
-from ingest.values import Column, Rejects, shown
+from ingest.times import times
+from ingest.values import Column, MissingWords, Rejects, even, shown
 from schema.spec import Condition, RankingSpec, Table, Task
 from schema.statistics import Sum, all_sums
 
@@ -47,7 +51,8 @@ def log_columns(spec: RankingSpec) -> dict[str, str]:
     log = spec.log
     readers = {log.user: "log.user"}
     readers.setdefault(log.item, "log.item")
-    readers.setdefault(log.timestamp.column, "log.timestamp")
+    if log.timestamp.column:
+        readers.setdefault(log.timestamp.column, "log.timestamp")
     if log.event:
         readers.setdefault(log.event, "log.event")
     for feature in spec.features_of("log"):
@@ -87,51 +92,86 @@ def columns_of(spec: RankingSpec, source: str) -> dict[str, str]:
     return log_columns(spec) if source == "log" else table_columns(spec, source)
 
 
-def separators_of(spec: RankingSpec, source: str) -> dict[str, Separator]:
-    """Returns how those columns of a source that may hold several values in a cell separate them."""
-    separators: dict[str, Separator] = {}
+def required_columns(spec: RankingSpec, source: str) -> set[str]:
+    """Returns the columns that each file of a source must have: without them no row can be used."""
+    if source != "log":
+        return {_table(spec, source).key}
+    columns = (spec.log.user, spec.log.item, spec.log.timestamp.column, spec.log.event)
+    return {column for column in columns if column}
+
+
+def separators_of(spec: RankingSpec, source: str) -> dict[str, str]:
+    """Returns what separates the values in a cell, for those columns of a source that may hold several."""
+    separators: dict[str, str] = {}
     for feature in spec.features_of(source):
         separator = None if feature.derive else reader_of(feature).separator(feature)
-        # Where another feature takes lists as text, those who can read both get texts.
-        if separator and not (separator.keeps_lists and feature.source_column in separators):
-            separators[feature.source_column] = separator
+        if separator:
+            separators.setdefault(feature.source_column, separator)
     return separators
 
 
+def read_source(spec: RankingSpec, file: SourceFile) -> Iterator[RawBatch]:
+    """Yields the columns of a file that the spec reads, batch by batch.
+
+    Raises:
+      IngestError: the file can't be read, or lacks a column without which no row can be used.
+    """
+    source = file.source
+    required = required_columns(spec, source)
+    columns, separators = columns_of(spec, source), separators_of(spec, source)
+    for batch in read_file(file.path, columns, separators, getattr(spec, source)):
+        for column, sentence in batch.absent.items():
+            if column in required:
+                raise IngestError(sentence)
+        yield batch
+
+
 def parse(
-    spec: RankingSpec, source: str, batch: RawBatch, times: tuple[int, int] | None = None
+    spec: RankingSpec, source: str, batch: RawBatch, times_between: tuple[int, int] | None = None
 ) -> tuple[pa.Table, list[BadRow], Counter]:
     """Returns a batch's typed rows, those left out (the batch's own among them), and unused events by name.
 
     Rows of the `users` and `items` tables have `key` and a `feature:F` for each feature of the table.
 
     Args:
-      times: rows of the log at other times than `[low, high)` are left out.
+      times_between: rows of the log at other times than `[low, high)` are left out.
     """
     rejects = Rejects(len(batch.rows))
-    columns = {name: Column(name, array, rejects) for name, array in batch.columns.items()}
-    unused: Counter = Counter()
-    values = _log_values(spec, columns) if source == "log" else {"key": columns[_table(spec, source).key].ids()}
-    for feature in spec.features_of(source):
-        if not feature.derive:
-            values[f"feature:{feature.name}"] = reader_of(feature).parse(feature, columns[feature.source_column])
-    table = pa.table(values)
-    if times:
+    missing = MissingWords.of(getattr(spec, source))
+    columns = {name: Column(name, array, rejects, missing) for name, array in batch.columns.items()}
+    try:
+        table = pa.table(_values(spec, source, columns, len(batch.rows)))
+    except IngestError as error:
+        raise IngestError(f"{batch.file}: {error}") from None
+    if times_between and spec.log.timestamp.column:
         time = columns[spec.log.timestamp.column]
-        outside = (table["time"].to_numpy() < times[0]) | (table["time"].to_numpy() >= times[1])
+        outside = (table["time"].to_numpy() < times_between[0]) | (table["time"].to_numpy() >= times_between[1])
         expected = f"{time.name}: not a time of the daily folder (nor within log.allowed_lateness of it)"
         rejects.add(outside, expected, time.shown)
     keep = ~rejects.mask
+    unused: Counter = Counter()
     if source == "log" and spec.log.event:
-        used = table["event"].to_numpy() >= 0
-        names = columns[spec.log.event].texts().filter(pa.array(keep & ~used))
-        unused.update({count["values"]: count["counts"] for count in pc.value_counts(names).to_pylist()})
-        keep &= used
+        # What an event that the spec doesn't use lacks makes it no bad row.
+        names = columns[spec.log.event].texts()
+        is_unused = (table["event"].to_numpy() < 0) & names.is_valid().to_numpy(zero_copy_only=False)
+        counts = pc.value_counts(names.filter(pa.array(is_unused)))
+        unused.update({count["values"]: count["counts"] for count in counts.to_pylist()})
+        keep &= ~is_unused
+        rejects.forgive(is_unused)
     bad = [
         BadRow(int(batch.rows[row]), reason, detail, _text(batch, row))
         for row, (reason, detail) in rejects.reasons.items()
     ]
     return table if keep.all() else table.filter(pa.array(keep)), [*batch.bad, *bad], unused
+
+
+def _values(spec: RankingSpec, source: str, columns: Mapping[str, Column], rows: int) -> dict[str, pa.Array]:
+    is_log = source == "log"
+    values = _log_values(spec, columns, rows) if is_log else {"key": columns[_table(spec, source).key].ids()}
+    for feature in spec.features_of(source):
+        if not feature.derive:
+            values[f"feature:{feature.name}"] = reader_of(feature).parse(feature, columns[feature.source_column])
+    return values
 
 
 def _table(spec: RankingSpec, source: str) -> Table:
@@ -149,12 +189,14 @@ def _text(batch: RawBatch, row: int) -> str:
     return orjson.dumps(short).decode()[:_MOST_TEXT]
 
 
-def _log_values(spec: RankingSpec, columns: Mapping[str, Column]) -> dict[str, pa.Array]:
+def _log_values(spec: RankingSpec, columns: Mapping[str, Column], rows: int) -> dict[str, pa.Array]:
     log = spec.log
     values: dict[str, pa.Array] = {
         "user": columns[log.user].ids(),
         "item": columns[log.item].ids(),
-        "time": pa.array(columns[log.timestamp.column].times(log.timestamp)),
+        "time": pa.array(
+            times(columns[log.timestamp.column], log.timestamp) if log.timestamp.column else _no_times(rows)
+        ),
     }
     if log.request and log.request.column:
         values["request"] = columns[log.request.column].texts()
@@ -162,7 +204,7 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column]) -> dict[str, p
         event = columns[log.event]
         names = event.texts()
         event.rejects.add(pc.is_null(names).to_numpy(zero_copy_only=False), f"{log.event}: the event is missing")
-        places = pc.index_in(names, pa.array(events_of(spec), pa.string()))
+        places = pc.index_in(names, pa.array([even(name) for name in events_of(spec)], pa.string()))
         values["event"] = pc.fill_null(places, -1).cast(pa.int16())
         return values
     for behaviour in spec.behaviours:
@@ -174,6 +216,10 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column]) -> dict[str, p
         if one.role in ("space", "measure"):
             values[f"sum:{one.name}"] = pa.array(_summed(one, columns))
     return values
+
+
+def _no_times(rows: int) -> np.ndarray:
+    return np.zeros(rows, np.int64)
 
 
 def _summed(one: Sum, columns: Mapping[str, Column]) -> np.ndarray:
@@ -233,6 +279,6 @@ def holds(condition: Condition, columns: Mapping[str, Column]) -> np.ndarray:
         flags = column.flags()
         return np.where(flags < 0, -1, flags == value).astype(np.int8)
     if isinstance(value, str):
-        return pc.fill_null(pc.equal(column.texts(), value).cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
+        return pc.fill_null(pc.equal(column.texts(), even(value)).cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
     numbers = column.numbers()
     return np.where(np.isnan(numbers), -1, _COMPARISONS[name](numbers, value)).astype(np.int8)

@@ -1,18 +1,23 @@
 """A bounded sample of a source's rows, read and typed as ingest does it."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 
+from ingest.absent import AbsentColumns
 from ingest.errors import IngestError
-from ingest.formats import BadRow, RawBatch, read_file
-from ingest.rows import columns_of, parse, separators_of
+from ingest.raw import BadRow, RawBatch
+from ingest.rows import parse, read_source
 from ingest.sources import SourceFile
+from ingest.times import count_near_zero, times
 from ingest.values import Column, Rejects
 from ingest.windows.rolling import with_day
 from ingest.windows.window import times_of
-from schema.spec import RankingSpec, Timestamp
+from schema.clock import Timestamp
+from schema.spec import RankingSpec
 
 # Values of a batch on which the units of the clock are tried.
 _CLOCK_SAMPLE = 1_000
@@ -32,35 +37,101 @@ class Sample:
     # How many of the times tried can be times of a log in each unit.
     clock: Counter = field(default_factory=Counter)
     clock_tried: int = 0
+    absent: AbsentColumns = field(default_factory=AbsentColumns)
+    # Of the bytes of the files, roughly, how much the rows are.
+    share: float = 1.0
 
     def table(self) -> pa.Table | None:
         return pa.concat_tables(self.tables) if self.tables else None
 
 
 def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: int) -> Sample:
-    """Reads about `limit` rows of a source, as many of each file; files that can't be read become `problems`."""
+    """Reads at most about `limit` rows of a source, all of them if there are no more, and as many of each file.
+
+    Files that can't be read become `problems`.
+    """
     sample = Sample(len(files))
-    rows_per_file = max(1, limit // len(files))
+    readings = {file.path: _Reading(spec, file) for file in files}
+    # Small files leave what they don't need to the large ones.
+    by_size = sorted(files, key=lambda file: (file.size, file.path))
+    left = limit
+    for place, file in enumerate(by_size):
+        left -= readings[file.path].read(max(1, left // (len(files) - place)))
+    for file in by_size:
+        reading = readings[file.path]
+        if left > 0 and not reading.complete:
+            again = _Reading(spec, file)
+            left += reading.rows - again.read(reading.rows + left)
+            readings[file.path] = again
     for file in files:
+        readings[file.path].add_to(sample)
+    sample.share = sum(readings[file.path].share * file.size for file in files) / max(sum(f.size for f in files), 1)
+    sample.absent = _all_absent(readings.values())
+    if sample.absent.everywhere:
+        sample.problems += sample.absent.everywhere
+        sample.tables.clear()
+    return sample
+
+
+class _Reading:
+    """The first rows of one file, typed, and what was wrong with them."""
+
+    def __init__(self, spec: RankingSpec, file: SourceFile):
+        self._spec, self._file = spec, file
+        self.rows = 0
+        self.complete = True
+        self.share = 0.0
+        self.absent = AbsentColumns()
+        self._sample = Sample(0)
+
+    def read(self, limit: int) -> int:
+        """Reads at most `limit` rows and returns how many they are."""
+        spec, sample = self._spec, self._sample
         try:
-            left = rows_per_file
-            for batch in read_file(file.path, columns_of(spec, source), separators_of(spec, source)):
-                if left == 0:
-                    sample.complete = False
+            for batch in read_source(spec, self._file):
+                self.absent.add(batch)
+                left = limit - self.rows
+                if left <= 0 and (len(batch.rows) or batch.bad):
+                    self.complete = False
                     break
-                if len(batch.rows) > left:
-                    batch, sample.complete = _head(batch, left), False
-                left -= len(batch.rows)
-                table, bad, unused = parse(spec, source, batch, times_of(spec, file))
-                sample.tables.append(with_day(table, file))
+                count = len(batch.rows) + len(batch.bad)
+                if count > left:
+                    batch, self.complete = _head(batch, left), False
+                self.share += (batch.share - self.share) * min(left / max(count, 1), 1)
+                self.rows += len(batch.rows) + len(batch.bad)
+                table, bad, unused = parse(spec, self._file.source, batch, times_of(spec, self._file))
+                sample.tables.append(with_day(table, self._file))
                 sample.bad += [(batch.file, row) for row in bad]
                 sample.rows += len(batch.rows) + len(batch.bad)
                 sample.unused.update(unused)
-                if source == "log":
-                    _try_clocks(spec.log.timestamp.column, batch, sample)
+                if self._file.source == "log" and spec.log.timestamp.column:
+                    _try_clocks(spec.log.timestamp, batch, sample)
         except IngestError as error:
             sample.problems.append(str(error))
-    return sample
+        self.share = 1.0 if self.complete else self.share
+        return self.rows
+
+    def add_to(self, sample: Sample) -> None:
+        """Adds the rows to those of the source."""
+        read = self._sample
+        sample.rows += read.rows
+        sample.complete &= self.complete
+        sample.tables += read.tables
+        sample.bad += read.bad
+        sample.problems += read.problems
+        sample.unused.update(read.unused)
+        sample.clock.update(read.clock)
+        sample.clock_tried += read.clock_tried
+
+
+def _all_absent(readings: Iterable[_Reading]) -> AbsentColumns:
+    total = AbsentColumns()
+    for reading in readings:
+        total.files |= reading.absent.files
+        for column, files in reading.absent.lacking.items():
+            total.lacking.setdefault(column, set()).update(files)
+            total.sentences.setdefault(column, reading.absent.sentences[column])
+    return total
 
 
 def read_last_days(spec: RankingSpec, files: list[SourceFile], most: int) -> tuple[pa.Table | None, int]:
@@ -86,7 +157,7 @@ def _read_whole(spec: RankingSpec, files: list[SourceFile], most: int) -> pa.Tab
     tables, rows = [], 0
     try:
         for file in files:
-            for batch in read_file(file.path, columns_of(spec, "log"), separators_of(spec, "log")):
+            for batch in read_source(spec, file):
                 rows += len(batch.rows)
                 if rows > most:
                     return None
@@ -97,15 +168,22 @@ def _read_whole(spec: RankingSpec, files: list[SourceFile], most: int) -> pa.Tab
 
 
 def _head(batch: RawBatch, rows: int) -> RawBatch:
-    upto = batch.rows[rows - 1]
-    columns = {name: array.slice(0, rows) for name, array in batch.columns.items()}
-    return RawBatch(batch.file, batch.rows[:rows], columns, [bad for bad in batch.bad if bad.row <= upto])
+    """Returns the first rows of a batch, the bad ones among them."""
+    numbers = np.sort(np.concatenate([batch.rows, [bad.row for bad in batch.bad]]).astype(np.int64))
+    upto = numbers[rows - 1]
+    count = int((batch.rows <= upto).sum())
+    columns = {name: array.slice(0, count) for name, array in batch.columns.items()}
+    return replace(batch, rows=batch.rows[:count], columns=columns, bad=[bad for bad in batch.bad if bad.row <= upto])
 
 
-def _try_clocks(column: str, batch: RawBatch, sample: Sample) -> None:
+def _try_clocks(clock: Timestamp, batch: RawBatch, sample: Sample) -> None:
+    column = str(clock.column)
     values = batch.columns[column].slice(0, _CLOCK_SAMPLE)
     sample.clock_tried += len(values)
-    for unit in ("s", "ms", "us", "iso"):
+    for unit in ("s", "ms", "us", "ns", "iso"):
         rejects = Rejects(len(values))
-        Column(column, values, rejects).times(Timestamp(column=column, unit=unit))
+        tried = Timestamp(column=column, unit=unit, origin=None if unit == "iso" else clock.origin)
+        times(Column(column, values, rejects), tried)
         sample.clock[unit] += int((~rejects.mask).sum())
+    if not clock.is_text and clock.origin is None:
+        sample.clock["near zero"] += count_near_zero(Column(column, values, Rejects(len(values))), clock)

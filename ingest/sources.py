@@ -3,7 +3,8 @@
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,10 +12,19 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadat
 from apache_beam.io.filesystems import FileSystems
 
 from ingest.errors import IngestError
+from schema.files import SourceFiles
 from schema.spec import RankingSpec
 
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
-COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".zip": "zip"}
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".avro": "avro",
+}
+COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".zip": "zip", ".zst": "zstd", ".zstd": "zstd"}
 # What a compressed byte of a log holds, roughly; only the number of shards depends on it.
 _EXPANSION = 6
 
@@ -33,17 +43,22 @@ class SourceFile:
     day: date | None = None
 
     @classmethod
-    def of(cls, source: str, index: int, file: FileMetadata, day: date | None = None) -> "SourceFile":
-        """Raises IngestError where the file's name is of no known format."""
+    def of(
+        cls, source: str, index: int, file: FileMetadata, section: SourceFiles, day: date | None = None
+    ) -> "SourceFile":
+        """Raises IngestError where neither the file's name nor the source's section tells a known format."""
         file_format, compression = format_of(file.path)
-        if file_format is None and compression != "zip":
+        if file_format is None and section.format is None and compression != "zip":
             formats = ", ".join(FORMATS) + "; plain or with " + ", ".join(COMPRESSIONS)
-            raise IngestError(f"{file.path}: unknown format, expected a name that ends in one of {formats}")
+            raise IngestError(
+                f"{file.path}: unknown format, expected a name that ends in one of {formats}; or declare "
+                f"`{source}.format`, one of csv, jsonl, parquet, avro"
+            )
         return cls(source, index, file.path, file.size_in_bytes, day)
 
 
 def format_of(name: str) -> tuple[str | None, str | None]:
-    """Returns format (csv, jsonl, parquet) and compression (gz, bz2, zip) by a file's name; None for neither."""
+    """Returns format (csv, jsonl, …) and compression (gz, bz2, zip, zstd) by a file's name; None for neither."""
     stem, extension = posixpath.splitext(name.lower())
     compression = COMPRESSIONS.get(extension)
     if compression:
@@ -64,21 +79,23 @@ def match_files(spec: RankingSpec, logs: str) -> tuple[SourceFile, ...]:
         file
         for source, section in declared.items()
         if section is not None
-        for file in source_files(source, logs, section.files)
+        for file in source_files(source, logs, section)
     )
 
 
-def source_files(source: str, logs: str, patterns: Iterable[str]) -> list[SourceFile]:
+def source_files(source: str, logs: str, section: SourceFiles) -> list[SourceFile]:
     """Returns the files of one source, sorted by path. Raises as `match_files` does."""
     file_by_path: dict[str, FileMetadata] = {}
-    for pattern in patterns:
+    for pattern in section.files:
         here = matched(logs, pattern)
         if not here:
             raise IngestError(
                 f"{source}.files: the pattern {pattern!r} matches no file in {logs}" + _why_not(logs, pattern)
             )
         file_by_path.update({file.path: file for file in here})
-    return [SourceFile.of(source, index, file_by_path[path]) for index, path in enumerate(sorted(file_by_path))]
+    return [
+        SourceFile.of(source, index, file_by_path[path], section) for index, path in enumerate(sorted(file_by_path))
+    ]
 
 
 def _why_not(logs: str, pattern: str) -> str:
@@ -124,7 +141,7 @@ def content_digest(path: str) -> str:
 def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = 8 << 20, most: int = 5000) -> int:
     """Returns how many buckets the users are spread over: each holds about `bytes_per_shard` of plain text."""
     total = sum(
-        file.size * (_EXPANSION if format_of(file.path)[1] or format_of(file.path)[0] == "parquet" else 1)
+        file.size * (_EXPANSION if format_of(file.path)[1] or format_of(file.path)[0] in ("parquet", "avro") else 1)
         for file in files
         if file.source == "log"
     )
@@ -137,12 +154,71 @@ def open_raw(path: str):
 
 
 def matched(logs: str, pattern: str) -> list[FileMetadata]:
-    """Returns the files in the folder `logs` that a pattern names, but those that begin with `_` or `.`."""
+    """Returns the files in the folder `logs` that a pattern names, but those that begin with `_` or `.`.
+
+    The folder is taken as it is written: only the pattern has wildcards. Links to files and to folders are followed.
+    """
+    if FileSystems.get_scheme(logs) is None:
+        return _matched_here(logs, pattern)
     try:
         files = FileSystems.match([FileSystems.join(logs, pattern)])[0].metadata_list
     except BeamIOError as error:
         raise IngestError(f"{logs}: can't be listed: {error}") from None
-    return [file for file in files if posixpath.basename(file.path)[:1] not in ("_", ".")]
+    return [file for file in files if _is_data(file.path)]
+
+
+def _matched_here(logs: str, pattern: str) -> list[FileMetadata]:
+    folder, name = _literal_start(logs, pattern)
+    if os.path.lexists(os.path.join(folder, name)):
+        paths: Iterable[str] = [os.path.join(folder, name)] if not os.path.isdir(os.path.join(folder, name)) else []
+    else:
+        expression = re.compile(FileSystems.get_filesystem(folder).translate_pattern(name))
+        depth = None if "**" in name else name.count("/")
+        paths = (path for path in _below(folder, depth, ()) if expression.fullmatch(os.path.relpath(path, folder)))
+    return [_metadata(path) for path in paths if _is_data(path)]
+
+
+def _literal_start(logs: str, pattern: str) -> tuple[str, str]:
+    """Returns the folder from which on a pattern has wildcards, and the rest of the pattern."""
+    folders, names = (
+        ("/" if os.path.isabs(pattern) else logs),
+        [step for step in pattern.split("/") if step not in ("", ".")],
+    )
+    while len(names) > 1 and not re.search(r"[*?\[]", names[0]):
+        folders = os.path.join(folders, names.pop(0))
+    return folders, "/".join(names)
+
+
+def _below(folder: str, depth: int | None, above: tuple[str, ...]) -> Iterator[str]:
+    """Yields the files below a folder, at most `depth` folders deep; a link to a folder above it is not entered."""
+    here = os.path.realpath(folder)
+    if here in above:
+        return
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise IngestError(f"{folder}: can't be listed: {error.strerror or error}") from None
+    for name in names:
+        path = os.path.join(folder, name)
+        if not os.path.isdir(path):
+            yield path
+        elif depth is None or depth > 0:
+            yield from _below(path, None if depth is None else depth - 1, (*above, here))
+
+
+def _metadata(path: str) -> FileMetadata:
+    """Returns what a listing tells of a file; of a link that leads nowhere too, which is named when it is read."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return FileMetadata(path, 0, 0.0)
+    return FileMetadata(path, status.st_size, status.st_mtime)
+
+
+def _is_data(path: str) -> bool:
+    return posixpath.basename(path)[:1] not in ("_", ".")
 
 
 def exists(path: str) -> bool:

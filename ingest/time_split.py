@@ -1,13 +1,30 @@
-"""Where the splits are cut: exact shares of the impressions by time, from counts of times that merge in any order."""
+"""Where the splits are cut: exact shares of the impressions by time, from counts of times that merge in any order.
 
+By user it is the same, of a number that each user has at random in place of the time.
+"""
+
+import zlib
 from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 
 from schema.spec import Split
 
 SPLITS = ("train", "eval", "test")
+
+
+def split_keys(split: Split, users: pa.Array | None, user: np.ndarray | None, times: np.ndarray) -> np.ndarray:
+    """Returns what impressions are split by, int64: their times, or a number of their user (CRC-32).
+
+    Args:
+      users, user: the distinct users, and each impression's place among them; not needed by time.
+    """
+    if split.by == "time" or users is None:
+        return times
+    numbers = [zlib.crc32(b"split " + text) for text in users.cast(pa.binary()).to_pylist()]
+    return np.array(numbers, np.int64)[user]
 
 
 @dataclass(frozen=True)

@@ -59,13 +59,13 @@ def join(spec: RankingSpec, rows: pa.Table) -> Timelines:
     """Joins the rows that `rows.parse` returns, all of a user's rows together, to timelines.
 
     The result depends on the order of `rows` only where user, item and time are all equal (there the later row is the
-    later event).
+    later event), or with `log.order: file` where user and time are.
     """
     rows = rows.combine_chunks()
     users, user = rank_encode(rows["user"])
     items, item = rank_encode(rows["item"])
     time = rows["time"].to_numpy()
-    order = np.lexsort((item, time, user))
+    order = time_order(spec, user, item, time)
     user, item, time = user[order], item[order], time[order]
     if spec.log.layout == "events":
         event = rows["event"].to_numpy()[order]
@@ -92,6 +92,11 @@ def join(spec: RankingSpec, rows: pa.Table) -> Timelines:
         spaces=spaces,
         attributed=attributed,
     )
+
+
+def time_order(spec: RankingSpec, user: np.ndarray, item: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Returns the order of rows by user and time; ties go by item, or stay as they stand in the logs."""
+    return np.lexsort((time, user) if spec.log.order == "file" else (item, time, user))
 
 
 def _numpy(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,18 +1,20 @@
 """Columns as they were read -> typed values, whole columns at a time; a value that can't be used marks its row."""
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schema.spec import Timestamp
+from ingest.errors import IngestError
+from schema.files import MISSING_IDS_AND_NUMBERS, MISSING_WORDS, SourceFiles
 
 # The longest id or categorical value, in bytes.
 MAX_TEXT = 64 << 10
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)$"
-_EARLIEST, _LATEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1990, 2100))
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")
 _SHOWN = 60
 
 
@@ -29,6 +31,12 @@ class Rejects:
             self.reasons[row] = (reason, f"{reason}, got {shown(row)}" if shown else reason)
         self.mask |= bad
 
+    def forgive(self, rows: np.ndarray) -> None:
+        """Takes back the marks of the rows of the boolean array."""
+        for row in np.flatnonzero(rows & self.mask).tolist():
+            del self.reasons[row]
+        self.mask &= ~rows
+
 
 def bools(array: pa.Array) -> np.ndarray:
     return pc.fill_null(array, False).to_numpy(zero_copy_only=False).astype(bool)
@@ -40,24 +48,47 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text) - 2:,} characters)"
 
 
-class Column:
-    """One column of a batch, asked for as text, ids, numbers, 0/1 flags or times.
+@dataclass(frozen=True)
+class MissingWords:
+    """The words that stand for a missing value: of categories, and of ids and numbers."""
 
-    Each question marks the rows it can't answer in `rejects`; a missing value (null or empty) is an answer.
+    texts: tuple[str, ...] = MISSING_WORDS
+    ids: tuple[str, ...] = (*MISSING_WORDS, *MISSING_IDS_AND_NUMBERS)
+
+    @classmethod
+    def of(cls, section: SourceFiles) -> "MissingWords":
+        return cls(section.missing_texts, section.missing_ids)
+
+
+class Column:
+    """One column of a batch, asked for as text, ids, numbers, 0/1 flags or times (`ingest.times`).
+
+    Each question marks the rows it can't answer in `rejects`; a missing value (null, empty or a word that stands for
+    it) is an answer. A column of a type that can't be what is asked raises `IngestError`.
     """
 
-    def __init__(self, name: str, array: pa.Array, rejects: Rejects):
-        self.name, self.array, self.rejects = name, array, rejects
+    def __init__(self, name: str, array: pa.Array, rejects: Rejects, missing: MissingWords = MissingWords()):
+        self.name, self.array, self.rejects, self.missing = name, array, rejects, missing
+        self._plain: pa.Array | None = None
         self._texts: pa.Array | None = None
 
     def shown(self, row: int) -> str:
         return shown(self.array[row].as_py())
 
     def texts(self) -> pa.Array:
-        """Returns strings; null = missing. Rejects what isn't UTF-8, holds a NUL byte or is longer than `MAX_TEXT`."""
+        """Returns the values of a category as text, `1.0` as `1`; null = missing."""
         if self._texts is None:
-            self._texts = self._as_texts()
+            self._texts = _without_zeros(_without_words(self.plain_texts(), self.missing.texts))
         return self._texts
+
+    def plain_texts(self) -> pa.Array:
+        """Returns the cells as text; null = empty.
+
+        Rejects what isn't UTF-8, holds a NUL byte or is longer than `MAX_TEXT`.
+        """
+        if self._plain is None:
+            self._plain = self._as_texts()
+        return self._plain
 
     def _as_texts(self) -> pa.Array:
         array_type = self.array.type
@@ -67,7 +98,7 @@ class Column:
             self.rejects.add(bools(self.array.is_valid()), f"{self.name}: expected a single value", self.shown)
             return pa.nulls(len(self.array), pa.string())
         if not (pa.types.is_binary(array_type) or pa.types.is_string(array_type)):
-            return self.array.cast(pa.string())
+            return self._cast(pa.string())
         array = self._decoded() if pa.types.is_binary(array_type) else self.array
         if len(array) == 0:
             return array
@@ -79,6 +110,14 @@ class Column:
             array = self._without(array, long, f"is longer than {MAX_TEXT:,} bytes")
         empty = pc.equal(array, "")
         return pc.if_else(empty, pa.scalar(None, pa.string()), array) if pc.any(empty).as_py() else array
+
+    def _cast(self, target: pa.DataType) -> pa.Array:
+        try:
+            return self.array.cast(target, safe=False)
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError):
+            raise IngestError(
+                f"column {self.name!r} holds {self.array.type}, which can't be read as {target}"
+            ) from None
 
     def _decoded(self) -> pa.Array:
         try:
@@ -100,9 +139,7 @@ class Column:
 
     def ids(self) -> pa.Array:
         """Returns ids as text, `1.0` as `1` (as pandas writes them beside missing ones). Rejects missing ids."""
-        texts = self.texts()
-        if bools(pc.ends_with(texts, "0")).any():
-            texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
+        texts = _without_zeros(_without_words(self.plain_texts(), self.missing.ids))
         self.rejects.add(bools(pc.is_null(texts)), f"{self.name}: the id is missing")
         return texts
 
@@ -112,8 +149,10 @@ class Column:
         if pa.types.is_integer(array_type) or pa.types.is_floating(array_type) or pa.types.is_boolean(array_type):
             array = self.array.cast(pa.uint8()) if pa.types.is_boolean(array_type) else self.array
             values = array.cast(pa.float64(), safe=False)
+        elif pa.types.is_temporal(array_type):
+            raise IngestError(f"column {self.name!r} holds {array_type}, expected numbers")
         else:
-            values = self._parsed_numbers(self.texts())
+            values = self._parsed_numbers(self.plain_texts())
         result = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
         # Examples hold float32.
         huge = np.abs(result) > np.finfo(np.float32).max
@@ -125,7 +164,7 @@ class Column:
             return texts.cast(pa.float64())
         except pa.ArrowInvalid:
             pass
-        texts = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
+        texts = pc.utf8_lower(pc.utf8_trim_whitespace(_without_words(texts, self.missing.ids)))
         texts = pc.if_else(pc.equal(texts, "true"), "1", pc.if_else(pc.equal(texts, "false"), "0", texts))
         texts = pc.if_else(pc.is_in(texts, pa.array(["", "nan"])), pa.scalar(None, pa.string()), texts)
         wrong = pc.invert(pc.match_substring_regex(texts, _NUMBER))
@@ -133,64 +172,44 @@ class Column:
         return pc.if_else(pc.fill_null(wrong, True), pa.scalar(None, pa.string()), texts).cast(pa.float64())
 
     def flags(self) -> np.ndarray:
-        """Returns int8; 1, 0 or -1 = missing. Rejects what is neither 0, 1, true nor false."""
+        """Returns int8; 1, 0 or -1 = missing. Rejects what is neither 0, 1, true, false, t nor f."""
         if pa.types.is_integer(self.array.type) or pa.types.is_floating(self.array.type):
             numbers = self.numbers()
             result = np.select([np.isnan(numbers), numbers == 0, numbers == 1], [-1, 0, 1], -2).astype(np.int8)
         elif pa.types.is_boolean(self.array.type):
             result = pc.fill_null(self.array.cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
         else:
-            encoded = self.texts().dictionary_encode()
-            meaning = np.array([_flag(text) for text in encoded.dictionary.to_pylist()] + [-1], np.int8)
+            encoded = self.plain_texts().dictionary_encode()
+            meanings = [-1 if text in self.missing.ids else _flag(text) for text in encoded.dictionary.to_pylist()]
+            meaning = np.array([*meanings, -1], np.int8)
             result = meaning[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
         self.rejects.add(result == -2, f"{self.name}: expected 0, 1, true or false", self.shown)
         return result
 
-    def times(self, timestamp: Timestamp) -> np.ndarray:
-        """Returns int64 ticks of the timestamp's unit (milliseconds of ISO text). Rejects what is no time of a log."""
-        unit = "ms" if timestamp.unit == "iso" else timestamp.unit
-        array_type = self.array.type
-        if pa.types.is_timestamp(array_type) or pa.types.is_date(array_type):
-            ticks = self.array.cast(pa.timestamp(unit, getattr(array_type, "tz", None)), safe=False).cast(pa.int64())
-        elif timestamp.unit == "iso":
-            ticks = _iso_milliseconds(self.texts())
-            self.rejects.add(bools(pc.is_null(ticks)), f"{self.name}: expected an ISO 8601 time", self.shown)
-        else:
-            ticks = self._whole_numbers()
-            expected = f"{self.name}: expected a whole number of {unit}"
-            self.rejects.add(bools(pc.is_null(ticks)), expected, self.shown)
-        result = pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False)
-        second = timestamp.ticks_per_second
-        outside = (result < _EARLIEST * second) | (result >= _LATEST * second)
-        expected = f"{self.name}: expected a time from 1990 to 2100 in {unit} (is the unit right?)"
-        self.rejects.add(outside, expected, self.shown)
-        return result
 
-    def _whole_numbers(self) -> pa.Array:
-        if pa.types.is_integer(self.array.type):
-            return self.array.cast(pa.int64(), safe=False)
-        if not pa.types.is_floating(self.array.type):
-            try:
-                return self.texts().cast(pa.int64())
-            except pa.ArrowInvalid:
-                pass
-        quiet = Column(self.name, self.array, Rejects(len(self.array)))
-        numbers = quiet.numbers()
-        integral = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)
-        result = pa.array(np.where(integral, numbers, 0).astype(np.int64), mask=~integral)
-        # Beyond 2^53 a float64 isn't exact: whole numbers in text are taken as they are.
-        if pa.types.is_floating(self.array.type):
-            return result
-        texts = self.texts()
-        plain = pc.match_substring_regex(texts, r"^-?\d{1,18}$")
-        return pc.if_else(plain, pc.if_else(plain, texts, "0").cast(pa.int64()), result)
+def even(text: str) -> str:
+    """Returns a text as categories and ids are held: `1.0` as `1`."""
+    return _WHOLE.sub(r"\1", text)
+
+
+def _without_zeros(texts: pa.Array) -> pa.Array:
+    if bools(pc.match_substring(texts, ".0")).any():
+        return pc.replace_substring_regex(texts, _WHOLE.pattern, r"\1")
+    return texts
+
+
+def _without_words(texts: pa.Array, words: tuple[str, ...]) -> pa.Array:
+    if not words:
+        return texts
+    is_word = pc.is_in(texts, value_set=pa.array(words, pa.string()))
+    return pc.if_else(is_word, pa.scalar(None, pa.string()), texts) if pc.any(is_word).as_py() else texts
 
 
 def _flag(text: str) -> int:
     text = text.strip().lower()
     if text in ("", "nan"):
         return -1
-    return {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}.get(text, -2)
+    return {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "f": 0, "t": 1}.get(text, -2)
 
 
 def _integral_texts(array: pa.Array) -> pa.Array:
@@ -200,22 +219,3 @@ def _integral_texts(array: pa.Array) -> pa.Array:
     integers = pc.if_else(integral, values, 0.0).cast(pa.int64(), safe=False).cast(pa.string())
     missing = pc.or_(pc.is_null(values), pc.is_nan(values))
     return pc.if_else(missing, pa.scalar(None, pa.string()), pc.if_else(integral, integers, values.cast(pa.string())))
-
-
-def _iso_milliseconds(texts: pa.Array) -> pa.Array:
-    for zone in ("UTC", None):
-        try:
-            return texts.cast(pa.timestamp("ms", zone)).cast(pa.int64())
-        except pa.ArrowInvalid:
-            continue
-    return pa.array([_iso_millisecond(text) for text in texts.to_pylist()], pa.int64())
-
-
-def _iso_millisecond(text: str | None) -> int | None:
-    try:
-        moment = datetime.fromisoformat((text or "").strip())
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000

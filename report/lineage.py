@@ -8,6 +8,8 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from report.moved import beside
+
 # As TFX names its contexts.
 _RUN, _PIPELINE, _NODE = "pipeline_run", "pipeline", "node"
 _READ = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
@@ -85,6 +87,8 @@ def read_run(output: str | Path) -> Lineage:
 def read_lineage(metadata_path: str | Path, run_id: str | None = None) -> Lineage:
     """Reads a run from the SQLite file of ML Metadata; the latest one where none is named.
 
+    Artifacts that lie beside the file are taken from there, wherever the run wrote them.
+
     Raises:
       NoRunError: there is no such file, or no such run in it.
     """
@@ -100,7 +104,7 @@ def read_lineage(metadata_path: str | Path, run_id: str | None = None) -> Lineag
     run = max(runs, key=lambda context: context.id)
     executions = sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id)
     contexts = {execution.id: store.get_contexts_by_execution(execution.id) for execution in executions}
-    artifacts = _Artifacts(store, [execution.id for execution in executions])
+    artifacts = _Artifacts(store, [execution.id for execution in executions], Path(metadata_path).parent)
     pipeline = next(
         (c.name for of_execution in contexts.values() for c in of_execution if c.type == _PIPELINE), run.name
     )
@@ -132,7 +136,8 @@ def relative(uris: Sequence[str]) -> dict[str, str]:
 class _Artifacts:
     """The artifacts that executions read and wrote, and the stages that wrote them first."""
 
-    def __init__(self, store: mlmd.MetadataStore, executions: list[int]):
+    def __init__(self, store: mlmd.MetadataStore, executions: list[int], folder: Path):
+        self._folder = folder
         self._events = store.get_events_by_execution_ids(executions) if executions else []
         ids = list({event.artifact_id for event in self._events})
         self._artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id(ids)} if ids else {}
@@ -157,9 +162,12 @@ class _Artifacts:
             key=next((step.key for step in event.path.steps if step.key), ""),
             artifact=artifact.id,
             type_name=artifact.type,
-            uri=artifact.uri,
+            uri=beside(artifact.uri, self._folder),
             stage=self._stages.get(artifact.id, ""),
-            properties=_values(artifact.custom_properties),
+            properties={
+                key: beside(value, self._folder) if isinstance(value, str) and value.startswith("/") else value
+                for key, value in _values(artifact.custom_properties).items()
+            },
         )
 
 

@@ -24,6 +24,7 @@ def inconsistencies(spec: RankingSpec) -> Iterator[str]:
     yield from _name_problems(spec)
     yield from _feature_problems(spec)
     yield from _condition_problems(spec)
+    yield from _time_problems(spec)
     yield from statistics_problems(spec)
     yield from _slice_problems(spec)
     yield from _gate_problems(spec)
@@ -80,6 +81,26 @@ def _condition_problems(spec: RankingSpec) -> Iterator[str]:
     for i, task in enumerate(spec.tasks):
         if task.event and task.event == spec.log.impression:
             yield f"tasks[{i}].event: got {task.event!r}, the impression itself; every label would be 1"
+
+
+def _time_problems(spec: RankingSpec) -> Iterator[str]:
+    if spec.split.by == "user" and spec.split.skip:
+        yield f"split.skip: got {spec.split.skip}, the first share in time, which `by: user` doesn't split by"
+    if spec.log.timestamp.column is not None:
+        return
+    needs = {
+        "log.layout: got `events`, whose feedback is told by its time": spec.log.layout == "events",
+        "split: got `by: time`, expected `split: {by: user}`": spec.split.by == "time",
+        "behaviours: are what the user did before": bool(spec.behaviours),
+        "statistics: count what was before": spec.statistics is not None,
+        "log.request: tells lists by their time": spec.log.request is not None,
+    }
+    needs |= {
+        f"features[{i}] ({one.name}): `derive` is of a time": bool(one.derive) for i, one in enumerate(spec.features)
+    }
+    for need, is_there in needs.items():
+        if is_there:
+            yield f"{need}, and the log has none: log.timestamp.column is missing"
 
 
 def _slice_problems(spec: RankingSpec) -> Iterator[str]:

@@ -49,6 +49,8 @@ class Feature(Frozen):
     derive: Literal["hour_of_day", "day_of_week"] | None = None
     # Multi and vector: what stands between the values of a cell of text.
     separator: Annotated[str, Field(min_length=1)] = "|"
+    # Multi: whether spaces, brackets and quotes are taken from the ends of each value.
+    strip: bool = False
     # Categorical and multi: features that name the same vocabulary share its ids and its embedding table.
     vocabulary: Name | None = None
     # Numeric: `standardize` (z-score), `log` (z-score of log1p) or `buckets` (ids by quantile).
@@ -76,6 +78,7 @@ class Feature(Frozen):
         for option, fits, owner in (
             ("vocabulary", self.is_text, "a categorical, multi or derived feature"),
             ("separator", self.kind == "multi" or is_vector, "`kind: multi` or `kind: vector`"),
+            ("strip", self.kind == "multi", "`kind: multi`"),
             ("scale", is_numeric or is_vector, "`kind: numeric` or `kind: vector`"),
             ("buckets", is_numeric and self.scale == "buckets", "`kind: numeric` with `scale: buckets`"),
             ("size", is_vector, "`kind: vector`"),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schema.columns import example_columns
+from schema.files import SourceFiles
 from schema.spec import RankingSpec
 
 
@@ -47,7 +48,7 @@ class _SpecLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys: set[str] = set()
-        for key_node, _ in node.value:
+        for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key_node.start_mark)
             # A merge (`<<: *defaults`) is no key: what it brings may be overridden.
@@ -55,7 +56,15 @@ class _SpecLoader(yaml.SafeLoader):
                 message = f"duplicate key {key_node.value!r}"
                 raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
             keys.add(key_node.value)
+            if key_node.value == "equals":
+                self._refuse_words_for_truth(value_node)
         return super().construct_mapping(node, deep)
+
+    def _refuse_words_for_truth(self, node: yaml.Node) -> None:
+        """Refuses `equals: NO`, which YAML 1.1 reads as false; Norway is meant as often."""
+        if node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
+            message = f"{node.value} is read as true or false here; quote it ('{node.value}') if it is text"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
 
 
 _SpecLoader.add_implicit_resolver(
@@ -96,6 +105,9 @@ def _message(problem: ErrorDetails) -> str:
         return message
     if location[-2:-1] == ("equals",):
         message = "expected text, a number, true or false"
+    if error_type == "string_type" and isinstance(value, bool | int | float):
+        # YAML reads NO, off and 007 as something else than text.
+        return f"{message}, got {_shown(value)}; quote it"
     return f"{_EXPECTED.get(error_type, message)}, got {_shown(value)}"
 
 
@@ -105,7 +117,9 @@ def _expected_keys(location: tuple) -> str:
     for key in location[:-1]:
         if isinstance(key, str) and hasattr(model, "model_fields") and key in model.model_fields:
             model = _inner_model(model.model_fields[key].annotation) or model
-    return "expected one of " + ", ".join(model.model_fields)
+    # How files are written goes last: few need to say it.
+    names = sorted(model.model_fields, key=lambda name: name != "files" and name in SourceFiles.model_fields)
+    return "expected one of " + ", ".join(names)
 
 
 def _inner_model(annotation: Any) -> Any:

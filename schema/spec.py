@@ -9,11 +9,13 @@ are, how the data is split and sliced, and what a model must reach to be blessed
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from schema.clock import Timestamp
 from schema.condition import Condition
 from schema.consistency import inconsistencies
 from schema.features import Feature
+from schema.files import SourceFiles
 from schema.modelling import Model, Training
 from schema.parts import Column, Duration, Frozen, Name, nonempty
 from schema.statistics import Request, Statistics
@@ -23,33 +25,16 @@ from schema.tuning import Tuning
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _one_or_many(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+class _Layout(Frozen):
+    layout: Literal["events", "impressions"]
 
 
-# Glob patterns relative to the folder of the logs; a single one may stand without a list.
-Files = Annotated[tuple[Column, ...], BeforeValidator(_one_or_many), Field(min_length=1, strict=False)]
-
-
-class Timestamp(Frozen):
-    """The column that says when; integers in `unit`, or ISO 8601 text (read as UTC milliseconds)."""
-
-    column: Column
-    unit: Literal["s", "ms", "us", "iso"] = "s"
-
-    @property
-    def ticks_per_second(self) -> int:
-        return {"s": 1, "ms": 1_000, "us": 1_000_000, "iso": 1_000}[self.unit]
-
-
-class Log(Frozen):
+class Log(SourceFiles, _Layout):
     """The interaction log. `events`: one event a row; `impressions`: one impression a row, its feedback in columns."""
 
-    layout: Literal["events", "impressions"]
-    files: Files
     user: Column
     item: Column
-    timestamp: Timestamp
+    timestamp: Timestamp = Timestamp()
     event: Column | None = None
     impression: str | None = None
     attribution_window: Annotated[Duration, Field(gt=0)] | None = None
@@ -59,6 +44,8 @@ class Log(Frozen):
     max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.05
     # Which impressions were asked for together: they all see the statistics as of the first one.
     request: Request | None = None
+    # Which of a user's rows of the same time comes first: the smaller item id, or the row that is first in its file.
+    order: Literal["item", "file"] = "item"
 
     @model_validator(mode="after")
     def _layout_has_its_keys(self) -> Self:
@@ -71,10 +58,9 @@ class Log(Frozen):
         return self
 
 
-class Table(Frozen):
+class Table(SourceFiles):
     """A table of users or items, one row a key. Later rows of the same key win."""
 
-    files: Files
     key: Column
 
 
@@ -88,12 +74,12 @@ class Behaviour(Condition):
 
 
 class Split(Frozen):
-    """The last shares of the impressions, by time. Equal timestamps stay together.
+    """The last shares of the impressions by time, or shares of the users; equal times, or a user's, stay together.
 
     `skip`: the first share feeds sequences and statistics, and becomes no example.
     """
 
-    by: Literal["time"] = "time"
+    by: Literal["time", "user"] = "time"
     eval: Share = 0.1
     test: Share = 0.1
     skip: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -10,6 +10,7 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from ingest.clock import with_precision
 from ingest.errors import IngestError
 from ingest.findings import SUMMARY, read_summary
 from ingest.graph import SCRATCH, ingest
@@ -18,7 +19,7 @@ from ingest.statistics.graph import state_buckets
 from ingest.time_split import SPLITS
 from ingest.windows.rolling import Rolling, plan
 from ingest.windows.snapshots import publish, scratch_of
-from ingest.windows.window import Window
+from ingest.windows.window import Window, log_files
 from schema.spec import RankingSpec
 
 
@@ -44,9 +45,11 @@ class Executor(BaseBeamExecutor):
         rolling: Rolling | None = None
         if exec_properties.get("window"):
             window = Window.parse(exec_properties["window"])
+            spec = with_precision(spec, log_files(spec, exec_properties["logs"], window))
             rolling, files = plan(spec, exec_properties["logs"], exec_properties["state"], window)
         else:
             files = match_files(spec, exec_properties["logs"])
+            spec = with_precision(spec, files)
         shards = exec_properties.get("shards") or _shards(files, rolling)
         try:
             for artifact in (examples, quarantine):

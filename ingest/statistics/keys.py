@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.examples import Lookup
+from ingest.times import derived
 from schema.columns import MISSING
 from schema.spec import Feature, RankingSpec
 from schema.statistics import ITEM, USER
@@ -61,9 +62,7 @@ class KeyColumns:
         return self._of_table(feature)
 
     def _derived(self, feature: Feature) -> Keys:
-        seconds = self._rows["time"].to_numpy() // self._spec.log.timestamp.ticks_per_second
-        # 1970-01-01 was a Thursday; Monday is 0. In UTC.
-        code = seconds // 3600 % 24 if feature.derive == "hour_of_day" else (seconds // 86_400 + 3) % 7
+        code = derived(feature, self._rows["time"].to_numpy(), self._spec.log.timestamp)
         return Keys(pa.array([str(number) for number in range(24)]), code)
 
     def _of_table(self, feature: Feature) -> Keys:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ingest.rows import events_of
 from ingest.statistics.requests import START, carried_starts
-from ingest.timeline import rank_encode
+from ingest.timeline import rank_encode, time_order
 from schema.spec import RankingSpec
 
 
@@ -28,7 +28,7 @@ def carried(spec: RankingSpec, rows: pa.Table, horizon: int) -> pa.Table:
     rows = rows.combine_chunks()
     user, item, time = rank_encode(rows["user"])[1], rank_encode(rows["item"])[1], rows["time"].to_numpy()
     # In the order of `timeline.join`, so that of simultaneous rows the same ones are the last.
-    order = np.lexsort((item, time, user))
+    order = time_order(spec, user, item, time)
     members = _members(spec, rows)
     keep = time >= horizon
     for behaviour in spec.behaviours:

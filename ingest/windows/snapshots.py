@@ -132,5 +132,5 @@ def _still_holds(snapshot: Snapshot, daily: DailyLogs) -> bool:
 def _unchanged(then: Day, day: date, daily: DailyLogs) -> bool:
     if stamp(daily[day]) == then.stamp:
         return True
-    files = [SourceFile.of("log", index, metadata, day) for index, metadata in enumerate(daily[day])]
+    files = [SourceFile("log", i, file.path, file.size_in_bytes, day) for i, file in enumerate(daily[day])]
     return digest_of(files) == then.content

@@ -1,8 +1,8 @@
 """A rolling window of logs that lie in a folder a day: `2026-11-21/`, `2026-11-22/`, …
 
-A day is one of UTC, and its folder holds the rows that arrived for it: their times lie in it, but for what
-`log.allowed_lateness` lets in before and after. What a run is given is both ends of the window, never "the latest": a
-day that is missing is found out, and not replaced by an older one.
+A day is one of the log's time zone (UTC where it names none), and its folder holds the rows that arrived for it: their
+times lie in it, but for what `log.allowed_lateness` lets in before and after. What a run is given is both ends of the
+window, never "the latest": a day that is missing is found out, and not replaced by an older one.
 """
 
 import hashlib
@@ -15,8 +15,7 @@ from datetime import date, timedelta
 from apache_beam.io.filesystem import FileMetadata
 
 from ingest.errors import IngestError
-from ingest.formats import read_file
-from ingest.rows import columns_of, separators_of
+from ingest.rows import read_source
 from ingest.sources import (
     SourceFile,
     content_digest,
@@ -26,6 +25,7 @@ from ingest.sources import (
     matched,
     source_files,
 )
+from ingest.times import day_start
 from schema.spec import RankingSpec
 
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})d:([0-9]{4}-[0-9]{2}-[0-9]{2})")
@@ -84,14 +84,15 @@ def shown_days(days: Sequence[date]) -> str:
 
 def earliest(spec: RankingSpec, day: date) -> int:
     """Returns the time, in ticks, before which no row of the day's folder or of a later one lies."""
-    return (day_number(day) * _DAY_S - spec.log.allowed_lateness) * spec.log.timestamp.ticks_per_second
+    clock = spec.log.timestamp
+    return (day_start(day_number(day), clock) - spec.log.allowed_lateness) * clock.ticks_per_second
 
 
 def times_of(spec: RankingSpec, file: SourceFile) -> tuple[int, int] | None:
     """Returns the times `[low, high)`, in ticks, that a daily file's rows may have; None where any will do."""
     if file.source != "log" or file.day is None:
         return None
-    after = (day_number(file.day) + 1) * _DAY_S + spec.log.allowed_lateness
+    after = day_start(day_number(file.day) + 1, spec.log.timestamp) + spec.log.allowed_lateness
     return earliest(spec, file.day), after * spec.log.timestamp.ticks_per_second
 
 
@@ -114,6 +115,12 @@ def daily_logs(spec: RankingSpec, logs: str) -> DailyLogs:
     return files_by_day
 
 
+def log_files(spec: RankingSpec, logs: str, window: Window) -> list[SourceFile]:
+    """Returns the log's files in the folders of the window's days, as far as there are any."""
+    daily = daily_logs(spec, logs)
+    return [file for day in window.days for file in _numbered(spec, "log", day, daily.get(day, ()))]
+
+
 def _by_day(logs: str, patterns: Iterable[str]) -> dict[date, tuple[FileMetadata, ...]]:
     base = logs.rstrip("/")
     files_by_day: dict[date, dict[str, FileMetadata]] = {}
@@ -127,10 +134,14 @@ def _by_day(logs: str, patterns: Iterable[str]) -> dict[date, tuple[FileMetadata
 
 
 def _day_of(base: str, folder: str) -> date | None:
-    """Returns the day of a folder; None where its name doesn't begin as a day does: a folder beside the days."""
+    """Returns the day of a folder, named `2026-01-01`, `20260101` or, as Hive does, `dt=2026-01-01`.
+
+    None where its name doesn't begin as a day does: a folder beside the days.
+    """
+    name = re.sub(r"^[A-Za-z_][A-Za-z0-9_]*=", "", folder)
     try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", folder):
-            return date.fromisoformat(folder)
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}", name):
+            return date.fromisoformat(name)
     except ValueError:
         pass
     if re.match(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", folder):
@@ -202,7 +213,7 @@ def files_to_read(
     if at is None:
         return _files(spec, logs, daily, days_to_read, days_to_read)
     second = at // spec.log.timestamp.ticks_per_second
-    begun = [day for day in days_to_read if day_number(day) * _DAY_S <= second]
+    begun = [day for day in days_to_read if day_start(day_number(day), spec.log.timestamp) <= second]
     if not begun:
         last_day = day_of_number(second // _DAY_S)
         raise IngestError(
@@ -216,7 +227,7 @@ def _files(
     spec: RankingSpec, logs: str, daily: DailyLogs, days: Sequence[date], table_days: Sequence[date]
 ) -> tuple[SourceFile, ...]:
     """Lists the log's files of `days`, and the tables: those of `table_days`, or those that hold for all days."""
-    files = [file for day in days for file in _numbered("log", day, daily[day])]
+    files = [file for day in days for file in _numbered(spec, "log", day, daily[day])]
     _refuse_copies(spec, files)
     for source in ("users", "items"):
         table = getattr(spec, source)
@@ -227,9 +238,9 @@ def _files(
             missing = [str(day) for day in table_days if day not in by_day]
             if missing:
                 raise IngestError(f"{source}.files: {logs} has daily tables, and none of {', '.join(missing)}")
-            files += [file for day in table_days for file in _numbered(source, day, by_day[day])]
+            files += [file for day in table_days for file in _numbered(spec, source, day, by_day[day])]
         else:
-            files += source_files(source, logs, table.files)
+            files += source_files(source, logs, table)
     return tuple(
         SourceFile(file.source, index, file.path, file.size, file.day)
         for source in ("log", "users", "items")
@@ -237,8 +248,8 @@ def _files(
     )
 
 
-def _numbered(source: str, day: date, files: Iterable[FileMetadata]) -> list[SourceFile]:
-    return [SourceFile.of(source, index, file, day) for index, file in enumerate(files)]
+def _numbered(spec: RankingSpec, source: str, day: date, files: Iterable[FileMetadata]) -> list[SourceFile]:
+    return [SourceFile.of(source, index, file, getattr(spec, source), day) for index, file in enumerate(files)]
 
 
 def _refuse_copies(spec: RankingSpec, files: list[SourceFile]) -> None:
@@ -257,8 +268,7 @@ def _refuse_copies(spec: RankingSpec, files: list[SourceFile]) -> None:
 
 
 def _has_rows(spec: RankingSpec, file: SourceFile) -> bool:
-    batches = read_file(file.path, columns_of(spec, "log"), separators_of(spec, "log"))
-    return any(len(batch.rows) or batch.bad for batch in batches)
+    return any(len(batch.rows) or batch.bad for batch in read_source(spec, file))
 
 
 def _listed(patterns: Iterable[str]) -> str:

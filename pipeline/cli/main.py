@@ -86,9 +86,15 @@ def check(
             min=1, help="How many rows of the log to read at most; statistics read whole days of ten times as many."
         ),
     ] = 100_000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print counts and findings as one JSON object, and nothing else.")
+    ] = False,
 ) -> None:
     """Look at a sample of the logs: what the examples would be, and what is wrong. Runs nothing."""
+    import json
+
     from ingest.check import check as look
+    from ingest.check_json import as_json as report_as_json
     from models.routing import check_routings
     from pipeline.cli.check_output import render
     from schema.loading import load_spec
@@ -99,7 +105,10 @@ def check(
     except ValueError as error:
         raise fail(error, 2) from None
     report = look(declared, logs, sample_rows=rows, window=window)
-    render(report, console)
+    if as_json:
+        typer.echo(json.dumps(report_as_json(report), allow_nan=False))
+    else:
+        render(report, console)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -126,6 +135,7 @@ def run(
     """
     from pipeline.cli import run_arguments
     from pipeline.runners.beam import Cluster
+    from schema.blessing import blessing_doubts
 
     try:
         prepared = run_arguments.prepare(
@@ -143,12 +153,20 @@ def run(
 
     from pipeline.pipeline import create_pipeline
     from pipeline.runners import local as local_runner
+    from pipeline.runners.run_lock import RunningError, only_run
+    from report.moved import adopt
     from report.summary import load_summary
     from report.terminal_summary import render
 
+    for doubt in blessing_doubts(prepared.spec):
+        console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
     log_file = output / "logs" / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     try:
-        local_runner.run(create_pipeline(prepared.spec, prepared.config), console, log_file)
+        with only_run(output):
+            adopt(output)
+            local_runner.run(create_pipeline(prepared.spec, prepared.config), console, log_file)
+    except RunningError as error:
+        raise fail(error, 2) from None
     except (local_runner.StageError, OSError) as error:
         hint = run_arguments.disk_hint(output)
         raise fail(f"{error}{hint}\n(the whole log: {log_file})", 1) from None
@@ -181,6 +199,8 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
         summary = load_summary(output)
     except NoRunError as error:
         raise fail(error, 2) from None
+    except OSError as error:
+        raise fail(f"{output}: a part of the run is gone: {error}; was the folder moved without it?", 2) from None
     render(summary, console)
 
 

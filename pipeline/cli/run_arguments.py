@@ -93,6 +93,9 @@ def prepare(
 
 
 def _check_writable(output: Path) -> None:
+    if any(wildcard in str(output.absolute()) for wildcard in "*?["):
+        # TFX and TensorFlow find the examples by patterns below it.
+        raise UsageError(f"--output {output}: expected a folder without `*`, `?` and `[`, which stand for other names")
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / f".writable-{os.getpid()}"

@@ -127,14 +127,14 @@ def test_a_list_where_one_value_is_expected_leaves_its_row_out(tmp_path):
     assert "e: expected a single value, got [4.0, 5.0, 6.0]" in [reason for _, reason in bad]
 
 
-def test_a_column_that_a_multi_valued_feature_reads_too_is_text_for_both(tmp_path):
+def test_a_column_that_a_multi_valued_feature_reads_too_is_lists_for_both(tmp_path):
     multi = Feature(name="text", source="items", column="e", kind="multi", separator=";")
     for features in ((*SPEC.features, multi), (multi, *SPEC.features)):
         spec = SPEC.model_copy(update={"features": features})
         path = write_parquet(tmp_path / "items.parquet", pa.list_(pa.float32()))
         table, _ = read(path, spec)
         rows = {row.pop("key"): row for row in table.to_pylist()}
-        assert rows["v6"] == {"feature:embedding": [4, 5, 6], "feature:text": "4;5;6"}
+        assert rows["v6"] == {"feature:embedding": [4, 5, 6], "feature:text": ["4", "5", "6"]}
         assert rows["v0"]["feature:embedding"] == TYPED[0]
 
 
@@ -204,3 +204,52 @@ def test_an_empty_table_leaves_vectors_missing():
     examples, _ = examples_of(SPEC, log([("ann", "v0", 1_700_000_000, 1, [1, 2])]), users, items)
     assert examples["taste"].to_pylist() == [[0.5]]
     np.testing.assert_equal(examples["embedding"].to_pylist(), [[NAN] * 3])
+
+
+def parsed_tags(cells: list[str | None], **options) -> list:
+    feature = Feature(name="tags", source="items", kind="multi", **options)
+    return (
+        READERS["multi"].parse(feature, Column("tags", pa.array(cells, pa.string()), Rejects(len(cells)))).to_pylist()
+    )
+
+
+def test_values_of_a_text_are_its_parts_without_missing_ones():
+    assert parsed_tags(["a|b", "a||1.0|", "", None, "NULL", "nan|x"]) == [
+        ["a", "b"],
+        ["a", "1"],
+        None,
+        None,
+        [],
+        ["x"],
+    ]
+
+
+def test_lists_in_text_are_stripped_where_that_is_declared_and_doubted_where_it_is_not():
+    cells = ["['a', 'b c']", "[d]", "e , f"]
+    assert parsed_tags(cells, separator=",", strip=True) == [["a", "b c"], ["d"], ["e", "f"]]
+    odd = pa.array(parsed_tags(cells, separator=","))
+    feature = Feature(name="tags", source="items", kind="multi", separator=",")
+    (doubt,) = READERS["multi"].doubts(feature, odd)
+    assert doubt == (
+        "5 of 5 values begin or end with a space, a bracket or a quote, such as \"['a'\"; `strip: true` takes them away"
+    )
+    assert list(READERS["multi"].doubts(feature, pa.array([["a", "b c"], None]))) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [(["t", "f", "", "T"], [1, 0, -1, 1]), (["true", "NULL", "0.0", "\\N"], [1, -1, 0, -1])],
+)
+def test_truth_is_read_as_databases_write_it(cells, expected):
+    assert Column("like", pa.array(cells), Rejects(4)).flags().tolist() == expected
+
+
+def test_a_request_is_evened_out_as_a_log_is():
+    tab = Feature(name="tab", source="log", kind="categorical")
+    assert [reader_of(tab).parse_text(tab, text) for text in ("1.0", "1", "1.5", "NULL", "v1.0")] == [
+        "1",
+        "1",
+        "1.5",
+        None,
+        "v1.0",
+    ]

@@ -45,10 +45,12 @@ EVERY = set(STAGES)
 READERS: list[tuple[set[str], str]] = [
     (EVERY, "name behaviours"),
     (EVERY, "log.layout log.user log.item log.timestamp log.event log.impression"),
+    (EVERY, "log.format log.compression log.separator log.quotes log.header log.columns log.encoding"),
+    (EVERY, "log.missing log.order"),
     (EVERY, "log.attribution_window log.allowed_lateness log.request"),
     (EVERY - {"snapshot"}, "log.files log.max_bad_rows users items split"),
     (EVERY, "features.name features.source features.column features.kind features.derive features.separator"),
-    (EVERY, "features.size"),
+    (EVERY, "features.size features.strip"),
     (EVERY - {"ingest"}, "features.vocabulary features.scale features.buckets"),
     (EVERY, "tasks.name tasks.event tasks.column tasks.ratio tasks.within"),
     (EVERY, "tasks.equals tasks.at_least tasks.at_most tasks.above tasks.below"),

@@ -1,0 +1,30 @@
+"""Whether a spec's gates can ever bless a model."""
+
+from collections.abc import Iterator
+
+from schema.spec import Gate, RankingSpec
+
+
+def blessing_doubts(spec: RankingSpec) -> Iterator[str]:
+    """Yields a sentence for each thing that keeps a model from being blessed, or lets one be unjudged.
+
+    A binary task always has a floor (AUC 0.5); a regression is judged by what its gate says, and against a reference.
+    """
+    unjudged = [
+        task.name
+        for task in spec.tasks
+        if task.is_regression and not _judges(spec.gates.get(task.name, Gate())) and not spec.training.reference
+    ]
+    names = ", ".join(unjudged)
+    if len(unjudged) == len(spec.tasks):
+        yield (
+            f"gates: no model will be blessed: nothing judges the tasks, which are regressions ({names}); "
+            "expected `mse` or `max_drop` in a gate, or `training.reference: true`"
+        )
+    elif unjudged:
+        yield f"gates: nothing judges the regressions {names}; expected `mse` or `max_drop` in a gate"
+
+
+def _judges(gate: Gate) -> bool:
+    bounds = (gate.mse, gate.max_drop, gate.grouped_max_drop, gate.slices)
+    return any(bound is not None for bound in bounds)

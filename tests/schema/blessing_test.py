@@ -1,0 +1,34 @@
+"""A spec that can never be blessed says so before anything runs."""
+
+import pytest
+
+from schema.blessing import blessing_doubts
+from schema.spec import RankingSpec
+
+LOG = {"layout": "impressions", "files": "*", "user": "u", "item": "i", "timestamp": {"column": "t"}}
+WATCH = {"name": "watch", "column": "w", "kind": "regression"}
+LIKE = {"name": "like", "column": "l"}
+
+
+def doubts(tasks, **more) -> list[str]:
+    return list(blessing_doubts(RankingSpec.model_validate({"name": "a", "log": LOG, "tasks": tasks, **more})))
+
+
+def test_regressions_that_nothing_judges_are_never_blessed():
+    (doubt,) = doubts([WATCH])
+    assert doubt.startswith("gates: no model will be blessed: nothing judges the tasks, which are regressions (watch)")
+
+
+def test_beside_a_binary_task_a_regression_goes_unjudged():
+    assert doubts([WATCH, LIKE]) == [
+        "gates: nothing judges the regressions watch; expected `mse` or `max_drop` in a gate"
+    ]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"gates": {"watch": {"mse": 1.0}}}, {"gates": {"watch": {"max_drop": 0.1}}}, {"training": {"reference": True}}],
+)
+def test_a_gate_or_a_reference_judges(more):
+    assert doubts([WATCH], **more) == []
+    assert doubts([LIKE]) == []

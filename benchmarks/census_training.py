@@ -75,7 +75,7 @@ def train(dataset: Dataset, shape: Model, training: Training) -> dict:
         data = reading.TrainingData(records["train"], records["validation"], examples, labels, ())
         model = build_ranker(spec, Vocabularies(dataset), labels, data.steps(spec))  # type: ignore[arg-type]
         store = ProgressStore.of(f"{directory}/state", model)
-        progress = train_epochs(model, data.train, data.evaluation, examples, store, f"{directory}/logs")
+        progress = train_epochs(model, data.train, data.evaluation, examples, store, f"{directory}/logs", labels)
         store.restore_best(progress)
         test = _auc(model, records["test"], dataset.test)
         best = progress.epochs[progress.best_epoch - 1]

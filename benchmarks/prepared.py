@@ -66,7 +66,9 @@ def test_scores(prepared: Prepared, spec: RankingSpec) -> np.ndarray:
     model = build_ranker(spec, transform, data.labels, data.steps(spec))
     with tempfile.TemporaryDirectory() as scratch:
         store = ProgressStore.of(f"{scratch}/state", model)
-        progress = train_epochs(model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs")
+        progress = train_epochs(
+            model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs", data.labels
+        )
         store.restore_best(progress)
     score = signatures.Servable(model, transform).functions["serving_default"]
     parts = [

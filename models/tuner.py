@@ -150,7 +150,9 @@ class RankerTuner(base_tuner.BaseTuner):
         directory = self.get_trial_dir(trial.trial_id)
         store = ProgressStore.of(f"{directory}/progress", model)
         data = self.data
-        progress = train_epochs(model, data.train, data.evaluation, data.examples, store, f"{directory}/logs")
+        progress = train_epochs(
+            model, data.train, data.evaluation, data.examples, store, f"{directory}/logs", data.labels
+        )
         store.clear()
         return progress.best_loss
 

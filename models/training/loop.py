@@ -12,6 +12,7 @@ import tensorflow as tf
 from models.distribution import MULTI_WORKER, DistributionError, broadcast_from_chief, is_chief
 from models.length_groups import Lengths
 from models.ranker import Ranker
+from models.tasks import LabelSummary
 from models.training import reading
 from models.training.diagnostics import MeanWeights, diagnose
 from models.training.progress import Progress, ProgressStore
@@ -31,6 +32,7 @@ def train_epochs(
     examples: int,
     store: ProgressStore,
     log_dir: str,
+    labels: Mapping[str, LabelSummary] | None = None,
 ) -> Progress:
     """Trains until the epochs are over or what is watched stops falling; goes on from what `store` has.
 
@@ -40,6 +42,7 @@ def train_epochs(
       train, evaluation: serialised examples (`models.training.reading.serialized_examples`).
       examples: the number of train examples.
       log_dir: where TensorBoard's logs go; earlier epochs of a resumed training are written there again.
+      labels: the train labels by task, which tell how much each task's metric counts (`watched_loss`).
 
     Returns:
       The progress; its `epochs` have the fields of `schema.training_records.EpochRecord`, and `diagnostics`.
@@ -79,7 +82,7 @@ def train_epochs(
                 "eval": eval_metrics,
                 "diagnostics": diagnose(model, mean_weights, diagnosed_batch),
             }
-            progress.add(record, watched_loss(training, eval_metrics, f"eval, epoch {epoch}"))
+            progress.add(record, watched_loss(training, eval_metrics, f"eval, epoch {epoch}", labels))
             store.save(progress)
         logs.write(record)
         _progress.info("%s", epoch_line(record, training.epochs))

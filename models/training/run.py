@@ -69,7 +69,9 @@ def train(fn_args: "FnArgs", strategy: tf.distribute.Strategy) -> None:
     origin = [base_model] if base_model else []
     directory = f"{root}/{fingerprint(spec.to_json(), *data.origin, *origin)}"
     store = ProgressStore.of(directory, model, writes=chief)
-    progress = train_epochs(model, data.train, data.evaluation, data.examples, store, fn_args.model_run_dir)
+    progress = train_epochs(
+        model, data.train, data.evaluation, data.examples, store, fn_args.model_run_dir, data.labels
+    )
 
     if chief:
         if strategy.num_replicas_in_sync > 1:

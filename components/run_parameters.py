@@ -172,7 +172,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         commands=(RUN,),
         compiled=False,
     ),
-    Parameter("epochs", int, "At most so many passes over the train split.", section="training", minimum=1),
+    Parameter(
+        "epochs",
+        int,
+        "At most so many passes over the train split; 0: by its size.",
+        section="training",
+        minimum=0,
+    ),
     Parameter(
         "batch_size",
         int,

@@ -12,6 +12,10 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["constant", "cosine", "linear"]
 Strength = Annotated[float, Field(ge=0)]
 
+# Where a spec doesn't say how often the train split is seen: often enough for so many examples in all, within bounds.
+SEEN_EXAMPLES = 500_000
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 10
+
 
 def _share_or_steps(value: float) -> float:
     if value > 1 and value != int(value):
@@ -106,28 +110,29 @@ class Training(Frozen):
     eq. 11).
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 1024
+    # How often the train split is seen at most; 0: by its size (`epochs_for`).
+    epochs: Annotated[int, Field(ge=0)] = 0
+    batch_size: Annotated[int, Field(ge=1)] = 512
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     # How the rates, that of the tables as well, fall to 0 over all steps of `epochs`; constant: they don't.
-    schedule: Schedule = "constant"
+    schedule: Schedule = "cosine"
     # In how many steps they rise first: below 1 a share of all steps, from 1 on a number of them.
     warmup: Annotated[float, Field(ge=0), AfterValidator(_share_or_steps)] = 0.0
     # The decay of the weights' moving average, which is evaluated and saved in their place; 0: the weights themselves.
-    averaging: Probability = 0.0
-    patience: Annotated[int, Field(ge=0)] = 1
+    averaging: Probability = 0.99
+    patience: Annotated[int, Field(ge=0)] = 3
     # What early stopping watches on the eval split: the mean of the tasks' losses, or of their own metrics.
-    stop_by: Literal["loss", "metrics"] = "loss"
+    stop_by: Literal["loss", "metrics"] = "metrics"
     # How often a number that the experts or the towers read is 0 in a step, and how often a value's embedding is.
-    dropout: Probability = 0.0
+    dropout: Probability = 0.1
     embedding_dropout: Probability = 0.0
     # How often an id of `model.embed_ids`, or of these features, is out-of-vocabulary in a step.
-    id_mask: Probability = 0.0
+    id_mask: Probability = 0.2
     id_mask_features: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     # Times the squares of the rows that a step reads of the embedding tables.
     embedding_l2: Strength = 0.0
     # What a step takes of the network's kernels, times the rate (AdamW).
-    weight_decay: Strength = 0.0
+    weight_decay: Strength = 1.0
     # The largest norm of all gradients together.
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     # What a ratio is trained by.
@@ -146,3 +151,13 @@ class Training(Frozen):
     distribution: Literal["none", "mirrored", "multi_worker_mirrored"] = "none"
     seed: int = 1
     reference: bool = False
+
+    def epochs_for(self, examples: int) -> int:
+        """Returns how often so many train examples are seen at most: `epochs`; or, if that is 0, by their number.
+
+        Small logs need the steps; in large ones ids are learnt by heart from the second or third time on
+        (docs/results.md).
+        """
+        if self.epochs:
+            return self.epochs
+        return min(max(-(-SEEN_EXAMPLES // examples), FEWEST_EPOCHS), MOST_EPOCHS)

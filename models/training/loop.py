@@ -65,7 +65,8 @@ def train_epochs(
         _progress.info("going on after epoch %d, which an earlier run has done", progress.done)
     for record in progress.epochs:
         logs.write(record)
-    while not progress.is_over(training.epochs, training.patience):
+    epochs = training.epochs_for(examples)
+    while not progress.is_over(epochs, training.patience):
         epoch = progress.done + 1
         model.epoch.assign(epoch - 1)
         started = time.perf_counter()
@@ -85,7 +86,7 @@ def train_epochs(
             progress.add(record, watched_loss(training, eval_metrics, f"eval, epoch {epoch}", labels))
             store.save(progress)
         logs.write(record)
-        _progress.info("%s", epoch_line(record, training.epochs))
+        _progress.info("%s", epoch_line(record, epochs))
     return progress
 
 

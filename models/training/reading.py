@@ -267,7 +267,7 @@ class TrainingData:
 
     def steps(self, spec: RankingSpec) -> int:
         """Returns how many steps all epochs of the spec's training take."""
-        return spec.training.epochs * -(-self.examples // spec.training.batch_size)
+        return spec.training.epochs_for(self.examples) * -(-self.examples // spec.training.batch_size)
 
 
 def read_training_data(fn_args: "FnArgs", spec: RankingSpec) -> TrainingData:

@@ -14,9 +14,7 @@ from models.distribution import DistributionError, check_batch_size, local_strat
 from models.trainer import run_fn
 from models.training import reading
 from models.training.worker import check_role
-from schema.columns import RANKING_GROUP
-from schema.modelling import RankingLoss
-from tests.models.conftest import RECIPE, write_records
+from tests.models.conftest import RECIPE
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 WORKER = "from models.training.worker import run_worker; run_worker()"
@@ -38,27 +36,13 @@ def alone(spec, trainer_arguments, tmp_path_factory) -> Path:
     return directory
 
 
-def with_groups(pattern: str, directory: Path) -> str:
-    """Writes the examples with groups of four, of which each batch and each replica's part of it can hold whole ones.
-
-    They don't stand together: every other example is of another group.
-    """
-    records = []
-    for place, record in enumerate(reading.serialized_examples(reading.example_files([pattern], "train"))):
-        example = tf.train.Example.FromString(record.numpy())
-        group = place // 8 * 2 + place % 2
-        example.features.feature[RANKING_GROUP].int64_list.value.append(group)
-        records.append(example.SerializeToString())
-    return write_records(directory / "grouped.gz", records)
-
-
 @pytest.fixture(scope="module")
 def on_two_devices(spec, transformed, trainer_arguments, tmp_path_factory) -> tuple[Path, dict]:
     """Trained on two logical CPU devices, and how far each kind of step then is from one device's."""
     directory = tmp_path_factory.mktemp("mirrored")
     given = {
         "graph": transformed.graph,
-        "examples": with_groups(transformed.examples["train"], directory),
+        "examples": transformed.examples["train"],
         # The second replica gets nothing of the third batch.
         "count": 2 * 32 + 9,
         "steps": {
@@ -67,10 +51,6 @@ def on_two_devices(spec, transformed, trainer_arguments, tmp_path_factory) -> tu
                 ("adagrad, uncertainty, compiled", "adagrad", "uncertainty", 1),
                 ("lazy_adam, pcgrad", "lazy_adam", "pcgrad", 0),
             )
-        }
-        | {
-            kind: (lean(spec, ranking_loss=RankingLoss(kind=kind, weight=1.0)).to_json(), compiled)
-            for kind, compiled in (("pairwise", 1), ("jrc", 0))
         },
         "run_fn": trainer_arguments(lean(spec, distribution="mirrored"), directory),
     }

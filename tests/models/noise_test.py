@@ -13,7 +13,8 @@ STEP = [tf.constant([step, 0], tf.int64) for step in range(3)]
 @pytest.fixture
 def of_training(spec, transformed):
     def noise_of(**training) -> TrainingNoise:
-        changed = spec.model_copy(update={"training": Training(**training)})
+        without = {"dropout": 0.0, "id_mask": 0.0}
+        changed = spec.model_copy(update={"training": Training(**(without | training))})
         return TrainingNoise(changed, sizes_of(changed, transformed))
 
     return noise_of

@@ -41,7 +41,7 @@ def test_a_ratio_has_a_metric_of_its_own_where_training_stops_by_metrics():
     def names(task, **training) -> list[str]:
         return [metric.name for metric in RankingTask(task, Training(**training)).metrics]
 
-    assert names(RATIO) == ["completion/loss"]
+    assert names(RATIO, stop_by="loss") == ["completion/loss"]
     assert names(RATIO, stop_by="metrics") == ["completion/loss", "completion/r2"]
     assert names(LIKE, stop_by="metrics") == names(LIKE) == ["like/loss", "like/auc"]
 

@@ -38,7 +38,7 @@ def test_warmup_is_a_share_below_1_and_a_number_of_steps_from_1_on():
 
 
 def test_a_constant_rate_without_warmup_is_a_number():
-    assert rate_of(Training(), 0.8, 200) == 0.8
+    assert rate_of(Training(schedule="constant"), 0.8, 200) == 0.8
 
 
 def test_a_warmup_of_one_step_and_a_half_is_refused():

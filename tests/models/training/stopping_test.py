@@ -8,7 +8,7 @@ METRICS = {"click": {"loss": 0.6, "auc": 0.7}, "finish": {"loss": 0.1, "r2": 0.2
 
 
 def test_the_mean_loss_or_what_the_mean_metric_lacks_is_watched():
-    assert watched_loss(Training(), METRICS, "eval") == pytest.approx(0.9 / 3)
+    assert watched_loss(Training(stop_by="loss"), METRICS, "eval") == pytest.approx(0.9 / 3)
     assert watched_loss(Training(stop_by="metrics"), METRICS, "eval") == pytest.approx(1 - (0.7 + 0.2 + 0.0) / 3)
 
 
@@ -29,4 +29,4 @@ def test_a_metric_counts_in_proportion_to_its_precision():
     metrics = {**METRICS, "like": {"loss": 0.2, "auc": 0.9}}
     expected = 1 - (15 * 0.7 + 10 * 0.2 + weights[2] * 0.9) / sum(weights)
     assert watched_loss(Training(stop_by="metrics"), metrics, "eval", labels) == pytest.approx(expected, rel=1e-5)
-    assert watched_loss(Training(), metrics, "eval", labels) == pytest.approx(0.9 / 3)
+    assert watched_loss(Training(stop_by="loss"), metrics, "eval", labels) == pytest.approx(0.9 / 3)

@@ -24,6 +24,15 @@ from schema.example_schema import example_schema
 from schema.spec import RankingSpec
 
 COUNTS = {"train": 300, "eval": 100}
+# Plain Adam: what is tested is what a test turns on.
+PLAIN = {
+    "schedule": "constant",
+    "averaging": 0.0,
+    "dropout": 0.0,
+    "id_mask": 0.0,
+    "weight_decay": 0.0,
+    "stop_by": "loss",
+}
 # Every option of training that acts on a step.
 RECIPE = {
     "schedule": "cosine",
@@ -86,7 +95,7 @@ def spec() -> RankingSpec:
                 "min_frequency": 2,
                 "oov_buckets": 2,
             },
-            "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.02, "patience": 3},
+            "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.02, "patience": 3, **PLAIN},
         }
     )
 

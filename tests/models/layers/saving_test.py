@@ -93,7 +93,11 @@ LAYERS = {
         {"tasks": 2, "behaviours": 2, "units": 6, "condition_dim": 2, "condition_units": 3, **TRANSFORMER},
         ([SEQUENCE, 2.0 * SEQUENCE[:, :4]], [MASK, MASK[::-1, :4]], X[:, None]),
     ),
-    "towers": (Towers, {"tasks": 2, "output_bias": [0.5, -1.0], "output_scale": [1.0, 3.0], **UNITS}, ([X, 2.0 * X],)),
+    "towers": (
+        Towers,
+        {"tasks": 2, "output_bias": [0.5, -1.0], "output_scale": [1.0, 3.0], "logits": 2, **UNITS},
+        ([X, 2.0 * X],),
+    ),
 }
 # Those whose other arguments, or whose weights, are another thing.
 MORE = {

@@ -33,7 +33,16 @@ from schema.spec import Model, Training
 # The peers' sizes: two levels of two own and two shared experts of one layer of 128, towers of 64, embeddings of 8.
 SHAPE = Model(expert_units=(128,), tower_units=(64,), embedding_dim=8, oov_buckets=1)
 RECIPE = Training(
-    epochs=4, learning_rate=1e-2, schedule="cosine", averaging=0.99, batch_size=1024, stop_by="metrics", patience=4
+    epochs=4,
+    learning_rate=1e-2,
+    schedule="cosine",
+    averaging=0.99,
+    dropout=0.0,
+    id_mask=0.0,
+    weight_decay=0.0,
+    batch_size=1024,
+    stop_by="metrics",
+    patience=4,
 )
 BUCKETS = 64
 REFERENCE = "single_task"

@@ -14,7 +14,7 @@ SPEC = load_spec(Path(__file__).parents[2] / "schema" / "specs" / "shortvideo.ya
 
 def test_a_default_is_the_specs_or_below_the_root_or_as_declared():
     defaults = {name: parameter(name).default_for(SPEC, "gs://bucket/runs/") for name in ("epochs", "state", "window")}
-    assert defaults == {"epochs": 4, "state": "gs://bucket/runs/state", "window": ""}
+    assert defaults == {"epochs": 0, "state": "gs://bucket/runs/state", "window": ""}
     assert parameter("logs").default_for(SPEC, "gs://bucket/runs") is None
 
 
@@ -48,7 +48,7 @@ def test_the_help_of_compile_follows_from_the_declaration():
 
 def test_a_routing_that_a_run_is_given_is_not_tuned_but_the_specs_is():
     tuned = SPEC.model_copy(update={"tuning": Tuning(routing=("ple", "mmoe"), learning_rate=(0.01,))})
-    assert with_run_settings(tuned, {"routing": "ple", "epochs": 4}) == tuned
+    assert with_run_settings(tuned, {"routing": "ple", "epochs": 0}) == tuned
     changed = with_run_settings(tuned, {"routing": "cgc", "epochs": 9})
     assert (changed.model.routing, changed.training.epochs) == ("cgc", 9)
     assert changed.tuning.candidates == {"learning_rate": (0.01,)}

@@ -69,7 +69,8 @@ def test_labels_and_features_are_those_that_pandas_joins(kuairand_run: Run, exam
     columns = {"hour": when.dt.hour.astype(str), "weekday": when.dt.dayofweek.astype(str)}
     for feature in spec.features:
         if feature.kind == "categorical":
-            values = log[feature.source_column].astype(str)
+            # Whole numbers are the same category with a point and without.
+            values = log[feature.source_column].astype(str).str.removesuffix(".0")
             columns[feature.name] = values.where(values != "", MISSING)
     # A video without a duration has no share that was watched: it is outside of the task's sample space.
     lasts = log.duration_ms > 0

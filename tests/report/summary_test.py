@@ -105,7 +105,7 @@ def test_a_run_that_failed_early_names_the_stage_that_failed(tmp_path: Path):
     assert summary.stages == {"Trainer": "failed", "Tuner": "complete"}
     assert (summary.evaluation, summary.blessed, summary.places) == (None, None, {})
     console = Console(width=200, record=True)
-    render(summary, console)
+    render(dataclasses.replace(summary, stop_by="loss"), console)
     text = console.export_text()
     assert "tuned: levels 2 (mean eval loss 0.5000, the least of 1 trials)" in text
     metrics = dataclasses.replace(summary, stop_by="metrics")

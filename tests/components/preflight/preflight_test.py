@@ -94,7 +94,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path, logs):
         preflight(
             tmp_path,
             logs="ftp://host/logs",
-            epochs=0,
+            epochs=-1,
             push_destination="redis://host",
             compare_with=str(tmp_path / "empty"),
             start_from=str(foreign),
@@ -105,7 +105,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path, logs):
     assert [line.strip().partition(":")[0] for line in lines[1:]] == names
     assert "expected an absolute path or a URI of" in lines[1]
     assert "got 'ftp://host/logs'" in lines[1]
-    assert "expected at least 1, got 0" in lines[2]
+    assert "expected at least 0, got -1" in lines[2]
     assert "found none in" in lines[5]
 
 

@@ -17,7 +17,7 @@ def test_a_run_that_is_told_nothing_does_as_the_spec_says():
     assert prepared.defaults == {
         "window": "",
         "state": "gs://bucket/runs/state",
-        "epochs": 4,
+        "epochs": 0,
         "routing": "ple",
         "compare_with": "",
         "start_from": "",

@@ -58,7 +58,7 @@ def test_every_parameter_has_a_description_and_a_default_where_one_was_given(spe
         "logs": "gs://bucket/logs",
         "window": "",
         "state": "gs://bucket/runs/state",
-        "epochs": 4,
+        "epochs": 0,
         "routing": "ple",
         "compare_with": "",
         "start_from": "",
@@ -120,7 +120,7 @@ def test_resources_of_a_component_that_there_is_not_are_refused():
 def test_vertex_ai_gets_a_job_that_reads_its_store_directly():
     job = json.loads(compiled(vertex=True))
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/runs"
-    assert job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 4
+    assert job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 0
     for container in containers(job["pipelineSpec"]).values():
         assert container["command"] == ["python", "-m", "pipeline.kubeflow_entrypoint"]
 

@@ -76,10 +76,7 @@ def main() -> int:
     if options.write:
         write(options.write, table, aucs, best)
     means = {name: [round(float(mean), 5) for mean in values.mean(axis=0)] for name, values in aucs.items()}
-    print(json.dumps({"test_auc": means, "runs": options.seeds, "short": short}))
-    for sentence in short:
-        print(sentence, file=sys.stderr)
-    return 1 if short else 0
+    return expectations.conclude({"test_auc": means, "runs": options.seeds}, short)
 
 
 def arguments() -> argparse.Namespace:

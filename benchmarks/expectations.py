@@ -1,6 +1,8 @@
 """What each benchmark's configurations are expected to reach: `expected.yaml` against what was measured."""
 
+import json
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,14 @@ Runs = Mapping[str, np.ndarray]
 
 def load(benchmark: str) -> dict[str, Any]:
     return yaml.safe_load(FILE.read_text())[benchmark]
+
+
+def conclude(figures: Mapping[str, Any], short: Sequence[str]) -> int:
+    """Prints a benchmark's one line of JSON, and what falls short as sentences; returns its exit status."""
+    print(json.dumps({**figures, "short": short}))
+    for sentence in short:
+        print(sentence, file=sys.stderr)
+    return 1 if short else 0
 
 
 def regressions(measured: Runs, expected: Mapping[str, Any], tasks: Sequence[str]) -> Iterator[str]:

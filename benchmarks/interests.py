@@ -21,7 +21,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,7 @@ def main() -> int:
         (options.write / "interests.md").write_text("\n".join(table) + "\n")
         (options.write / "interests.json").write_text(json.dumps(summary, indent=1) + "\n")
     short = list(shortfalls(gains, options.bottom))
-    print(json.dumps(summary | {"short": short}))
-    for sentence in short:
-        print(sentence, file=sys.stderr)
-    return 1 if short else 0
+    return expectations.conclude(summary, short)
 
 
 def arguments() -> argparse.Namespace:
@@ -184,7 +181,7 @@ def compare(prepared: Prepared, pair: tuple[str, str], seed: int) -> dict[str, A
     names = frozenset(task.name for task in spec.tasks)
     plan = make_plan(spec, tuple(PlannedModel(name, "", names) for name in (CANDIDATE, BASELINE)))
     rows = parsed(tf.constant(prepared.test), plan)
-    return gain_of(type(rows)(**{**vars(rows), "scores": scores}), plan).to_json()
+    return gain_of(replace(rows, scores=scores), plan).to_json()
 
 
 def gain_of(rows: ScoredRows, plan: Plan) -> Gain:

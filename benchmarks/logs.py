@@ -80,10 +80,7 @@ def main() -> int:
         for name, by in measured.items()
         for sentence in expectations.regressions(higher_is_better(by, tasks[name]), expected(name), tasks[name])
     ]
-    print(json.dumps({"test": means, "runs": options.seeds, "short": short}))
-    for sentence in short:
-        print(sentence, file=sys.stderr)
-    return 1 if short else 0
+    return expectations.conclude({"test": means, "runs": options.seeds}, short)
 
 
 def arguments() -> argparse.Namespace:

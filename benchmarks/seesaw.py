@@ -72,10 +72,7 @@ def main() -> int:
         write(options.write, table, errors, gains)
     short = list(unmet(gains, expected))
     means = {str(c): {name: round(float(gain.mean()), 5) for name, gain in by.items()} for c, by in gains.items()}
-    print(json.dumps({"mean_gain": means, "runs": options.seeds, "short": short}))
-    for sentence in short:
-        print(sentence, file=sys.stderr)
-    return 1 if short else 0
+    return expectations.conclude({"mean_gain": means, "runs": options.seeds}, short)
 
 
 def arguments() -> argparse.Namespace:

@@ -11,12 +11,11 @@ has enough positives (`DENSE`).
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -85,10 +84,7 @@ def main() -> int:
             print("\n".join(table(logs.name, rows)), flush=True)
             results[logs.name] = {f"{row.task} {row.metric}": as_json(row) for row in rows}
             short += shortfalls(logs.name, rows)
-    print(json.dumps({"test": results, "seeds": options.seeds, "short": short}))
-    for sentence in short:
-        print(sentence, file=sys.stderr)
-    return 1 if short else 0
+    return expectations.conclude({"test": results, "seeds": options.seeds}, short)
 
 
 def arguments() -> argparse.Namespace:
@@ -143,8 +139,7 @@ def compare(prepared: Prepared, seeds: range) -> list[Row]:
 
 def outcome(prepared: Prepared, plan: Plan, scores: np.ndarray) -> SliceOutcome:
     """Returns every metric of all models on the whole test split, by the evaluation's own sums."""
-    rows = parsed(tf.constant(prepared.test), plan)
-    rows = type(rows)(**{**vars(rows), "scores": scores})
+    rows = replace(parsed(tf.constant(prepared.test), plan), scores=scores)
     view = next(slice_views(rows, ()))
     ((key, summed),) = totals(rows, view, plan)
     ((_, moments),) = influence_moments(rows, view, plan, {key: summed})

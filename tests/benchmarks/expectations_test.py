@@ -87,3 +87,14 @@ def test_a_picture_has_a_dot_for_every_value_and_one_for_the_mean():
     values = {"ple": np.array([0.1, 0.2]), "mmoe < ple": np.array([0.0])}
     root = xml.etree.ElementTree.fromstring(picture.intervals({"AUC": values, "gain": values}, zero=True))
     assert len(root.findall("{*}circle")) == 2 * (3 + 2)
+
+
+def test_a_benchmark_ends_with_its_figures_as_json_and_fails_where_one_falls_short(capsys):
+    assert expectations.conclude({"runs": 3}, []) == 0
+    assert expectations.conclude({"runs": 3}, ["too slow"]) == 1
+    printed = capsys.readouterr()
+    assert [json.loads(line) for line in printed.out.splitlines()] == [
+        {"runs": 3, "short": []},
+        {"runs": 3, "short": ["too slow"]},
+    ]
+    assert printed.err == "too slow\n"

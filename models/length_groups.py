@@ -171,7 +171,10 @@ def examples_by_group(behaviour: str, features: Mapping[str, tf.Tensor], of_exam
 def joined(
     behaviour: str, features: Mapping[str, tf.Tensor], by_group: Sequence[tf.Tensor], axis: int = 0
 ) -> tf.Tensor:
-    """Returns what was found for each group's examples, which are the axis `axis`, in the order of the batch."""
+    """Returns what each group's examples, the axis `axis`, gave, in the batch's order; as it is, if not grouped."""
+    if not is_grouped(behaviour, features):
+        (of_all,) = by_group
+        return of_all
     return tf.gather(tf.concat(by_group, axis=axis), features[ranks_name(behaviour)], axis=axis)
 
 

@@ -19,6 +19,7 @@ from models.training.loop import train_epochs
 from models.training.progress import ProgressStore, fingerprint
 from models.training.reading import TrainingData, read_training_data
 from models.training.stopping import DivergedError
+from schema.modelling import WATCHED
 from schema.spec import RankingSpec
 from schema.tuning import Tuning, hyperparameter
 
@@ -119,8 +120,8 @@ class RankerTuner(base_tuner.BaseTuner):
             raise DivergedError(
                 f"tuning: the loss is not finite in any trial, tried {tried}; try a lower learning_rate"
             )
-        score = "mean eval loss" if self.spec.training.stop_by == "loss" else "1 - mean eval metric"
-        _progress.info("chosen: %s (%s %.4f)", _shown(best.hyperparameters.values), score, best.score)
+        watched = WATCHED[self.spec.training.stop_by]
+        _progress.info("chosen: %s (%s %.4f)", _shown(best.hyperparameters.values), watched, best.score)
         tf.io.gfile.rmtree(self.project_dir)
 
     def search_space_summary(self, extended: bool = False) -> None:

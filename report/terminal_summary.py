@@ -22,6 +22,7 @@ from evaluation.result import (
 from report.elements import Tone
 from report.summary import RunSummary
 from report.transfer import TONES, task_transfers, transfer_sentence
+from schema.modelling import WATCHED
 
 _STYLES: dict[Tone, str] = {"bad": "red", "unsure": "yellow", "": "", "good": "green"}
 # Slices with fewer examples in a task's sample space say little about the worst one.
@@ -65,9 +66,9 @@ def _render_transfers(evaluation: Evaluation, console: Console) -> None:
 
 def _tuned(summary: RunSummary) -> str:
     trials = summary.trials
-    best, score = trials[0], "mean eval loss" if summary.stop_by == "loss" else "1 - mean eval metric"
+    best, watched = trials[0], WATCHED[summary.stop_by]
     settings = ", ".join(f"{name} {value}" for name, value in best.items() if name not in ("trial_id", "score"))
-    return f"tuned: {settings} ({score} {best['score']:.4f}, the least of {len(trials)} trials)"
+    return f"tuned: {settings} ({watched} {best['score']:.4f}, the least of {len(trials)} trials)"
 
 
 def _render_verdict(summary: RunSummary, console: Console) -> None:

@@ -15,6 +15,8 @@ Strength = Annotated[float, Field(ge=0)]
 # Where a spec doesn't say how often the train split is seen: often enough for so many examples in all, within bounds.
 SEEN_EXAMPLES = 500_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 10
+# What the best epoch has the least of, by `training.stop_by`, in words.
+WATCHED = {"loss": "mean eval loss", "metrics": "1 - mean eval metric"}
 
 
 def _share_or_steps(value: float) -> float:

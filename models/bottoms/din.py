@@ -8,7 +8,7 @@ from models.bottoms.candidate_aware import CandidateAwareBottom
 from models.features import Features
 from models.layers import TargetAttention, UserItemRows
 from models.layers.arguments import PACKAGE
-from models.length_groups import is_grouped, joined
+from models.length_groups import joined
 from schema.spec import RankingSpec
 
 
@@ -36,18 +36,17 @@ class DinBottom(CandidateAwareBottom):
         self.attentions = [TargetAttention(spec.model.din.units, name=f"{name}_attention") for name in self.read]
 
     def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        return tf.concat([super().combine(features, values), self._seen(features, values)], axis=-1)
+        return tf.concat([super().combine(features, values), self._interests(features, values)], axis=-1)
 
     def combine_candidates(self, features: Features, values: Mapping[str, tf.Tensor]) -> UserItemRows:
         common = self.candidate_rows(features, values)
-        return UserItemRows(common.user, tf.concat([common.items, self._seen(features, values)], axis=-1))
+        return UserItemRows(common.user, tf.concat([common.items, self._interests(features, values)], axis=-1))
 
-    def _seen(self, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _interests(self, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[v_1, v_2, …]`, a row for each candidate: of one user's candidates the sequences have one."""
         query = self.candidate(values)
-        seen = []
+        interests = []
         for behaviour, attention in zip(self.read, self.attentions, strict=True):
             by_group = [attention(*group) for group in self.groups(behaviour, features, values, query)]
-            grouped = is_grouped(behaviour, features)
-            seen.append(joined(behaviour, features, by_group) if grouped else by_group[0])
-        return tf.concat(seen, axis=-1)
+            interests.append(joined(behaviour, features, by_group))
+        return tf.concat(interests, axis=-1)

@@ -98,9 +98,9 @@ class DtrnBottom(CandidateAwareBottom):
     def _raw(self, features: Features, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Returns what all tasks read, then each task's interest."""
         common = super().combine(features, values)
-        if not any(is_grouped(name, features) for name in self.read):
-            return [common, *self._interests(features, values, self.candidate(values)[:, tf.newaxis], axis=1)]
         query = self.candidate(values)[:, tf.newaxis]
+        if not any(is_grouped(name, features) for name in self.read):
+            return [common, *self._interests(features, values, query, axis=1)]
         groups = [[*self.groups(name, features, values, query)] for name in self.read]
         # (tasks, batch, 1, units)
         reads = [

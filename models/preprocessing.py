@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.kinds import kind_of
-from models.kinds.base import Columns, Transformation
+from models.kinds.base import Columns, Values
 from schema.columns import (
     RANKING_GROUP,
     REQUEST_START,
@@ -36,15 +36,13 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
     """
     spec = RankingSpec.from_json(custom_config["spec"])
     columns = model_columns(spec)
-    lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
-    transformations = _analyse(columns, inputs, spec)
-    outputs: dict[str, tf.Tensor | tf.RaggedTensor] = {}
-    for column in columns:
-        values = inputs[column.name]
-        if column.behaviour is not None:
-            # Ingest writes no longer ones, but a request may hold more: the newest are kept.
-            values = values[:, -lengths[column.behaviour] * (column.width or 1) :]
-        outputs[column.name] = _map_values(transformations[column.name], values, column)
+    raw = {column.name: inputs[column.name] for column in columns} | _newest(columns, inputs, spec)
+    transformed = _transform(
+        {column.name: _values(raw[column.name], column) for column in columns}, columns, inputs, spec
+    )
+    outputs: dict[str, tf.Tensor | tf.RaggedTensor] = {
+        column.name: _as_rows(transformed[column.name], raw[column.name], column) for column in columns
+    }
     for task in spec.tasks:
         for name in (label_name(task), space_name(task)):
             outputs[name] = tf.identity(inputs[name])
@@ -61,25 +59,56 @@ def _ranking_group(inputs: Columns, spec: RankingSpec) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(group, _GROUPS)
 
 
-def _analyse(columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> dict[str, Transformation]:
-    """Returns each column's transformation; what columns of a kind share is analysed once."""
+def _newest(columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> dict[str, tf.RaggedTensor]:
+    """Returns each behaviour's columns with the newest `max_length` positions of every row.
+
+    Ingest writes no longer ones, but a request may hold more. All columns are cut at once, since each slice of a ragged
+    tensor costs dozens of operations.
+    """
+    sequences = [column for column in columns if column.behaviour is not None]
+    if not sequences:
+        return {}
+    lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
+    splits = tf.stack([inputs[column.name].row_splits for column in sequences])
+    longest = tf.constant([[lengths[column.behaviour] * (column.width or 1)] for column in sequences], splits.dtype)
+    ends = splits[:, 1:]
+    starts = tf.maximum(splits[:, :-1], ends - longest)
+    cut = tf.pad(tf.cumsum(ends - starts, axis=1), [[0, 0], [1, 0]])
+    positions = tf.ragged.range(tf.reshape(starts, [-1]), tf.reshape(ends, [-1]), row_splits_dtype=splits.dtype)
+    by_column = zip(sequences, tf.unstack(cut), tf.split(positions.flat_values, cut[:, -1]), strict=True)
+    return {
+        column.name: tf.RaggedTensor.from_row_splits(
+            tf.gather(inputs[column.name].flat_values, positions), splits, validate=False
+        )
+        for column, splits, positions in by_column
+    }
+
+
+def _transform(
+    values: Values, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
+) -> dict[str, tf.Tensor]:
+    """Returns each column's transformed values; what columns of a kind share is analysed once."""
     shared: dict[tuple[str, str], list[ExampleColumn]] = {}
     for column in columns:
         shared.setdefault((column.kind, kind_of(column).analysed(column)), []).append(column)
-    transformations: dict[str, Transformation] = {}
+    transformed: dict[str, tf.Tensor] = {}
     for group in shared.values():
-        transformations |= kind_of(group[0]).transformations(group, inputs, spec)
-    return transformations
+        transformed |= kind_of(group[0]).transform(group, values, inputs, spec)
+    return transformed
 
 
-def _map_values(
-    function: Transformation, values: tf.Tensor | tf.RaggedTensor, column: ExampleColumn
-) -> tf.Tensor | tf.RaggedTensor:
-    """Returns the transformed values of a column; a sequence of vectors stays one list of the numbers of each."""
-    if not isinstance(values, tf.RaggedTensor):
-        return function(values)
+def _values(raw: tf.Tensor | tf.RaggedTensor, column: ExampleColumn) -> tf.Tensor:
+    """Returns the values of all rows, `(n,)`, of vectors `(n, width)`."""
+    if not isinstance(raw, tf.RaggedTensor):
+        return raw
+    return raw.flat_values if column.width is None else tf.reshape(raw.flat_values, [-1, column.width])
+
+
+def _as_rows(values: tf.Tensor, raw: tf.Tensor | tf.RaggedTensor, column: ExampleColumn) -> tf.Tensor | tf.RaggedTensor:
+    """Returns transformed values in the rows of the raw ones; a sequence of vectors is one list of their numbers."""
+    if not isinstance(raw, tf.RaggedTensor):
+        return values
     if column.width is None:
-        return values.with_flat_values(function(values.flat_values))
-    vectors = function(tf.reshape(values.flat_values, [-1, column.width]))
-    splits = values.row_splits // column.width * (column.model_width or 0)
-    return tf.RaggedTensor.from_row_splits(tf.reshape(vectors, [-1]), splits, validate=False)
+        return raw.with_flat_values(values)
+    splits = raw.row_splits // column.width * (column.model_width or 0)
+    return tf.RaggedTensor.from_row_splits(tf.reshape(values, [-1]), splits, validate=False)

@@ -1,8 +1,10 @@
 """The executor of Transform: TFX's own, told which files are a day's, and where that day's analysis is kept."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
+from apache_beam import Create, Pipeline
 from tensorflow_transform.beam.analyzer_cache import DatasetKey
 from tfx import types
 from tfx.components.transform import executor as transform
@@ -30,28 +32,22 @@ class Executor(transform.Executor):
         """Runs Transform; see TFX's executor for what it takes and gives."""
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
         state = examples.get_string_custom_property("state")
-        if not state:
-            super().Do(input_dict, output_dict, exec_properties)
-            return
         self._log_startup(input_dict, output_dict, exec_properties)
         splits = executor_utils.ResolveSplitsConfig(
             exec_properties.get(standard_component_specs.SPLITS_CONFIG_KEY), [examples]
         )
-        days = daily_datasets(examples, list(splits.analyze))
+        days = daily_datasets(examples, list(splits.analyze)) if state else {}
         transformed = output_dict[standard_component_specs.TRANSFORMED_EXAMPLES_KEY]
         executor_utils.SetSplitNames(splits.transform, transformed)
         graph = artifact_utils.get_single_uri(output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY])
-        cache = artifact_utils.get_single_uri(output_dict[standard_component_specs.UPDATED_ANALYZER_CACHE_KEY])
         functions = {
             labels.PREPROCESSING_FN: exec_properties[standard_component_specs.PREPROCESSING_FN_KEY],
             labels.CUSTOM_CONFIG: exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY),
         }
-        analyses = f"{state.rstrip('/')}/analysis/{_digest(repr(sorted(functions.items())).encode())}"
         payload_format, data_view = tfxio_utils.resolve_payload_format_and_data_view_uri([examples])
         file_format = examples_utils.get_file_format(examples)
-        patterns = [
-            io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split)) for split in splits.transform
-        ]
+        analysed = list(days) or _patterns(examples, splits.analyze)
+        patterns = _patterns(examples, splits.transform)
         inputs = {
             labels.DISABLE_STATISTICS_LABEL: True,
             labels.SCHEMA_PATH_LABEL: io_utils.get_only_uri_in_dir(
@@ -59,26 +55,37 @@ class Executor(transform.Executor):
             ),
             labels.EXAMPLES_DATA_FORMAT_LABEL: payload_format,
             labels.DATA_VIEW_LABEL: data_view,
-            labels.ANALYZE_DATA_PATHS_LABEL: list(days),
-            labels.ANALYZE_PATHS_FILE_FORMATS_LABEL: [file_format] * len(days),
+            labels.ANALYZE_DATA_PATHS_LABEL: analysed,
+            labels.ANALYZE_PATHS_FILE_FORMATS_LABEL: [file_format] * len(analysed),
             labels.TRANSFORM_DATA_PATHS_LABEL: patterns,
             labels.TRANSFORM_PATHS_FILE_FORMATS_LABEL: [file_format] * len(patterns),
             labels.PREPROCESSING_FN: self._GetPreprocessingFn(functions, {}),
             labels.MAKE_BEAM_PIPELINE_FN: self._make_beam_pipeline,
             labels.FORCE_TF_COMPAT_V1_LABEL: False,
-            **({labels.CACHE_INPUT_PATH_LABEL: analyses} if fileio.exists(analyses) else {}),
         }
         temporary = f"{graph}/.temp_path"
         outputs = {
             labels.TRANSFORM_METADATA_OUTPUT_PATH_LABEL: graph,
             labels.TRANSFORM_MATERIALIZE_OUTPUT_PATHS_LABEL: executor_utils.GetSplitPaths(transformed),
-            labels.CACHE_OUTPUT_PATH_LABEL: cache,
             labels.TEMP_OUTPUT_LABEL: temporary,
         }
+        if not state:
+            _Processor().Transform(inputs, outputs)
+            io_utils.delete_dir(temporary)
+            return
+        cache = artifact_utils.get_single_uri(output_dict[standard_component_specs.UPDATED_ANALYZER_CACHE_KEY])
+        analyses = f"{state.rstrip('/')}/analysis/{_digest(repr(sorted(functions.items())).encode())}"
+        outputs[labels.CACHE_OUTPUT_PATH_LABEL] = cache
+        if fileio.exists(analyses):
+            inputs[labels.CACHE_INPUT_PATH_LABEL] = analyses
         _DailyProcessor(days).Transform(inputs, outputs)
         io_utils.delete_dir(temporary)
         for name in days.values():
             _keep(f"{cache}/{name}", f"{analyses}/{name}")
+
+
+def _patterns(examples: types.Artifact, splits: Iterable[str]) -> list[str]:
+    return [io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split)) for split in splits]
 
 
 def daily_datasets(examples: types.Artifact, splits: list[str]) -> dict[str, str]:
@@ -97,6 +104,21 @@ def daily_datasets(examples: types.Artifact, splits: list[str]) -> dict[str, str
                             digest.update(block)
             datasets[f"{folder}/{day}-*"] = f"{day}-{digest.hexdigest()[:16]}"
     return datasets
+
+
+class _WithoutCache(transform.TransformProcessor._OptimizeRun):
+    """Says, where no analyses are kept, what TFX does then anyway, without tracing the graph for it."""
+
+    def expand(self, pipeline: Pipeline) -> Any:
+        # Beam takes a transform that applies none for a primitive one.
+        pipeline | "NothingIsKept" >> Create([None])
+        return {dataset.dataset_key: dataset for dataset in self._analyze_data_list}, None, 0
+
+
+class _Processor(transform.TransformProcessor):
+    """TFX's processor, that keeps no analyses."""
+
+    _OptimizeRun = _WithoutCache
 
 
 class _DailyProcessor(transform.TransformProcessor):

@@ -1,5 +1,6 @@
 """The interface of a kind of column: how Transform analyses and transforms it, and what the model makes of it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,8 +10,9 @@ from schema.columns import ExampleColumn
 from schema.spec import RankingSpec
 
 Columns = Mapping[str, tf.Tensor | tf.RaggedTensor]
-# From the raw values of a column, flat or of one an example, to the transformed ones: `(n,)`, of vectors `(n, width)`
-# to `(n, model_width)`.
+# The values of columns by name, of all rows one after the other: `(n,)`, of vectors `(n, width)`; n differs by column.
+Values = Mapping[str, tf.Tensor]
+# From raw values to transformed ones: `(n,)`, of vectors `(n, width)` to `(n, model_width)`.
 Transformation = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -37,11 +39,22 @@ class Kind(ABC):
           inputs: all raw columns.
         """
 
-    def transformations(
-        self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
-    ) -> dict[str, Transformation]:
-        """Returns the transformation of each column by its name; by default `analyse`'s, which they share."""
-        return dict.fromkeys((column.name for column in columns), self.analyse(columns, inputs, spec))
+    def transform(
+        self, columns: Sequence[ExampleColumn], values: Values, inputs: Columns, spec: RankingSpec
+    ) -> dict[str, tf.Tensor]:
+        """Returns the transformed values of each column by its name, by default by `analyse`'s transformation.
+
+        It is applied once, to the values of all columns one after the other: TFT traces, saves and loads each operation
+        of the graph many times.
+
+        Args:
+          columns: those that share what is analysed.
+          values: theirs.
+          inputs: all raw columns.
+        """
+        return _map_at_once(
+            self.analyse(columns, inputs, spec), {column.name: values[column.name] for column in columns}
+        )
 
     def table(self, column: ExampleColumn) -> str | None:
         """Returns the name of the embedding table that the column's ids select from; None for numbers."""
@@ -59,3 +72,11 @@ class Kind(ABC):
     def size(self, column: ExampleColumn, dim: int) -> int:
         """Returns the size of the last axis of `embed`, where embeddings are of size `dim`."""
         return 2
+
+
+def _map_at_once(transformation: Transformation, values: Values) -> dict[str, tf.Tensor]:
+    if len(values) == 1:
+        return {name: transformation(raw) for name, raw in values.items()}
+    transformed = transformation(tf.concat(list(values.values()), axis=0))
+    lengths = [tf.size(raw) // math.prod(raw.shape[1:]) for raw in values.values()]
+    return dict(zip(values, tf.split(transformed, lengths), strict=True))

@@ -1,17 +1,18 @@
 """Statistics of the past: counts and smoothed rates of a key, on a common scale."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from models.kinds.ages import scaled_age
-from models.kinds.base import Columns, Kind, Transformation
+from models.kinds.base import Columns, Kind, Transformation, Values
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
-from schema.statistics import Rate, Statistic, ages_of, counts_of, rates_of, slots, smoothed_rate, statistic_of
+from schema.statistics import Rate, ages_of, counts_of, rates_of, slots, smoothed_rate, statistic_of
 
 # How far a prior may be from 0 and 1: its log-odds are finite.
 _LEAST = 1e-6
@@ -32,24 +33,37 @@ class StatisticVectors(Kind):
         # TFT pays for each analysis by itself.
         return "statistics"
 
-    def transformations(
-        self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
-    ) -> dict[str, Transformation]:
-        """Returns the transformation of each statistic, from two sums over the train split that hold all of them."""
-        layouts = {column.name: _Layout.of(spec, statistic_of(spec, column.name)) for column in columns}
-        vectors = {name: tf.cast(inputs[name], tf.float64) for name in layouts}
-        priors = _priors(layouts, vectors, inputs, spec)
-        counts = _moments("statistics_counts", {name: one.log_counts(vectors[name]) for name, one in layouts.items()})
-        news = {name: layout.news(vectors[name], priors[name]) for name, layout in layouts.items()}
-        rates = _moments("statistics_rates", news)
-        return {
-            name: functools.partial(_scaled, layout, priors[name], *counts[name], rates[name][1])
-            for name, layout in layouts.items()
+    def transform(
+        self, columns: Sequence[ExampleColumn], values: Values, inputs: Columns, spec: RankingSpec
+    ) -> dict[str, tf.Tensor]:
+        """Returns what the model reads of each statistic, from two sums over the train split that hold all of them.
+
+        The vectors of a side are one matrix: of one user and N candidates, sides differ in rows.
+        """
+        sides = {side: [column for column in columns if column.side == side] for side in ("user", "item")}
+        layouts = {side: _Layout.of(spec, of_side) for side, of_side in sides.items() if of_side}
+        vectors = {
+            side: tf.cast(tf.concat([inputs[column.name] for column in sides[side]], axis=1), tf.float64)
+            for side in layouts
         }
+        priors = _priors(layouts, vectors, inputs, spec)
+        log_counts = {side: layout.log_counts(vectors[side]) for side, layout in layouts.items()}
+        counts = _moments("statistics_counts", log_counts)
+        news = {side: layout.news(vectors[side], priors[side]) for side, layout in layouts.items()}
+        rates = _moments("statistics_rates", news)
+        scaled: dict[str, tf.Tensor] = {}
+        for side, layout in layouts.items():
+            mean, deviation = counts[side]
+            numbers = [
+                tf.math.divide_no_nan(log_counts[side] - mean, deviation),
+                tf.math.divide_no_nan(news[side], rates[side][1]),
+                layout.scaled_ages(vectors[side]),
+            ]
+            scaled |= layout.by_statistic(tf.concat(numbers, axis=1), vectors[side])
+        return scaled
 
     def analyse(self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> Transformation:
-        (column,) = columns
-        return self.transformations(columns, inputs, spec)[column.name]
+        raise NotImplementedError("statistics are transformed together, each by its own numbers")
 
     def embed(self, values: tf.Tensor, table: tf.Tensor | None) -> tf.Tensor:
         return values
@@ -60,64 +74,78 @@ class StatisticVectors(Kind):
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a statistic's vector has what: indices of its slots.
+    """Where the vectors of several statistics, one after the other, have what: indices of their slots.
 
     Attributes:
+      widths: of each statistic's vector, by its column.
       counts: what counts are read of.
       sums, totals: of each rate, what it is a share of.
       rates: the rates themselves.
       ages: in seconds.
+      readers: of each count, rate and age in this order, which statistic the model reads it for.
       strength: `m`.
     """
 
+    widths: dict[str, int]
     counts: list[int]
     sums: list[int]
     totals: list[int]
-    rates: tuple[Rate, ...]
+    rates: list[Rate]
     ages: list[int]
+    readers: list[int]
     strength: float
 
     @classmethod
-    def of(cls, spec: RankingSpec, statistic: Statistic) -> "_Layout":
-        index = {slot.name: i for i, slot in enumerate(slots(spec, statistic))}
-        rates = rates_of(spec, statistic)
+    def of(cls, spec: RankingSpec, columns: Sequence[ExampleColumn]) -> "_Layout":
+        statistics = [statistic_of(spec, column.name) for column in columns]
+        names = [slot.name for statistic in statistics for slot in slots(spec, statistic)]
+        index = {name: i for i, name in enumerate(names)}
+        counts, rates, ages = (
+            [slots_read(spec, statistic) for statistic in statistics] for slots_read in (counts_of, rates_of, ages_of)
+        )
         return cls(
-            [index[slot.name] for slot in counts_of(spec, statistic)],
-            [index[rate.sum.name] for rate in rates],
-            [index[rate.count.name] for rate in rates],
-            rates,
-            [index[slot.name] for slot in ages_of(spec, statistic)],
+            {column.name: column.width or 0 for column in columns},
+            [index[slot.name] for slot in chain(*counts)],
+            [index[rate.sum.name] for rate in chain(*rates)],
+            [index[rate.count.name] for rate in chain(*rates)],
+            list(chain(*rates)),
+            [index[slot.name] for slot in chain(*ages)],
+            [i for read in (counts, rates, ages) for i, of_statistic in enumerate(read) for _ in of_statistic],
             spec.statistics.prior_strength if spec.statistics else 0.0,
         )
 
     def log_counts(self, vectors: tf.Tensor) -> tf.Tensor:
         """Returns `log(1 + n)`, `(batch, counts)`."""
-        return tf.math.log1p(tf.gather(vectors, self.counts, axis=1))
+        return tf.math.log1p(_slots(vectors, self.counts))
 
     def news(self, vectors: tf.Tensor, priors: tf.Tensor) -> tf.Tensor:
         """Returns what the smoothed rates say beyond their priors, `(batch, rates)`."""
-        sums, totals = tf.gather(vectors, self.sums, axis=1), tf.gather(vectors, self.totals, axis=1)
+        sums, totals = _slots(vectors, self.sums), _slots(vectors, self.totals)
         smoothed = smoothed_rate(sums, totals, priors, self.strength)
         is_binary = tf.constant([rate.is_binary for rate in self.rates])
         return tf.where(is_binary, _logit(smoothed) - _logit(priors), smoothed - priors)
 
-
-def _scaled(
-    layout: _Layout, priors: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor, spread: tf.Tensor, vectors: tf.Tensor
-) -> tf.Tensor:
-    """Returns what the model reads of the vectors, float32 `(batch, model_width)`."""
-    vectors = tf.cast(vectors, tf.float64)
-    missing = tf.reduce_any(tf.math.is_nan(vectors), axis=1, keepdims=True)
-    parts = [
-        tf.math.divide_no_nan(layout.log_counts(vectors) - mean, deviation),
-        tf.math.divide_no_nan(layout.news(vectors, priors), spread),
-    ]
-    if layout.ages:
+    def scaled_ages(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Returns ages on the scale of behaviours', `(batch, ages)`."""
+        age = _slots(vectors, self.ages)
         # No such row yet is -1, older than any age.
-        age = tf.gather(vectors, layout.ages, axis=1)
-        parts.append(tf.where(age < 0, tf.constant(_NEVER, tf.float64), scaled_age(age)))
-    scaled = tf.where(missing, tf.constant(0.0, tf.float64), tf.concat(parts, axis=1))
-    return tf.cast(tf.concat([scaled, tf.cast(missing, tf.float64)], axis=1), tf.float32)
+        return tf.where(age < 0, tf.constant(_NEVER, tf.float64), scaled_age(age))
+
+    def by_statistic(self, numbers: tf.Tensor, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what the model reads of each statistic by its column, float32 `(batch, model_width)`.
+
+        Args:
+          numbers: the scaled counts, rates and ages, `(batch, counts + rates + ages)`.
+          vectors: the raw ones, which are NaN where a statistic's key is missing.
+        """
+        nan = tf.split(tf.math.is_nan(vectors), list(self.widths.values()), axis=1)
+        missing = tf.stack([tf.reduce_any(of_statistic, axis=1) for of_statistic in nan], axis=1)
+        numbers = tf.where(_slots(missing, self.readers), tf.constant(0.0, tf.float64), numbers)
+        both = tf.cast(tf.concat([numbers, tf.cast(missing, tf.float64)], axis=1), tf.float32)
+        # Stable: of a statistic its counts, its rates, its ages, and last the indicator.
+        readers = np.array([*self.readers, *range(len(self.widths))])
+        in_order = _slots(both, np.argsort(readers, kind="stable"))
+        return dict(zip(self.widths, tf.split(in_order, np.bincount(readers), axis=1), strict=True))
 
 
 def _priors(
@@ -126,21 +154,24 @@ def _priors(
     """Returns the train split's mean of each rate, float64 `(rates,)`: of a task's label in its space, of a measure by
     its own sums.
     """
-    spaces = {task.name: tf.cast(inputs[space_name(task)], tf.float64) for task in spec.tasks}
-    labels = {task.name: tf.cast(inputs[label_name(task)], tf.float64) * spaces[task.name] for task in spec.tasks}
-    sums: dict[str, list[tf.Tensor]] = {name: [] for name in layouts}
-    totals: dict[str, list[tf.Tensor]] = {name: [] for name in layouts}
-    for name, layout in layouts.items():
-        for rate, numerator, denominator in zip(layout.rates, layout.sums, layout.totals, strict=True):
-            sums[name].append(labels[rate.task.name] if rate.task else vectors[name][:, numerator])
-            totals[name].append(spaces[rate.task.name] if rate.task else vectors[name][:, denominator])
-    both = tf.stack([column for name in layouts for column in [*sums[name], *totals[name]]], axis=1)
+    spaces = tf.stack([tf.cast(inputs[space_name(task)], tf.float64) for task in spec.tasks], axis=1)
+    labels = tf.stack([tf.cast(inputs[label_name(task)], tf.float64) for task in spec.tasks], axis=1) * spaces
+    sums, totals = [labels], [spaces]
+    index = {task.name: i for i, task in enumerate(spec.tasks)}
+    indices: dict[str, list[int]] = {}
+    first = len(spec.tasks)
+    for side, layout in layouts.items():
+        measured = [i for i, rate in enumerate(layout.rates) if rate.task is None]
+        if measured:
+            sums.append(_slots(vectors[side], [layout.sums[i] for i in measured]))
+            totals.append(_slots(vectors[side], [layout.totals[i] for i in measured]))
+        places = iter(range(first, first + len(measured)))
+        indices[side] = [index[rate.task.name] if rate.task else next(places) for rate in layout.rates]
+        first += len(measured)
+    both = tf.concat([*sums, *totals], axis=1)
     both = tf.where(tf.math.is_finite(both), both, tf.constant(0.0, tf.float64))
-    summed = tft.sum(both, reduce_instance_dims=False, name="statistics_priors")
-    result = {}
-    for name, part in zip(layouts, tf.split(summed, [2 * len(sums[name]) for name in layouts]), strict=True):
-        result[name] = tf.math.divide_no_nan(*tf.split(part, 2))
-    return result
+    priors = tf.math.divide_no_nan(*tf.split(tft.sum(both, reduce_instance_dims=False, name="statistics_priors"), 2))
+    return {side: tf.gather(priors, tf.constant(of_side, tf.int32)) for side, of_side in indices.items()}
 
 
 def _moments(name: str, columns: Columns) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
@@ -160,6 +191,10 @@ def _moments(name: str, columns: Columns) -> dict[str, tuple[tf.Tensor, tf.Tenso
         variance = tf.math.divide_no_nan(squares, rows) - tf.square(mean)
         result[column] = mean, tf.sqrt(tf.maximum(variance, tf.constant(0.0, tf.float64)))
     return result
+
+
+def _slots(vectors: tf.Tensor, indices: Sequence[int] | np.ndarray) -> tf.Tensor:
+    return tf.gather(vectors, tf.constant(indices, tf.int32), axis=1)
 
 
 # The age of what never was, on the scale of `scaled_age`: 1 is a day, 1.5 a year.

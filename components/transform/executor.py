@@ -18,6 +18,8 @@ from tfx.utils import io_utils
 _MANIFEST = "MANIFEST"
 _DAY = len("2026-11-25")
 _BLOCK = 1 << 20
+# What an analysis holds; those of another layout are of no use.
+_LAYOUT = 2
 
 
 class Executor(transform.Executor):
@@ -74,7 +76,7 @@ class Executor(transform.Executor):
             io_utils.delete_dir(temporary)
             return
         cache = artifact_utils.get_single_uri(output_dict[standard_component_specs.UPDATED_ANALYZER_CACHE_KEY])
-        analyses = f"{state.rstrip('/')}/analysis/{_digest(repr(sorted(functions.items())).encode())}"
+        analyses = f"{state.rstrip('/')}/analysis/{_digest(repr([_LAYOUT, *sorted(functions.items())]).encode())}"
         outputs[labels.CACHE_OUTPUT_PATH_LABEL] = cache
         if fileio.exists(analyses):
             inputs[labels.CACHE_INPUT_PATH_LABEL] = analyses

@@ -1,7 +1,6 @@
 """The interface of a kind of column: how Transform analyses and transforms it, and what the model makes of it."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
@@ -16,7 +15,7 @@ Values = Mapping[str, tf.Tensor]
 Transformation = Callable[[tf.Tensor], tf.Tensor]
 
 
-class Kind(ABC):
+class Kind:
     """What the values of a column are.
 
     Attributes:
@@ -29,7 +28,6 @@ class Kind(ABC):
         """Returns the name of what is analysed once for all columns that share it."""
         return column.feature.name if column.feature else column.name
 
-    @abstractmethod
     def analyse(self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> Transformation:
         """Returns how the columns are transformed, from TFT's analyses of the train split.
 
@@ -38,6 +36,7 @@ class Kind(ABC):
             how active users are: it is transformed, not analysed.
           inputs: all raw columns.
         """
+        raise NotImplementedError(f"{type(self).__name__}: either `analyse` or `transform` says what its values become")
 
     def transform(
         self, columns: Sequence[ExampleColumn], values: Values, inputs: Columns, spec: RankingSpec
@@ -52,7 +51,7 @@ class Kind(ABC):
           values: theirs.
           inputs: all raw columns.
         """
-        return _map_at_once(
+        return map_at_once(
             self.analyse(columns, inputs, spec), {column.name: values[column.name] for column in columns}
         )
 
@@ -74,7 +73,20 @@ class Kind(ABC):
         return 2
 
 
-def _map_at_once(transformation: Transformation, values: Values) -> dict[str, tf.Tensor]:
+class EmbeddedKind(Kind):
+    """Values that become ids, which select rows of an embedding table."""
+
+    dtype = tf.int64
+
+    def embed(self, values: tf.Tensor, table: tf.Tensor | None) -> tf.Tensor:
+        return tf.gather(table, tf.maximum(values, 0))
+
+    def size(self, column: ExampleColumn, dim: int) -> int:
+        return dim
+
+
+def map_at_once(transformation: Transformation, values: Values) -> dict[str, tf.Tensor]:
+    """Returns the transformed values of each column, by one application to all of them."""
     if len(values) == 1:
         return {name: transformation(raw) for name, raw in values.items()}
     transformed = transformation(tf.concat(list(values.values()), axis=0))

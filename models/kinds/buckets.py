@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models.kinds.base import Columns, Transformation
-from models.kinds.ids import Ids
+from models.kinds.base import Columns, EmbeddedKind, Transformation
 from schema.columns import ExampleColumn
 from schema.spec import Feature, RankingSpec
 
 
-class Buckets(Ids):
+class Buckets(EmbeddedKind):
     """A number's id is that of its quantile bucket, from 1 on; a missing number's is 0."""
 
     def analyse(self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> Transformation:

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models.kinds.ages import scaled_age
-from models.kinds.base import Columns, Kind, Transformation, Values
+from models.kinds.base import Columns, Kind, Values
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
 from schema.statistics import Rate, ages_of, counts_of, rates_of, slots, smoothed_rate, statistic_of
@@ -61,9 +61,6 @@ class StatisticVectors(Kind):
             ]
             scaled |= layout.by_statistic(tf.concat(numbers, axis=1), vectors[side])
         return scaled
-
-    def analyse(self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> Transformation:
-        raise NotImplementedError("statistics are transformed together, each by its own numbers")
 
     def embed(self, values: tf.Tensor, table: tf.Tensor | None) -> tf.Tensor:
         return values

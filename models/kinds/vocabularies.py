@@ -6,6 +6,7 @@ equally frequent ones the later in the alphabet. A text that is empty or has a l
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -84,7 +85,7 @@ class _WriteVocabularies(experimental.PTransformAnalyzer):
         super().__init__()
         self._names, self._max_size, self._min_frequency = names, max_size, min_frequency
 
-    def expand(self, counts: beam.PCollection) -> tuple[beam.PCollection, ...]:
+    def expand(self, counts: beam.PCollection) -> Any:
         files = [f"{self.base_temp_dir}/{name}" for name in self._names]
         least = self._min_frequency
         written = (

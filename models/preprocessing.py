@@ -70,7 +70,9 @@ def _newest(columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec
         return {}
     lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
     splits = tf.stack([inputs[column.name].row_splits for column in sequences])
-    longest = tf.constant([[lengths[column.behaviour] * (column.width or 1)] for column in sequences], splits.dtype)
+    longest = tf.constant(
+        [[lengths[column.behaviour or ""] * (column.width or 1)] for column in sequences], splits.dtype
+    )
     ends = splits[:, 1:]
     starts = tf.maximum(splits[:, :-1], ends - longest)
     cut = tf.pad(tf.cumsum(ends - starts, axis=1), [[0, 0], [1, 0]])

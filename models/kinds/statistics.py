@@ -97,9 +97,9 @@ class _Layout:
         statistics = [statistic_of(spec, column.name) for column in columns]
         names = [slot.name for statistic in statistics for slot in slots(spec, statistic)]
         index = {name: i for i, name in enumerate(names)}
-        counts, rates, ages = (
-            [slots_read(spec, statistic) for statistic in statistics] for slots_read in (counts_of, rates_of, ages_of)
-        )
+        counts = [counts_of(spec, statistic) for statistic in statistics]
+        rates = [rates_of(spec, statistic) for statistic in statistics]
+        ages = [ages_of(spec, statistic) for statistic in statistics]
         return cls(
             {column.name: column.width or 0 for column in columns},
             [index[slot.name] for slot in chain(*counts)],
@@ -107,7 +107,7 @@ class _Layout:
             [index[rate.count.name] for rate in chain(*rates)],
             list(chain(*rates)),
             [index[slot.name] for slot in chain(*ages)],
-            [i for read in (counts, rates, ages) for i, of_statistic in enumerate(read) for _ in of_statistic],
+            [i for read in (counts, rates, ages) for i, numbers in enumerate(map(len, read)) for _ in range(numbers)],
             spec.statistics.prior_strength if spec.statistics else 0.0,
         )
 

@@ -72,6 +72,10 @@ class _CountTexts(beam.PTransform):
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         return batches | "CountInBatch" >> beam.FlatMap(_counts) | "Sum" >> beam.CombinePerKey(sum)
 
+    def __repr__(self) -> str:
+        # In the key by which TFT finds the analysis of a day again: Beam's has an address in memory.
+        return f"<{type(self).__name__}>"
+
 
 class _SumCounts(beam.PTransform):
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
@@ -122,7 +126,7 @@ def _write(vocabulary: tuple[int, list[tuple[int, bytes]]], files: Sequence[str]
     return index
 
 
-def _paths(_: None, files: Sequence[str], written: Iterable[int]) -> Iterator[beam.pvalue.TaggedOutput]:
+def _paths(_: None, files: Sequence[str], written: Iterable[int]) -> Iterator[Any]:
     """Returns the path of each file; writes those that nobody wrote, with an entry that no text is."""
     filled = set(written)
     for index, file in enumerate(files):

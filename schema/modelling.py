@@ -128,8 +128,8 @@ class Training(Frozen):
     # How often a number that the experts or the towers read is 0 in a step, and how often a value's embedding is.
     dropout: Probability = 0.1
     embedding_dropout: Probability = 0.0
-    # How often an id of `model.embed_ids`, or of these features, is out-of-vocabulary in a step.
-    id_mask: Probability = 0.2
+    # How often all of an example's ids of `model.embed_ids`, and of these features, are out-of-vocabulary in a step.
+    id_mask: Probability = 0.5
     id_mask_features: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     # Times the squares of the rows that a step reads of the embedding tables.
     embedding_l2: Strength = 0.0

@@ -112,17 +112,17 @@ class TrainingNoise:
           by_example: whether an example's values are hidden all or not at all.
         """
         behaviour = self.behaviours.get(column)
-        flat = behaviour is not None and is_grouped(behaviour, features)
+        grouped = behaviour if behaviour is not None and is_grouped(behaviour, features) else None
         shape = tf.shape(values)
-        if flat:
-            shape = tf.stack([tf.size(features[order_name(behaviour)]), self.longest[behaviour]])
+        if grouped:
+            shape = tf.stack([tf.size(features[order_name(grouped)]), self.longest[grouped]])
         if by_example:
             positions = [1] * (len(shape) - 1)
             stays = tf.reshape(self._stays(rate, shape[:1], name, moment), [-1, *positions])
             stays = tf.broadcast_to(stays, shape)
         else:
             stays = self._stays(rate, shape, name, moment)
-        return flattened(behaviour, features, stays) if flat else stays
+        return flattened(grouped, features, stays) if grouped else stays
 
     def _stays(self, rate: float, shape_of_values: tf.Tensor, name: str, moment: tf.Tensor) -> tf.Tensor:
         """Returns which values, of the shape `(batch,)` or `(batch, positions)`, are not hidden.

@@ -19,6 +19,7 @@ from models.layers import (
     SingleTask,
 )
 from models.layers.arguments import expert_counts
+from schema.modelling import AUTO_ROUTING
 from schema.spec import Model, RankingSpec
 
 # What embedding tables, and bottoms above them, there are: one for all tasks; one a task; one a task and a shared one.
@@ -84,14 +85,19 @@ ROUTINGS: dict[str, RoutingFactory] = {
 
 
 def check_routing(name: str, where: str = "model.routing") -> RoutingFactory:
-    """Returns the routing of that name.
+    """Returns the routing of that name; of `auto` the one that shares (`models.sharing`).
 
     Raises:
       ValueError: there is none; the message lists those that there are.
     """
-    if name not in ROUTINGS:
-        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(ROUTINGS))}")
-    return ROUTINGS[name]
+    if name not in routing_names():
+        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(routing_names()))}")
+    return ROUTINGS["ple" if name == AUTO_ROUTING else name]
+
+
+def routing_names() -> tuple[str, ...]:
+    """Returns what `model.routing` may be."""
+    return (*ROUTINGS, AUTO_ROUTING)
 
 
 def check_routings(spec: RankingSpec) -> None:

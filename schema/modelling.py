@@ -15,6 +15,10 @@ Strength = Annotated[float, Field(ge=0)]
 # Where a spec doesn't say how often the train split is seen: often enough for so many examples in all, within bounds.
 SEEN_EXAMPLES = 500_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 10
+# The routing that shares nothing (`models.routing`): the reference.
+SINGLE_TASK = "single_task"
+# PLE, of which each task keeps what it gains by: `models.sharing`.
+AUTO_ROUTING = "auto"
 # What the best epoch has the least of, by `training.stop_by`, in words.
 WATCHED = {"loss": "mean eval loss", "metrics": "1 - mean eval metric"}
 

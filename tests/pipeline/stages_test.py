@@ -78,3 +78,19 @@ def test_a_reference_is_one_more_node_and_changes_no_other(shortvideo):
     changed = properties(SHORTVIDEO.model_copy(update={"training": training}))
     assert set(changed) - set(shortvideo) == {"ReferenceTrainer"}
     assert all(changed[name] == shortvideo[name] for name in shortvideo)
+
+
+def test_what_tasks_choose_from_is_trained_before_they_choose():
+    def inputs_of(routing: str, **settings: Any) -> dict[str, list[str]]:
+        spec = SHORTVIDEO.with_training(routing=routing, **settings)
+        nodes = create_pipeline(spec, RunConfig(logs="logs", output="output", fingerprint="")).components
+        return {node.id: [upstream.id for upstream in node.upstream_nodes] for node in nodes}
+
+    auto = inputs_of("auto")
+    assert "ReferenceTrainer" in auto["Trainer"]
+    assert "ReferenceTrainer" in auto["SeesawEvaluator"]
+    assert list(auto).index("ReferenceTrainer") < list(auto).index("Trainer")
+    # Another routing's gain is only measured against it.
+    ple = inputs_of("ple", reference=True)
+    assert "ReferenceTrainer" not in ple["Trainer"]
+    assert "ReferenceTrainer" in ple["SeesawEvaluator"]

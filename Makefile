@@ -7,7 +7,7 @@ USERS ?= 5000
 BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs census tabular
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser run test lint bench lock clean
+.PHONY: help setup browser fuser run test lint bench lock clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,6 +33,10 @@ test: setup  ## The whole test suite, in two processes; says at its end what was
 browser:  ## Chromium, in which the tests open the report; without it they are skipped
 	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends chromium) >/dev/null || echo "Chromium can't be installed here"
+
+fuser:  ## Java's graph fuser, by which Flink and Spark plan Beam jobs (JDK 11 and Maven); without it its tests are skipped
+	@mvn --quiet --batch-mode --file tests/java_fuser compile dependency:build-classpath \
+		-Dmdep.outputFile=target/classpath >/dev/null || echo "Java's fuser can't be built here"
 
 lint: setup  ## Style, types, and which package may import which
 	$(BIN)/ruff check .

@@ -77,7 +77,7 @@ def ingest(
     read_findings = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
     times = read.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
     verdict = AsSingleton(read_findings | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
-    items = AsList(read["items"])
+    items, path = AsList(read["items"]), FileSystems.join(quarantine, SUMMARY)
     rows, findings = read.rows, [read_findings]
     if shared(spec):
         tiled = (
@@ -91,18 +91,22 @@ def ingest(
             | "GroupByKeys" >> beam.GroupByKey()
             | "Answer" >> beam.ParDo(AnswerAsks(text, shards, rolling)).with_outputs("findings", main="answers")
         )
-        rows = (read.rows, tiled.places, answers.answers) | "WithAnswers" >> beam.Flatten()
-        findings.append(answers.findings)
+        # For Java's fuser: steps that hang on side inputs don't meet those that don't in a Flatten without a shuffle.
+        places = tiled.places | "SpreadPlaces" >> beam.Reshuffle()
+        vectors = answers.answers | "SpreadAnswers" >> beam.Reshuffle()
+        rows = (read.rows, places, vectors) | "WithAnswers" >> beam.Flatten()
+        findings.append(answers.findings | "SumAnswered" >> beam.CombineGlobally(MergeFindings()))
     written = (
         rows
         | "GroupByUser" >> beam.GroupByKey()
         | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples, rolling), verdict, items)
     )
+    # The earlier findings come as side inputs and not by a Flatten: what JoinAndWrite gives hangs on them by its own
+    # side input, and Java's fuser, which Flink and Spark plan by, then loses one of the two.
     (
-        (*findings, written)
-        | "AllFindings" >> beam.Flatten()
-        | "Sum" >> beam.CombineGlobally(MergeFindings())
-        | "Summarize" >> beam.Map(_write_summary, text, FileSystems.join(quarantine, SUMMARY), scratch, verdict)
+        written
+        | "SumWritten" >> beam.CombineGlobally(MergeFindings())
+        | "Summarize" >> beam.Map(_write_summary, text, path, scratch, verdict, *map(AsSingleton, findings))
     )
 
 
@@ -110,7 +114,10 @@ def _judge(findings: Findings, spec: str, times: TimeCounts) -> Verdict:
     return judge(RankingSpec.from_json(spec), findings, times)
 
 
-def _write_summary(total: Findings, spec: str, path: str, scratch: str, verdict: Verdict) -> None:
+def _write_summary(written: Findings, spec: str, path: str, scratch: str, verdict: Verdict, *earlier: Findings) -> None:
+    total = Findings()
+    for findings in (*earlier, written):
+        total.add(findings)
     content = summary(RankingSpec.from_json(spec), verdict, total)
     try:
         write_whole(path, [orjson.dumps(content, option=orjson.OPT_INDENT_2)], scratch)

@@ -144,10 +144,11 @@ def check(
 def _input_count(sample: Sample, skipped: int = 0) -> InputCount:
     reasons = Counter(row.kind for _, row in sample.bad)
     quarantined = reasons.total()
-    reasons.update({f"the event {event!r} is not in the spec": count for event, count in sample.unused.items()})
+    unused = sample.unused.by_reason()
+    reasons.update(unused)
     if skipped:
         reasons["before the share of split.skip"] = skipped
-    return InputCount(sample.rows, quarantined, sample.unused.total() + skipped, dict(reasons.most_common()))
+    return InputCount(sample.rows, quarantined, unused.total() + skipped, dict(reasons.most_common()))
 
 
 def _skipped(spec: RankingSpec, lines: Timelines) -> int:
@@ -173,7 +174,7 @@ def _event_findings(spec: RankingSpec, log: Sample, rows: pa.Table) -> Iterator[
     if not spec.log.event:
         return
     counts = np.bincount(rows["event"].to_numpy(), minlength=len(events_of(spec)))
-    unused = ", ".join(f"{name} ({count:,})" for name, count in log.unused.most_common(10))
+    unused = ", ".join(f"{name} ({count:,})" for name, count in log.unused.events.most_common(10))
     for event, count in zip(events_of(spec), counts, strict=True):
         if count == 0:
             occurring = [name for name, times in zip(events_of(spec), counts, strict=True) if times]

@@ -11,6 +11,7 @@ import orjson
 from apache_beam.io.filesystems import FileSystems
 
 from ingest.absent import AbsentColumns
+from ingest.rows import Unused
 from ingest.time_split import SPLITS, TimeCounts, cut_times, first_time
 from schema.spec import RankingSpec
 
@@ -38,6 +39,11 @@ class Findings:
             self.counts["absent", source, column] += len(files)
             self.absent[source, column] = columns.sentences[column]
 
+    def count_unused(self, source: str, unused: Unused) -> None:
+        """Counts the rows of a source that are of no use to the spec."""
+        self.counts.update({("unused", name[:100]): n for name, n in unused.events.items()})
+        self.counts.update({("left_out", source, reason): n for reason, n in unused.reasons.items()})
+
     def add(self, findings: "Findings") -> "Findings":
         self.counts.update(findings.counts)
         # Names come from the logs: a broken log must not fill the memory with them.
@@ -45,7 +51,7 @@ class Findings:
             counts = dict(self.counts.most_common(_MOST_NAMES))
             for key, count in self.counts.items():
                 if key not in counts:
-                    short = (*key[:-1], "…") if key[0] in ("bad", "unused") else key
+                    short = (*key[:-1], "…") if key[0] in ("bad", "unused", "left_out") else key
                     counts[short] = counts.get(short, 0) + count
             self.counts = Counter(counts)
         self.problems = sorted({*self.problems, *findings.problems})
@@ -119,7 +125,10 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
         unused_events = (
             f"; the events in it that the spec doesn't use: {dict(unused.most_common(10))}" if unused else ""
         )
-        problems.append(f"log: there are no impressions in {read.counts['rows', 'log']:,} rows: {opens}{unused_events}")
+        left_out = _of(read.counts, "left_out", "log")
+        unused_rows = f"; the rows of it that the spec leaves out: {dict(left_out.most_common(10))}" if left_out else ""
+        number = f"{read.counts['rows', 'log']:,}"
+        problems.append(f"log: there are no impressions in {number} rows: {opens}{unused_events}{unused_rows}")
     elif min(impressions.values()) == 0:
         empty = " and ".join(name for name in SPLITS if impressions[name] == 0)
         held = ", ".join(f"{name} {count:,}" for name, count in impressions.items())
@@ -160,6 +169,7 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
                 "files": counts["files", source],
                 "rows": counts["rows", source],
                 "quarantined": dict(sorted(_of(counts, "bad", source).items())),
+                **_unused_of(counts, source),
                 **_files_without(counts, source),
             }
             for source in sources
@@ -182,6 +192,11 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
         },
         "problems": list(dict.fromkeys(problems)),
     }
+
+
+def _unused_of(counts: Counter, source: str) -> dict[str, Any]:
+    left_out = _of(counts, "left_out", source)
+    return {"unused": dict(left_out.most_common())} if left_out else {}
 
 
 def _files_without(counts: Counter, source: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class ReadRows(beam.DoFn):
                     absent.add(batch)
                     table, bad, unused = parse(spec, file.source, batch, times)
                     self._count(findings, file.source, batch.file, len(batch.rows) + len(batch.bad), bad)
-                    findings.counts.update({("unused", name[:100]): n for name, n in unused.items()})
+                    findings.count_unused(file.source, unused)
                     for row in bad:
                         rejected.write(_json_line(batch.file, row))
                     yield from self._chunks(spec, file, number, table)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ingest.absent import AbsentColumns
 from ingest.errors import IngestError
 from ingest.raw import BadRow, RawBatch
-from ingest.rows import parse, read_source
+from ingest.rows import Unused, parse, read_source
 from ingest.sources import SourceFile
 from ingest.times import count_near_zero, times
 from ingest.values import Column, Rejects
@@ -33,7 +33,7 @@ class Sample:
     tables: list[pa.Table] = field(default_factory=list)
     bad: list[tuple[str, BadRow]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    unused: Counter = field(default_factory=Counter)
+    unused: Unused = field(default_factory=Unused)
     # How many of the times tried can be times of a log in each unit.
     clock: Counter = field(default_factory=Counter)
     clock_tried: int = 0
@@ -103,7 +103,7 @@ class _Reading:
                 sample.tables.append(with_day(table, self._file))
                 sample.bad += [(batch.file, row) for row in bad]
                 sample.rows += len(batch.rows) + len(batch.bad)
-                sample.unused.update(unused)
+                sample.unused.add(unused)
                 if self._file.source == "log" and spec.log.timestamp.column:
                     _try_clocks(spec.log.timestamp, batch, sample)
         except IngestError as error:
@@ -119,7 +119,7 @@ class _Reading:
         sample.tables += read.tables
         sample.bad += read.bad
         sample.problems += read.problems
-        sample.unused.update(read.unused)
+        sample.unused.add(read.unused)
         sample.clock.update(read.clock)
         sample.clock_tried += read.clock_tried
 

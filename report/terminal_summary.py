@@ -156,6 +156,9 @@ def _render_ingest(counts: dict[str, Any], console: Console) -> None:
         reasons = "; ".join(f"{count:,} × {reason}" for reason, count in read["quarantined"].items())
         line = f"{source}: {read['rows']:,} rows in {read['files']:,} files, {bad:,} quarantined"
         console.print(line + (f" ({reasons})" if reasons else ""), markup=False, highlight=False)
+        if unused := read.get("unused"):
+            by_reason = "; ".join(f"{count:,} × {reason}" for reason, count in unused.items())
+            console.print(f"{source}: {sum(unused.values()):,} unused ({by_reason})", markup=False, highlight=False)
     if window := counts.get("window"):
         days = ", ".join(f"{day} {examples:,}" for day, examples in window["examples"].items())
         line = f"window: examples of {days}; {window['carried_rows']:,} rows carried on by earlier runs"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from schema.clock import Timestamp
-from schema.condition import Condition
+from schema.condition import Condition, RowFilters
 from schema.consistency import inconsistencies
 from schema.features import Feature
 from schema.files import SourceFiles
@@ -46,6 +46,8 @@ class Log(SourceFiles, _Layout):
     request: Request | None = None
     # Which of a user's rows of the same time comes first: the smaller item id, or the row that is first in its file.
     order: Literal["item", "file"] = "item"
+    # The rows that are read are those of which all of these hold.
+    where: RowFilters = ()
 
     @model_validator(mode="after")
     def _layout_has_its_keys(self) -> Self:
@@ -62,6 +64,7 @@ class Table(SourceFiles):
     """A table of users or items, one row a key. Later rows of the same key win."""
 
     key: Column
+    where: RowFilters = ()
 
 
 class Behaviour(Condition):

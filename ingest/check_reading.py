@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from ingest.check_report import Finding
+from ingest.duplicates import refused
 from ingest.findings import format_time
 from ingest.sample import Sample
 from ingest.time_split import SPLITS, TimeCounts, cut_times, split_keys
@@ -25,6 +26,8 @@ def reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterator
         yield Finding("error", source, problem)
     if len(sample.problems) > _PROBLEMS:
         yield Finding("error", source, f"{len(sample.problems) - _PROBLEMS:,} more files can't be read")
+    if sample.equal_rows and spec.log.duplicates == "error":
+        yield Finding("error", source, refused(len(sample.equal_rows), sample.equal_rows[0]))
     kinds = Counter(row.kind for _, row in sample.bad)
     bad_share = len(sample.bad) / max(sample.rows, 1)
     for reason, count in kinds.most_common(5):

@@ -11,6 +11,7 @@ import orjson
 from apache_beam.io.filesystems import FileSystems
 
 from ingest.absent import AbsentColumns
+from ingest.duplicates import REASON, EqualRow, counts_of, refused
 from ingest.rows import Unused
 from ingest.time_split import SPLITS, TimeCounts, cut_times, first_time
 from schema.spec import RankingSpec
@@ -31,6 +32,8 @@ class Findings:
     samples: list[tuple[str, str, int, str]] = field(default_factory=list)
     # By source and column: how a file says that it lacks it.
     absent: dict[tuple[str, str], str] = field(default_factory=dict)
+    # The first rows of the log that are equal to one before them.
+    equal_rows: list[EqualRow] = field(default_factory=list)
 
     def count_absent(self, source: str, columns: AbsentColumns) -> None:
         """Counts a source's files with rows, and those that lack a column."""
@@ -44,6 +47,11 @@ class Findings:
         self.counts.update({("unused", name[:100]): n for name, n in unused.events.items()})
         self.counts.update({("left_out", source, reason): n for reason, n in unused.reasons.items()})
 
+    def count_duplicates(self, equal_rows: list[EqualRow]) -> None:
+        """Counts rows of the log that are equal to one before them."""
+        self.counts.update({("left_out", "log", reason): n for reason, n in counts_of(equal_rows).items()})
+        self.equal_rows = sorted(equal_rows)[:1]
+
     def add(self, findings: "Findings") -> "Findings":
         self.counts.update(findings.counts)
         # Names come from the logs: a broken log must not fill the memory with them.
@@ -56,6 +64,7 @@ class Findings:
             self.counts = Counter(counts)
         self.problems = sorted({*self.problems, *findings.problems})
         self.samples = sorted([*self.samples, *findings.samples])[:_SAMPLES]
+        self.equal_rows = sorted([*self.equal_rows, *findings.equal_rows])[:1]
         self.absent = {
             key: min(sentences[key] for sentences in (self.absent, findings.absent) if key in sentences)
             for key in sorted({*self.absent, *findings.absent})
@@ -103,6 +112,8 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
         for (source, column), sentence in read.absent.items()
         if read.counts["absent", source, column] == read.counts["with_rows", source]
     ]
+    if read.equal_rows and spec.log.duplicates == "error":
+        problems.append(refused(read.counts["left_out", "log", REASON], read.equal_rows[0]))
     cuts, impressions = cut_times(spec.split, times)
     begin, skipped = first_time(spec.split, times)
     impressions["train"] -= skipped

@@ -28,13 +28,14 @@ from ingest.examples import ExampleBuilder, Lookup, slices
 from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, summary
 from ingest.raw import BadRow
 from ingest.rows import parse, read_source
+from ingest.rows_once import rows_once, times_of_examples
 from ingest.sources import SourceFile, shard_count
 from ingest.statistics.answers import definitions
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
 from ingest.statistics.graph import AnswerAsks, TileRows, shared, state_chunks
 from ingest.statistics.vectors import Vectors
 from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_keys, split_of
-from ingest.timeline import Timelines, join, rank_encode
+from ingest.timeline import Timelines, join
 from ingest.windows.rolling import DAY, Rolling, lookup_by_day, number_of_statistic, read_part, with_day
 from ingest.windows.snapshots import part_name, scratch_of
 from ingest.windows.window import day_of_number, times_of
@@ -74,14 +75,15 @@ def ingest(
             "items", "times", "findings", "parts", main="rows"
         )
     )
-    read_findings = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
-    times = read.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
+    once = rows_once(spec, read, rolling)
+    read_findings = once.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
+    times = once.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
     verdict = AsSingleton(read_findings | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
     items = AsList(read["items"])
-    rows, findings = read.rows, [read_findings]
+    rows, findings = once.rows, [read_findings]
     if shared(spec):
         tiled = (
-            read.rows
+            once.rows
             | "GroupToTile" >> beam.GroupByKey()
             | "Tile" >> beam.ParDo(TileRows(text, shards, rolling), verdict, items).with_outputs("parts", main="places")
         )
@@ -91,7 +93,7 @@ def ingest(
             | "GroupByKeys" >> beam.GroupByKey()
             | "Answer" >> beam.ParDo(AnswerAsks(text, shards, rolling)).with_outputs("findings", main="answers")
         )
-        rows = (read.rows, tiled.places, answers.answers) | "WithAnswers" >> beam.Flatten()
+        rows = (once.rows, tiled.places, answers.answers) | "WithAnswers" >> beam.Flatten()
         findings.append(answers.findings)
     written = (
         rows
@@ -186,13 +188,8 @@ class ReadRows(beam.DoFn):
         if file.source == "items":
             yield TaggedOutput("items", (file.source, file.index, number, packed(table)))
             return
-        if file.source == "log" and (not self._rolling or self._rolling.has(file.day)):
-            opens = np.ones(table.num_rows, bool)
-            if spec.log.layout == "events":
-                opens = table["event"].to_numpy() == 0
-            users, user = rank_encode(table["user"]) if spec.split.by == "user" else (None, None)
-            keys = split_keys(spec.split, users, user, table["time"].to_numpy())
-            yield TaggedOutput("times", TimeCounts.of(keys[opens]))
+        if file.source == "log" and spec.log.duplicates == "keep":
+            yield TaggedOutput("times", times_of_examples(spec, table, self._rolling))
         key = table["key" if file.source == "users" else "user"].combine_chunks()
         key = key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
         buckets = bucket_of(key, self._buckets)

@@ -5,7 +5,8 @@ The table of log rows has `user`, `item` (text), `time` (int64 ticks) and
 - layout impressions: `in:B` (bool) for each behaviour, `label:T` (float32) and `space:T` (bool) for each task;
 - `feature:F` for each feature from the log, as its kind's reader types it (`ingest.kinds`), null or NaN = missing;
 - where statistics want them: `request` (text), and in layout impressions `sum:S` (bool, or int64 in fixed point) for
-  each space and measure.
+  each space and measure;
+- where the spec asks about duplicates: what `ingest.duplicates` compares rows by, and where they stand.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.conditions import filtered, holds
+from ingest.duplicates import with_digests
 from ingest.errors import IngestError
 from ingest.formats import read_file
 from ingest.kinds import reader_of
@@ -179,6 +181,8 @@ def parse(
         BadRow(int(batch.rows[row]), reason, detail, _text(batch, row))
         for row, (reason, detail) in rejects.reasons.items()
     ]
+    if source == "log":
+        table = with_digests(spec, table, batch)
     return table if keep.all() else table.filter(pa.array(keep)), [*batch.bad, *bad], unused
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.absent import AbsentColumns
+from ingest.duplicates import EqualRow, counts_of, without_duplicates
 from ingest.errors import IngestError
 from ingest.raw import BadRow, RawBatch
 from ingest.rows import Unused, parse, read_source
@@ -38,6 +39,8 @@ class Sample:
     clock: Counter = field(default_factory=Counter)
     clock_tried: int = 0
     absent: AbsentColumns = field(default_factory=AbsentColumns)
+    # Rows that are left out, or not wanted, because an equal one stands before them.
+    equal_rows: list[EqualRow] = field(default_factory=list)
     # Of the bytes of the files, roughly, how much the rows are.
     share: float = 1.0
 
@@ -65,6 +68,10 @@ def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: 
             readings[file.path] = again
     for file in files:
         readings[file.path].add_to(sample)
+    if sample.tables:
+        table, sample.equal_rows = without_duplicates(pa.concat_tables(sample.tables))
+        sample.tables = [table]
+        sample.unused.reasons.update(counts_of(sample.equal_rows))
     sample.share = sum(readings[file.path].share * file.size for file in files) / max(sum(f.size for f in files), 1)
     sample.absent = _all_absent(readings.values())
     if sample.absent.everywhere:
@@ -149,7 +156,7 @@ def read_last_days(spec: RankingSpec, files: list[SourceFile], most: int) -> tup
         if table is None:
             break
         days.append(table)
-    return pa.concat_tables(reversed(days)) if days else None, len(days)
+    return without_duplicates(pa.concat_tables(reversed(days)))[0] if days else None, len(days)
 
 
 def _read_whole(spec: RankingSpec, files: list[SourceFile], most: int) -> pa.Table | None:

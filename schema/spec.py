@@ -48,6 +48,8 @@ class Log(SourceFiles, _Layout):
     order: Literal["item", "file"] = "item"
     # The rows that are read are those of which all of these hold.
     where: RowFilters = ()
+    # What becomes of a row that is equal to one before it in every column that the spec reads.
+    duplicates: Literal["keep", "drop", "error"] = "keep"
 
     @model_validator(mode="after")
     def _layout_has_its_keys(self) -> Self:

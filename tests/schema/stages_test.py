@@ -47,7 +47,7 @@ READERS: list[tuple[set[str], str]] = [
     (EVERY, "name behaviours"),
     (EVERY, "log.layout log.user log.item log.timestamp log.event log.impression"),
     (EVERY, "log.format log.compression log.separator log.quotes log.header log.columns log.encoding"),
-    (EVERY, "log.missing log.order log.where"),
+    (EVERY, "log.missing log.order log.where log.duplicates"),
     (EVERY, "log.attribution_window log.allowed_lateness log.request"),
     (EVERY - {"snapshot"}, "log.files log.max_bad_rows users items split"),
     (EVERY, "features.name features.source features.column features.kind features.derive features.separator"),

@@ -12,6 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from ingest.absent import AbsentColumns
 from ingest.duplicates import REASON, EqualRow, counts_of, refused
+from ingest.ripeness import Span, ripe_until, split_times, together
 from ingest.rows import Unused
 from ingest.time_split import SPLITS, TimeCounts, cut_times, first_time
 from schema.spec import RankingSpec
@@ -34,6 +35,8 @@ class Findings:
     absent: dict[tuple[str, str], str] = field(default_factory=dict)
     # The first rows of the log that are equal to one before them.
     equal_rows: list[EqualRow] = field(default_factory=list)
+    # When the log's impressions begin, and when it ends.
+    span: Span | None = None
 
     def count_absent(self, source: str, columns: AbsentColumns) -> None:
         """Counts a source's files with rows, and those that lack a column."""
@@ -64,6 +67,7 @@ class Findings:
             self.counts = Counter(counts)
         self.problems = sorted({*self.problems, *findings.problems})
         self.samples = sorted([*self.samples, *findings.samples])[:_SAMPLES]
+        self.span = together([self.span, findings.span])
         self.equal_rows = sorted([*self.equal_rows, *findings.equal_rows])[:1]
         self.absent = {
             key: min(sentences[key] for sentences in (self.absent, findings.absent) if key in sentences)
@@ -95,13 +99,14 @@ class MergeFindings(beam.CombineFn):
 class Verdict:
     """Whether examples are worth writing, known before any is written; `cuts` are the times of eval and test.
 
-    Impressions before `first` become no examples.
+    Impressions before `first` become no examples; of those after `ripe_until` feedback may still come (None: of none).
     """
 
     problems: tuple[str, ...]
     cuts: tuple[int, int]
     impressions: dict[str, int]
     first: int = -(1 << 63)
+    ripe_until: int | None = None
 
 
 def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
@@ -114,6 +119,8 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
     ]
     if read.equal_rows and spec.log.duplicates == "error":
         problems.append(refused(read.counts["left_out", "log", REASON], read.equal_rows[0]))
+    until = ripe_until(spec, read.span)
+    times = split_times(spec, times, until)
     cuts, impressions = cut_times(spec.split, times)
     begin, skipped = first_time(spec.split, times)
     impressions["train"] -= skipped
@@ -129,7 +136,7 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
                 f"{spec.log.max_bad_rows:.1%}: {reasons}. The first: {first}"
             )
     if problems:
-        return Verdict(tuple(problems), cuts, impressions, begin)
+        return Verdict(tuple(problems), cuts, impressions, begin, until)
     if not sum(impressions.values()):
         opens = f"no row has {spec.log.event} = {spec.log.impression!r}" if spec.log.event else "no row is left"
         unused = _of(read.counts, "unused", None)
@@ -144,12 +151,13 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
         empty = " and ".join(name for name in SPLITS if impressions[name] == 0)
         held = ", ".join(f"{name} {count:,}" for name, count in impressions.items())
         at = " and ".join(format_time(spec, cut) for cut in cuts)
-        together = f"cut at {at}; equal times stay" if spec.split.by == "time" else "a user's impressions stay"
+        ripe = "" if until is None else " whose feedback is complete (log.unripe)"
+        stay = f"cut at {at}; equal times stay" if spec.split.by == "time" else "a user's impressions stay"
         problems.append(
             f"split: by {spec.split.by}, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: "
-            f"{held} impressions, {together} together"
+            f"{held} impressions{ripe}, {stay} together"
         )
-    return Verdict(tuple(problems), cuts, impressions, begin)
+    return Verdict(tuple(problems), cuts, impressions, begin, until)
 
 
 def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, Any]:
@@ -190,6 +198,7 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
             task.name: {
                 "attributed": counts["attributed", task.name],
                 "unattributed": counts["unattributed", task.name],
+                "unripe": counts["unripe", task.name],
             }
             for task in spec.tasks
             if task.event

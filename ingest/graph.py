@@ -27,8 +27,9 @@ from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder, Lookup, slices
 from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, summary
 from ingest.raw import BadRow
+from ingest.ripeness import mask_unripe
 from ingest.rows import parse, read_source
-from ingest.rows_once import rows_once, times_of_examples
+from ingest.rows_once import rows_once, span_of_rows, times_of_examples
 from ingest.sources import SourceFile, shard_count
 from ingest.statistics.answers import definitions
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
@@ -188,6 +189,8 @@ class ReadRows(beam.DoFn):
         if file.source == "items":
             yield TaggedOutput("items", (file.source, file.index, number, packed(table)))
             return
+        if file.source in ("log", "history") and spec.log.layout == "events":
+            yield TaggedOutput("findings", Findings(span=span_of_rows(spec, table, self._rolling)))
         if file.source == "log" and spec.log.duplicates == "keep":
             yield TaggedOutput("times", times_of_examples(spec, table, self._rolling))
         key = table["key" if file.source == "users" else "user"].combine_chunks()
@@ -242,7 +245,8 @@ class JoinAndWrite(beam.DoFn):
                 within &= self._rolling.examples(days)
             if not within.all():
                 timelines, days = timelines.only(within), days[within]
-            findings = _feedback_findings(timelines)
+            timelines, unripe = mask_unripe(timelines, verdict.ripe_until)
+            findings = _feedback_findings(timelines, unripe)
             build = ExampleBuilder(spec, rows, timelines, text=text_elements, statistics=statistics)
             for day in np.unique(days).tolist():
                 self._write(bucket, day, days, build.with_tables(users(day), self._items(day)), verdict, findings)
@@ -310,8 +314,9 @@ class JoinAndWrite(beam.DoFn):
                 findings.counts["day", str(day_of_number(day))] += len(chosen)
 
 
-def _feedback_findings(timelines: Timelines) -> Findings:
+def _feedback_findings(timelines: Timelines, unripe: dict[str, int]) -> Findings:
     findings = Findings()
+    findings.counts.update({("unripe", task): count for task, count in unripe.items()})
     for task, (attributed, unattributed) in timelines.attributed.items():
         findings.counts["attributed", task] += attributed
         findings.counts["unattributed", task] += unattributed

@@ -15,6 +15,7 @@ from apache_beam.pvalue import TaggedOutput
 from ingest.chunks import Chunk, packed, unpacked
 from ingest.duplicates import without_duplicates
 from ingest.findings import Findings
+from ingest.ripeness import Span
 from ingest.time_split import TimeCounts, split_keys
 from ingest.timeline import rank_encode
 from ingest.windows.rolling import DAY, Rolling
@@ -75,10 +76,19 @@ class DropDuplicates(beam.DoFn):
 
 def times_of_examples(spec: RankingSpec, rows: pa.Table, rolling: Rolling | None) -> TimeCounts:
     """Counts what splits are cut by, of the rows of the log that become examples."""
+    opens = _opens_examples(spec, rows, rolling)
+    users, user = rank_encode(rows["user"]) if spec.split.by == "user" else (None, None)
+    return TimeCounts.of(split_keys(spec.split, users, user, rows["time"].to_numpy())[opens])
+
+
+def span_of_rows(spec: RankingSpec, rows: pa.Table, rolling: Rolling | None) -> Span | None:
+    """Returns from when on rows of the log, or carried on, are examples, and when they end."""
+    time = rows["time"].to_numpy()
+    return Span.of(time[_opens_examples(spec, rows, rolling)], time)
+
+
+def _opens_examples(spec: RankingSpec, rows: pa.Table, rolling: Rolling | None) -> np.ndarray:
     opens = np.ones(rows.num_rows, bool)
     if spec.log.layout == "events":
         opens = rows["event"].to_numpy() == 0
-    if rolling:
-        opens = opens & rolling.examples(rows[DAY].to_numpy())
-    users, user = rank_encode(rows["user"]) if spec.split.by == "user" else (None, None)
-    return TimeCounts.of(split_keys(spec.split, users, user, rows["time"].to_numpy())[opens])
+    return opens & rolling.examples(rows[DAY].to_numpy()) if rolling else opens

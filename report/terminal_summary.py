@@ -168,6 +168,8 @@ def _render_ingest(counts: dict[str, Any], console: Console) -> None:
         console.print(f"events that the spec doesn't use: {unused}", markup=False, highlight=False)
     for task, feedback in counts["feedback"].items():
         line = f"{task}: {feedback['attributed']:,} events label an impression, {feedback['unattributed']:,} label none"
+        if unripe := feedback.get("unripe"):
+            line += f"; {unripe:,} impressions are too young for all of their feedback, and left out (log.unripe)"
         console.print(line, markup=False, highlight=False)
     table = Table(title="examples, and each task's positives in its sample space")
     table.add_column("split")

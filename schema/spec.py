@@ -48,6 +48,8 @@ class Log(SourceFiles, _Layout):
     order: Literal["item", "file"] = "item"
     # The rows that are read are those of which all of these hold.
     where: RowFilters = ()
+    # Whether impressions younger than `attribution_window` at the log's end are in no sample space.
+    unripe: Literal["mask", "keep"] = "mask"
     # What becomes of a row that is equal to one before it in every column that the spec reads.
     duplicates: Literal["keep", "drop", "error"] = "keep"
 
@@ -59,6 +61,8 @@ class Log(SourceFiles, _Layout):
                 raise ValueError(f"layout `events` needs `{key}`")
             if self.layout == "impressions" and value is not None:
                 raise ValueError(f"`{key}` belongs to layout `events`, not to `impressions`")
+        if self.layout == "impressions" and "unripe" in self.model_fields_set:
+            raise ValueError("`unripe` belongs to layout `events`, not to `impressions`")
         return self
 
 

@@ -54,7 +54,7 @@ def test_drop_leaves_the_first_of_equal_rows(tmp_path):
 
 def test_error_says_how_many_there_are_and_where_the_first_stands(tmp_path):
     report = checked(tmp_path, "error")
-    (said,) = [finding for finding in report["findings"] if "log.duplicates" in finding["message"]]
+    (said,) = [finding for finding in report["findings"] if finding["message"].startswith("log.duplicates")]
     assert (said["severity"], said["where"], report["ok"]) == ("error", "log", False)
     place = f"{tmp_path}/log-1.csv row"
     assert said["message"].startswith("log.duplicates: 3 rows are equal to one before them")

@@ -49,7 +49,7 @@ READERS: list[tuple[set[str], str]] = [
     (EVERY, "log.format log.compression log.separator log.quotes log.header log.columns log.encoding"),
     (EVERY, "log.missing log.order log.where log.duplicates"),
     (EVERY, "log.attribution_window log.allowed_lateness log.request"),
-    (EVERY - {"snapshot"}, "log.files log.max_bad_rows users items split"),
+    (EVERY - {"snapshot"}, "log.files log.max_bad_rows log.unripe users items split"),
     (EVERY, "features.name features.source features.column features.kind features.derive features.separator"),
     (EVERY, "features.size features.strip"),
     (EVERY - {"ingest"}, "features.vocabulary features.scale features.buckets"),

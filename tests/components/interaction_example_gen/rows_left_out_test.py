@@ -72,3 +72,42 @@ def test_duplicates_stop_a_run_that_expects_none(logs, ingest_logs):
         IngestError, match=r"log.duplicates: 2 rows .*2025-01-01/log.csv row 62 is the same as .* row 2"
     ):
         ingest_logs(_spec(files="*/log*.csv", duplicates="error"), logs)
+
+
+def _event_spec(**log) -> RankingSpec:
+    layout = {"layout": "events", "event": "event", "impression": "view", "attribution_window": "6h"}
+    behaviours = [{"name": "viewed", "event": "view", "max_length": 2}]
+    tasks = [{"name": "like", "event": "like"}]
+    return RankingSpec.model_validate(
+        {"name": "videos", "log": LOG | layout | log, "behaviours": behaviours, "tasks": tasks}
+    )
+
+
+@pytest.fixture
+def event_logs(tmp_path: Path) -> Path:
+    """Three days with a view every half hour, of which two in three are liked a minute later."""
+    for number in range(3):
+        folder, at = tmp_path / "logs" / f"2025-01-0{number + 1}", T + number * DAY
+        folder.mkdir(parents=True)
+        views = [(f"u{i % 5},v{i % 3}", at + 1_800 * i) for i in range(48)]
+        rows = [f"{who},{time},view" for who, time in views]
+        rows += [f"{who},{time + 60},like" for i, (who, time) in enumerate(views) if i % 3]
+        (folder / "log.csv").write_text("\n".join(["user,item,at,event", *rows]) + "\n")
+    return tmp_path / "logs"
+
+
+def test_a_run_counts_unripe_impressions_and_days_mask_what_one_run_masks(event_logs, ingest_logs, tmp_path):
+    state = tmp_path / "state"
+    whole = ingest_logs(_event_spec(files="*/log*.csv"), event_logs)
+    # The last row is a like at 23:31; views up to 17:31 are ripe, and 12 of each day's 48 are later.
+    assert whole.summary["feedback"]["like"]["unripe"] == 12
+    assert [len(rows) for rows in whole.splits.values()] == [106, 13, 13 + 12]
+    masked = [row["timestamp"][0] for row in whole.rows if row["space_like"] == [0.0]]
+    assert sorted(masked) == [T + 2 * DAY + 1_800 * i for i in range(36, 48)]
+    for window in ("1d:2025-01-02", "1d:2025-01-03"):
+        last = ingest_logs(_event_spec(), event_logs, window=window, state=state)
+        assert last.summary["feedback"]["like"]["unripe"] == 12
+    assert _examples(last) == _examples(whole, first=T + 2 * DAY)
+    kept = ingest_logs(_event_spec(files="*/log*.csv", unripe="keep"), event_logs)
+    assert (kept.summary["feedback"]["like"]["unripe"], len(kept.rows)) == (0, 144)
+    assert all(row["space_like"] == [1.0] for row in kept.rows)

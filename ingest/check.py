@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ingest.check_columns import column_samples, doubtful_values
 from ingest.check_judging import judging_findings
-from ingest.check_reading import clock_findings, reading_findings, time_findings, unripe_findings
+from ingest.check_reading import clock_findings, reading_findings, time_findings, unripe_findings, weight_findings
 from ingest.check_report import (
     CheckReport,
     Finding,
@@ -105,6 +105,7 @@ def check(
     tasks = tuple(_task_samples(spec, lines))
     findings += time_findings(spec, lines, log.complete, now or datetime.now(UTC), until)
     findings += unripe_findings(spec, lines, until)
+    findings += weight_findings(spec, lines, rows)
     findings += _event_findings(spec, log, rows)
     findings += _label_findings(spec, tasks, lines, log.complete)
     findings += _feature_findings(spec, samples)

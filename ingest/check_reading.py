@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import numpy as np
+import pyarrow as pa
 
 from ingest.check_report import Finding
 from ingest.duplicates import refused
@@ -114,6 +115,18 @@ def time_findings(
             "writes rows twice, `log.duplicates: drop` leaves out those that are equal in all columns"
         )
         yield Finding("warning", "log", message)
+
+
+def weight_findings(spec: RankingSpec, lines: Timelines, rows: pa.Table) -> Iterator[Finding]:
+    """Yields how many impressions have no weight, and that it is always the same."""
+    if spec.weight is None or lines.weights is None or len(lines.impressions) == 0:
+        return
+    where, total = f"weight ({spec.weight.column})", len(lines.impressions)
+    missing = int(np.isnan(rows["weight"].to_numpy()[lines.source[lines.impressions]]).sum())
+    if missing:
+        yield Finding("warning", where, f"missing in {missing:,} of {total:,} impressions, which count as 1")
+    if lines.weights.min() == lines.weights.max():
+        yield Finding("warning", where, f"is {lines.weights[0]:g} in all {total:,} impressions")
 
 
 def unripe_findings(spec: RankingSpec, lines: Timelines, until: int | None) -> Iterator[Finding]:

@@ -332,7 +332,7 @@ def _encoded(
         for task in spec.tasks:
             space, label = columns[space_name(task)].to_numpy(), columns[label_name(task)].to_numpy()
             total = float(label.sum(dtype=np.float64))
-            findings.counts["in_space", split, task.name] += int(space.sum(dtype=np.int64))
+            findings.counts["in_space", split, task.name] += int(np.count_nonzero(space))
             # A Counter may hold floats: the sum of a regression's labels.
             findings.counts["positives", split, task.name] += total if task.is_regression else int(total)  # type: ignore[assignment]
         yield serialized(columns)

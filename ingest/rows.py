@@ -6,6 +6,7 @@ The table of log rows has `user`, `item` (text), `time` (int64 ticks) and
 - `feature:F` for each feature from the log, as its kind's reader types it (`ingest.kinds`), null or NaN = missing;
 - where statistics want them: `request` (text), and in layout impressions `sum:S` (bool, or int64 in fixed point) for
   each space and measure;
+- where the spec has a weight, `weight` (float32), NaN = missing;
 - where the spec asks about duplicates: what `ingest.duplicates` compares rows by, and where they stand.
 """
 
@@ -71,6 +72,8 @@ def log_columns(spec: RankingSpec) -> dict[str, str]:
             readers.setdefault(measure.sum, f"statistics measure {measure.name!r}")
     if log.request and log.request.column:
         readers.setdefault(log.request.column, "log.request")
+    if spec.weight:
+        readers.setdefault(spec.weight.column, "weight")
     conditions += [(f"log.where[{i}]", row_filter) for i, row_filter in enumerate(log.where)]
     for who, condition in conditions:
         if condition.column:
@@ -227,7 +230,11 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column], rows: int) -> 
         event.rejects.add(pc.is_null(names).to_numpy(zero_copy_only=False), f"{log.event}: the event is missing")
         places = pc.index_in(names, pa.array([even(name) for name in events_of(spec)], pa.string()))
         values["event"] = pc.fill_null(places, -1).cast(pa.int16())
+        if spec.weight:
+            values["weight"] = _weights(columns[spec.weight.column], values["event"].to_numpy() == 0)
         return values
+    if spec.weight:
+        values["weight"] = _weights(columns[spec.weight.column], np.ones(rows, bool))
     for behaviour in spec.behaviours:
         values[f"in:{behaviour.name}"] = pa.array(holds(behaviour, columns) == 1)
     for task in spec.tasks:
@@ -237,6 +244,13 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column], rows: int) -> 
         if one.role in ("space", "measure"):
             values[f"sum:{one.name}"] = pa.array(_summed(one, columns))
     return values
+
+
+def _weights(column: Column, opens: np.ndarray) -> pa.Array:
+    """Returns the weights, float32, of the rows that open an example; NaN = missing. Rejects negative ones."""
+    weights = column.numbers()
+    column.rejects.add(opens & (weights < 0), f"{column.name}: expected a weight of at least 0", column.shown)
+    return pa.array(np.where(opens & (weights >= 0), weights, np.nan).astype(np.float32))
 
 
 def _no_times(rows: int) -> np.ndarray:

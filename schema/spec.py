@@ -103,6 +103,12 @@ class Split(Frozen):
         return self
 
 
+class ExampleWeight(Frozen):
+    """The column of the log that says what an example counts for, in the loss and in the metrics; 1 where missing."""
+
+    column: Column
+
+
 class Drift(Frozen):
     """How far the newest impressions (the test split) may be from those trained on, by a column of the examples."""
 
@@ -158,6 +164,7 @@ class RankingSpec(Frozen):
     features: Annotated[tuple[Feature, ...], Field(strict=False)] = ()
     behaviours: Annotated[tuple[Behaviour, ...], Field(strict=False)] = ()
     tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(nonempty)]
+    weight: ExampleWeight | None = None
     statistics: Statistics | None = None
     split: Split = Split()
     slices: Annotated[tuple[Slice, ...], Field(strict=False)] = ()

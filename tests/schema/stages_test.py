@@ -31,6 +31,7 @@ COMPLETE = RankingSpec.model_validate(
             {"name": "share", "ratio": {"numerator": "a", "denominator": "b"}, "within": {"column": "bought"}},
             {"name": "buy", "column": "bought"},
         ],
+        "weight": {"column": "w"},
         "statistics": {"by": ["item"], "measures": [{"name": "skip", "column": "a", "below": 2}]},
         "slices": [["country"]],
         "gates": {"buy": {"auc": 0.6, "slices": {"max_drop": 0.1}}},
@@ -44,7 +45,7 @@ EVERY = set(STAGES)
 # Which stages read which fields. A section that each stage takes as a whole or not at all stands for all its fields;
 # of the others each field is named, so that a new one has to be added here by someone who thought of its stages.
 READERS: list[tuple[set[str], str]] = [
-    (EVERY, "name behaviours"),
+    (EVERY, "name behaviours weight"),
     (EVERY, "log.layout log.user log.item log.timestamp log.event log.impression"),
     (EVERY, "log.format log.compression log.separator log.quotes log.header log.columns log.encoding"),
     (EVERY, "log.missing log.order log.where log.duplicates"),

@@ -132,7 +132,8 @@ class ExampleBuilder:
             values[name] = _lists(vectors.take(lines.source[rows]))
         for task in self.spec.tasks:
             values[label_name(task)] = pa.array(lines.labels[task.name][which])
-            values[space_name(task)] = pa.array(lines.spaces[task.name][which].astype(np.float32))
+            space = lines.spaces[task.name][which].astype(np.float32)
+            values[space_name(task)] = pa.array(space if lines.weights is None else space * lines.weights[which])
         return {column.name: values[column.name] for column in self.columns}
 
     def _feature(self, feature: Feature, rows: np.ndarray, time: np.ndarray) -> pa.Array:

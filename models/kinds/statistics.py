@@ -126,7 +126,8 @@ def _priors(
     """Returns the train split's mean of each rate, float64 `(rates,)`: of a task's label in its space, of a measure by
     its own sums.
     """
-    spaces = {task.name: tf.cast(inputs[space_name(task)], tf.float64) for task in spec.tasks}
+    # Statistics count rows, whatever an example weighs.
+    spaces = {task.name: tf.cast(inputs[space_name(task)] > 0, tf.float64) for task in spec.tasks}
     labels = {task.name: tf.cast(inputs[label_name(task)], tf.float64) * spaces[task.name] for task in spec.tasks}
     sums: dict[str, list[tf.Tensor]] = {name: [] for name in layouts}
     totals: dict[str, list[tf.Tensor]] = {name: [] for name in layouts}

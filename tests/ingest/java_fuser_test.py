@@ -73,7 +73,11 @@ def test_javas_fuser_takes_ingest_in_both_layouts_with_and_without_statistics_an
             jobs[f"{spec.log.layout}-{name}"] = job_of(changed, files, tmp_path)
             rolling, files = plan(changed, str(daily), str(tmp_path / "state"), window)
             jobs[f"{spec.log.layout}-{name}-window"] = job_of(changed, files, tmp_path, rolling)
-    assert len(jobs) == 8
+            if spec.log.layout == "events":
+                continue
+            once = changed.model_copy(update={"log": changed.log.model_copy(update={"duplicates": "drop"})})
+            jobs[f"duplicates-{name}"] = job_of(once, match_files(once, str(whole)), tmp_path)
+    assert len(jobs) == 10
     assert planned(jobs, tmp_path) == dict.fromkeys(jobs, "ok")
 
 

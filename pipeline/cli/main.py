@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress
 
 from components.run_parameters import RUN
-from pipeline.cli import ab_test, compile, options, report, serving
+from pipeline.cli import ab_test, compile, init, options, report, serving
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, errors, fail
 from pipeline.runners.garbage import collect_rarely
@@ -204,6 +204,7 @@ def show(output: Annotated[Path, typer.Argument(help="The folder of a past run."
     render(summary, console)
 
 
+app.add_typer(init.app)
 app.add_typer(report.app)
 app.add_typer(compile.app)
 app.add_typer(serving.app)

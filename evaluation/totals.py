@@ -126,8 +126,8 @@ def totals(rows: ScoredRows, view: SliceView, plan: Plan) -> Iterator[tuple[Slic
                 for s, of_slice in enumerate(_histograms(of_model)):
                     histograms[s][t][m] = of_slice
     for s, key in enumerate(view.keys):
-        of_slice = tuple(tuple(of_task) for of_task in histograms[s])
-        yield key, SliceTotals(counts[s], sums[s], of_slice, weights[s] if plan.weighted else None)
+        by_task = tuple(tuple(of_task) for of_task in histograms[s])
+        yield key, SliceTotals(counts[s], sums[s], by_task, weights[s] if plan.weighted else None)
 
 
 def _histograms(rows: TaskRows) -> Iterator[ScoreHistogram]:

@@ -58,7 +58,6 @@ def compose(name: str, about: str, log: Source, users: Source | None, items: Sou
     Raises:
       DraftError: the log has no user, no item, no feedback, or not a column that was told.
     """
-    _check_hints(log, hints)
     user, item = ids_of(log, hints)
     clock = clock_in(log, hints, {user.column, item.column})
     taken = {user.column, item.column, *([clock.column] if clock else [])}
@@ -108,7 +107,8 @@ def _are_columns(log: Source, labels: Sequence[str]) -> bool:
 
 
 def ids_of(log: Source, hints: Hints) -> tuple[Choice, Choice]:
-    """Returns the columns of the user's and the item's id. Raises DraftError where the log has none."""
+    """Returns the columns of the user's and the item's id. Raises DraftError where the log has none, or not what is told."""
+    _check_hints(log, hints)
     user, item = choose_ids(log.columns, hints.user, hints.item)
     if user and item:
         return user, item
@@ -138,7 +138,11 @@ def _of_impressions(parts: _Parts) -> Draft:
     rest = [profile for profile in log.columns if profile.name not in taken]
     _check_labels(parts.hints.labels, [profile.name for profile in rest])
     feedback = labels_of(rest, parts.hints.labels)
-    if not any(label.is_binary or "kind" in label.task for label in feedback.labels) and not feedback.labels:
+    for column in parts.hints.labels:
+        if column not in {label.task.get("column") for label in feedback.labels}:
+            why = feedback.left_out.get(column, "holds neither 0 and 1 nor numbers")
+            raise DraftError(f"--label {column}: {why}")
+    if not feedback.labels:
         raise DraftError(
             "no column looks like feedback (0/1, such as a click; a rating; a time of watching next to a length): "
             f"nothing to predict. Say what it is by --label COLUMN. The log has {listed(p.name for p in rest)}"

@@ -207,10 +207,10 @@ def _add_ratio(result: Feedback, columns: Sequence[Profile]) -> None:
     consumed = [p for p in columns if p.name in result.left_out and has(p.name, CONSUMED_WORDS) and p.flags is None]
     for numerator in consumed:
         for denominator in lengths:
-            if _unit(numerator.name) != _unit(denominator.name) or numerator.numbers is None:
+            lengths_of_rows, times_of_rows = denominator.numbers, numerator.numbers
+            if _unit(numerator.name) != _unit(denominator.name) or lengths_of_rows is None or times_of_rows is None:
                 continue
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratios = numerator.numbers / np.where(denominator.numbers > 0, denominator.numbers, np.nan)  # type: ignore[operator]
+            ratios = times_of_rows / np.where(lengths_of_rows > 0, lengths_of_rows, np.nan)
             positive = ratios[ratios > 0]
             if not len(positive) or not 0.02 < np.median(positive) < 20:
                 continue

@@ -30,23 +30,9 @@ CALENDAR_WORDS = _set("hour minute min weekday dow month week")
 LENGTH_WORDS = _set("duration length runtime len")
 
 # An event's value that opens an impression, the likeliest first.
-IMPRESSION_WORDS = [
-    "impression",
-    "impress",
-    "exposure",
-    "expose",
-    "exposed",
-    "imp",
-    "show",
-    "shown",
-    "display",
-    "view",
-    "viewed",
-    "pageview",
-    "pv",
-    "visit",
-    "open",
-]
+IMPRESSION_WORDS = tuple(
+    "impression impress exposure expose exposed imp show shown display view viewed pageview pv visit open".split()  # noqa: SIM905
+)
 POSITIVE_WORDS = _set(
     "click like view share comment follow forward buy purchase order cart addtocart fav favorite favourite bookmark "
     "save install convert conversion finish complete watch play download subscribe signup reply retweet repost open "

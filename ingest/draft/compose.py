@@ -107,7 +107,11 @@ def _are_columns(log: Source, labels: Sequence[str]) -> bool:
 
 
 def ids_of(log: Source, hints: Hints) -> tuple[Choice, Choice]:
-    """Returns the columns of the user's and the item's id. Raises DraftError where the log has none, or not what is told."""
+    """Returns the columns of the user's and the item's id.
+
+    Raises:
+      DraftError: the log has none, or lacks a column that is told.
+    """
     _check_hints(log, hints)
     user, item = choose_ids(log.columns, hints.user, hints.item)
     if user and item:

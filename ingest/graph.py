@@ -28,7 +28,7 @@ from ingest.examples import ExampleBuilder, Lookup, slices
 from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, summary
 from ingest.raw import BadRow
 from ingest.rows import parse, read_source
-from ingest.sources import SourceFile, shard_count
+from ingest.sources import SourceFile, refuse_changed, shard_count
 from ingest.statistics.answers import definitions
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
 from ingest.statistics.graph import AnswerAsks, TileRows, shared, state_chunks
@@ -154,6 +154,7 @@ class ReadRows(beam.DoFn):
                     for row in bad:
                         rejected.write(_json_line(batch.file, row))
                     yield from self._chunks(spec, file, number, table)
+                refuse_changed(file)
                 findings.count_absent(file.source, absent)
                 if rejected.tell():
                     rejected.seek(0)

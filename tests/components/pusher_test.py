@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_no_half_a_model(push_to, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, before[1]))
     try:
-        with pytest.raises(Exception, match="(?i)large|space|exhausted"):
+        with pytest.raises(Exception, match=r"(?i)large|space|exhausted"):
             push_to(tmp_path / "serving", 1_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

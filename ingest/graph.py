@@ -30,7 +30,7 @@ from ingest.raw import BadRow
 from ingest.ripeness import mask_unripe
 from ingest.rows import parse, read_source
 from ingest.rows_once import rows_once, span_of_rows, times_of_examples
-from ingest.sources import SourceFile, shard_count
+from ingest.sources import SourceFile, refuse_changed, shard_count
 from ingest.statistics.answers import definitions
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
 from ingest.statistics.graph import AnswerAsks, TileRows, shared, state_chunks
@@ -164,6 +164,7 @@ class ReadRows(beam.DoFn):
                     for row in bad:
                         rejected.write(_json_line(batch.file, row))
                     yield from self._chunks(spec, file, number, table)
+                refuse_changed(file)
                 findings.count_absent(file.source, absent)
                 if rejected.tell():
                     rejected.seek(0)

@@ -10,7 +10,7 @@ from ingest.draft.attribution import LONGEST_WINDOW, as_task, choose_window, eve
 from ingest.draft.clocks import Clock, choose_clock, clock_of
 from ingest.draft.draft import Draft, DraftError, Entry, listed
 from ingest.draft.known import FeatureGuess, features_of
-from ingest.draft.labels import Feedback, Label, labels_of
+from ingest.draft.labels import Feedback, labels_of
 from ingest.draft.profile import Profile
 from ingest.draft.roles import Choice, choose_event, choose_ids, choose_impression, choose_request
 from ingest.draft.sections import behaviours_of, gates_of, slices_of, statistics_of
@@ -107,7 +107,11 @@ def _are_columns(log: Source, labels: Sequence[str]) -> bool:
 
 
 def ids_of(log: Source, hints: Hints) -> tuple[Choice, Choice]:
-    """Returns the columns of the user's and the item's id. Raises DraftError where the log has none, or not what is told."""
+    """Returns the columns of the user's and the item's id.
+
+    Raises:
+      DraftError: the log has none, or lacks a column that is told.
+    """
     _check_hints(log, hints)
     user, item = choose_ids(log.columns, hints.user, hints.item)
     if user and item:
@@ -286,6 +290,3 @@ def _split(parts: _Parts) -> Entry:
     if parts.log.column(parts.clock.column).distinct < _FEW_TIMES:
         return Entry({**split, "by": "user"}, "the times are too few to split by")
     return Entry(split, "the newest rows judge the model")
-
-
-__all__ = ["Choice", "Hints", "Label", "Source", "compose"]

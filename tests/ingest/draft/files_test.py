@@ -78,7 +78,7 @@ def test_what_lies_beside_data_is_none():
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.one_of(TEXTS, st.sampled_from(["NO", "1e5", "007", "null", "~", "2024-01-01", "5m", "a: b", "- x", "#", "on"]))
 )
@@ -87,7 +87,7 @@ def test_each_text_is_read_back_from_yaml(text):
     assert read == {"key": text, "list": [text, {text: 1}]}
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(TEXTS, TEXTS)
 def test_what_the_data_says_never_ends_a_comment(why, doubt):
     draft = Draft("x", why, {"user": Entry("u", why, doubt)}, left_out=[("log", doubt, why)])

@@ -14,6 +14,10 @@ Columns = Mapping[str, tf.Tensor | tf.RaggedTensor]
 Transformation = Callable[[tf.Tensor], tf.Tensor]
 
 
+# In deviations of the train split.
+REACH = 2.0
+
+
 class Kind(ABC):
     """What the values of a column are.
 
@@ -59,3 +63,12 @@ class Kind(ABC):
     def size(self, column: ExampleColumn, dim: int) -> int:
         """Returns the size of the last axis of `embed`, where embeddings are of size `dim`."""
         return 2
+
+
+def within_reach(scaled: tf.Tensor) -> tf.Tensor:
+    """Returns numbers that were divided by their deviation, cut at `REACH` deviations.
+
+    What lies beyond is rare in the train split or later than it, where a network extrapolates a line that nothing has
+    tested; a tree would stop at its last threshold.
+    """
+    return tf.clip_by_value(scaled, tf.constant(-REACH, scaled.dtype), tf.constant(REACH, scaled.dtype))

@@ -6,6 +6,7 @@ Nothing but MGET, SET, MULTI and EXEC (with WATCH, which belongs to them), SCAN 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from serving.store.protocol import (
@@ -47,7 +48,7 @@ class RedisStore:
         # A password has no place in messages.
         self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         try:
-            self._client = redis.Redis.from_url(
+            self._client: Any = redis.Redis.from_url(
                 url,
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=timeout_seconds,
@@ -63,7 +64,7 @@ class RedisStore:
         if not keys:
             return []
         with self._errors():
-            return self._client.mget([_VALUE + key for key in keys])  # type: ignore[return-value]
+            return self._client.mget([_VALUE + key for key in keys])
 
     def write(
         self,
@@ -73,6 +74,7 @@ class RedisStore:
     ) -> None:
         written = dict(values)
         check_keys(written)
+        pipeline: Any
         with self._errors(), self._client.pipeline(transaction=True) as pipeline:
             if expected:
                 names = [_MARK + name.encode() for name in expected]
@@ -87,7 +89,7 @@ class RedisStore:
 
     def mark(self, name: str) -> bytes | None:
         with self._errors():
-            (value,) = self._client.mget([_MARK + name.encode()])  # type: ignore[misc]
+            (value,) = self._client.mget([_MARK + name.encode()])
             return value
 
     def remove(self, generation: bytes) -> None:
@@ -95,7 +97,7 @@ class RedisStore:
         with self._errors():
             cursor = 0
             while True:
-                cursor, keys = self._client.scan(cursor, match=pattern, count=_KEYS_A_SCAN)  # type: ignore[misc]
+                cursor, keys = self._client.scan(cursor, match=pattern, count=_KEYS_A_SCAN)
                 with self._client.pipeline(transaction=False) as pipeline:
                     for key in keys:
                         pipeline.expire(key, 0)

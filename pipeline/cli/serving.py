@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.text import Text
 
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, fail
+
+if TYPE_CHECKING:
+    from pipeline.online.gateway import StoreCompleting
 
 app = typer.Typer()
 T = TypeVar("T", int, float)
@@ -44,8 +47,18 @@ def serve(
         int, typer.Option(min=0, help="TensorFlow's threads across operations; 0: one a core.")
     ] = 0,
     poll_seconds: Annotated[float, typer.Option(min=0.05, help="How often to look for new versions.")] = 1.0,
+    store: Annotated[
+        str | None, typer.Option(help="An online store, from which requests of user_id and item_id are completed.")
+    ] = None,
+    store_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that the store may take for a read.")] = 0.2,
+    degrade: Annotated[
+        bool, typer.Option("--degrade", help="Answer without the store where it is down, and not with UNAVAILABLE.")
+    ] = False,
 ) -> None:
-    """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it."""
+    """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it.
+
+    With --store a request of a user's id and item ids is enough.
+    """
     labels = {key: _number(f"--label {key}", value, int) for key, value in _pairs("--label", label).items()}
 
     from serving.local_server.directory import VersionPolicy
@@ -65,6 +78,8 @@ def serve(
         threads=threads,
         intra_op_threads=intra_op_threads,
         inter_op_threads=inter_op_threads,
+        completing=None if store is None else _completing(model_dir, store, store_timeout),
+        degrade=degrade,
     )
     try:
         serve_until_stopped(model_dir, options)
@@ -72,6 +87,31 @@ def serve(
         raise fail(error, 2) from None
     except OSError as error:
         raise fail(f"can't listen on {host}: {error.strerror or error}", 1) from None
+
+
+def _completing(model_dir: Path, url: str, timeout: float) -> "StoreCompleting":
+    """Returns what completes requests, by the spec of the newest version."""
+    from pipeline.online.gateway import StoreCompleting
+    from schema.loading import SpecError
+    from schema.served import SPEC_FILE
+    from schema.spec import RankingSpec
+    from serving.local_server.directory import versions_in
+    from serving.store.opening import open_store
+    from serving.store.protocol import StoreError
+
+    versions = versions_in(model_dir)
+    if not versions:
+        raise fail(f"{model_dir}: expected a model's directory, with one folder a version in it", 2)
+    path = versions[max(versions)] / SPEC_FILE
+    try:
+        spec = RankingSpec.from_json(path.read_text())
+        completing = StoreCompleting(spec, open_store(url, timeout))
+        completing.generation_age()
+    except (OSError, SpecError, ValueError) as error:
+        raise fail(f"{path}: expected the spec that the model was trained by: {error}", 2) from None
+    except StoreError as error:
+        raise fail(error, 2) from None
+    return completing
 
 
 @app.command()

@@ -171,7 +171,7 @@ class _TailWriter:
         is_new = days > self.generation.until
         settled = int((~is_new).sum())
         rows, days = rows.filter(pa.array(is_new)), days[is_new].astype(np.int64)
-        placed = tuple(replace(row, row=row.row - 1 + begin) for row in bad)
+        placed = tuple(replace(row, row=row.row - 1 + begin) for row in sorted(bad, key=lambda row: row.row))
         return rows, days, Updated(rows.num_rows, 0, placed, sum(unused.values()), settled)
 
     def write(

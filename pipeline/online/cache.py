@@ -1,6 +1,7 @@
 """What a reader of a generation keeps in its process: items' features, and the folded state of statistics' keys."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -89,3 +90,22 @@ class KeyCache:
         """Returns the contents of those keys that are known."""
         pairs = ((key, self._contents.get((statistic, key))) for key in keys)
         return {key: content for key, content in pairs if content is not None}
+
+
+# What a key's rows before an edge sum up to, float32, and the latest times, where ages are asked for.
+Answer: TypeAlias = tuple[np.ndarray, np.ndarray | None]
+
+
+class AnswerCache:
+    """The answers of a statistic's keys at one edge, after one batch of events."""
+
+    def __init__(self) -> None:
+        self._stamped: tuple[tuple[int, int], dict[str, Answer]] = ((0, -1), {})
+
+    def at(self, stamp: tuple[int, int]) -> dict[str, Answer]:
+        """Returns the answers at an edge after so many batches, which may be added to."""
+        # Another thread may ask at another moment meanwhile.
+        stamped = self._stamped
+        if stamped[0] != stamp:
+            self._stamped = stamped = stamp, {}
+        return stamped[1]

@@ -5,7 +5,7 @@ statistics and columns are made of them by what makes the examples.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,27 +15,27 @@ import pyarrow as pa
 
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.rank_request import NO_ITEM, RequestError, column_values, impressions
+from ingest.statistics.answers import Definition
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered
 from ingest.statistics.fold import Fold
 from ingest.statistics.requests import START, with_start
+from ingest.statistics.sums import scales
 from ingest.statistics.tiles import merged
-from ingest.statistics.vectors import Vectors
+from ingest.statistics.vectors import Vectors, as_float32
 from ingest.timeline import join
-from ingest.values import Column, MissingWords, Rejects
 from ingest.windows.carried import prepend_carried
 from pipeline.online import generations
-from pipeline.online.cache import ItemCache, KeyCache
+from pipeline.online.cache import Answer, AnswerCache, ItemCache, KeyCache
 from pipeline.online.generations import Generation, Updates
+from pipeline.online.user_rows import ids_of, last_features, read_tails, rows_until
 from pipeline.online.values import (
     Layout,
     Seal,
     StoredUser,
-    present_texts,
     read_records,
     tiles_of_records,
-    with_user,
 )
-from schema.columns import ITEM_ID, model_columns
+from schema.columns import ITEM_ID, example_columns, model_columns
 from schema.spec import RankingSpec
 from serving.store.protocol import OnlineStore, StoreUnavailableError
 
@@ -125,7 +125,8 @@ class _Reader:
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
         self._keys = KeyCache(_MOST_KEYS)
         self._lock = threading.Lock()
-        self._columns = model_columns(self._spec)
+        self._columns, self._example_columns = model_columns(self._spec), example_columns(self._spec)
+        self._answers = {one.statistic.name: AnswerCache() for one in self._layout.shared}
         self._asking_schema = self._layout.log_schema
         if START in self._asking_schema.names:
             self._asking_schema = self._asking_schema.remove(self._asking_schema.get_field_index(START))
@@ -140,7 +141,7 @@ class _Reader:
         stored, tail = self._user(user, days, items)
         if stored is None:
             return None
-        past = _until(stored.rows, moment), _until(tail, moment)
+        past = rows_until(stored.rows, moment), rows_until(tail, moment)
         values = last_features(past[1]) or stored.last
         values = {**values, **{f"feature:{name}": value for name, value in context.items()}}
         asking = with_start(
@@ -156,7 +157,7 @@ class _Reader:
         lookup, unknown = read
         users = self._users_lookup(user, stored)
         asked = np.arange(rows.num_rows - asking.num_rows, rows.num_rows)
-        vectors = self._vectors(log, asking, rows, users, lookup, stored, days)
+        vectors = self._vectors(log, asking, rows, users, lookup, stored, days, updates.batches)
         if vectors is None:
             return None
         sides = self._sides(rows, asked, users, lookup, vectors, items)
@@ -239,6 +240,7 @@ class _Reader:
         items: Lookup,
         stored: StoredUser,
         days: Sequence[int],
+        batches: int,
     ) -> dict[str, Vectors] | None:
         """Returns the vectors of each statistic; None if the generation isn't there any more."""
         if not self._layout.definitions:
@@ -256,33 +258,56 @@ class _Reader:
                 result[definition.statistic.column] = vectors
         if self._layout.shared:
             here = BucketStatistics(spec, BucketRows(asking, rows, np.arange(asking.num_rows)), *tables, None)
-            shared = self._shared(here, days)
+            shared = self._shared(here, days, batches)
             if shared is None:
                 return None
             result.update(shared)
         return result
 
-    def _shared(self, here: BucketStatistics, days: Sequence[int]) -> dict[str, Vectors] | None:
-        asks = {one.statistic.name: here.asks(one) for one in self._layout.shared}
-        codes, names = {}, {}
+    def _shared(self, here: BucketStatistics, days: Sequence[int], batches: int) -> dict[str, Vectors] | None:
+        """Returns the vectors of statistics that others' rows count in, too; all that is asked has one edge.
+
+        What was answered at the same edge, while no further batch of events has been counted, is answered again.
+        """
+        asks, texts, codes, known, absent = {}, {}, {}, {}, {}
         for one in self._layout.shared:
             name = one.statistic.name
+            asks[name] = here.asks(one)
             used, codes[name] = np.unique(asks[name].key, return_inverse=True)
-            names[name] = here.keys(one).texts.take(pa.array(used)).to_pylist()
-        contents = self._read_keys(names, days)
+            texts[name] = here.keys(one).texts.take(pa.array(used)).to_pylist()
+            stamp = int(asks[name].edge[0]) if len(used) else 0, batches
+            known[name] = self._answers[name].at(stamp)
+            absent[name] = [text for text in texts[name] if text not in known[name]]
+        contents = self._read_keys(absent, days) if any(absent.values()) else {}
         if contents is None:
             return None
         result = {}
         for one in self._layout.shared:
-            name, windows = one.statistic.name, bool(one.statistic.windows)
-            types = [self._layout.state_types[name], *[self._layout.tail_types[name]] * len(days)]
-            keys, tiles = [key.encode() for key in names[name]], []
-            for dtype, values in zip(types, contents[name], strict=True):
-                records, counts = read_records(dtype, keys, values)
-                tiles.append(tiles_of_records(records, np.repeat(np.arange(len(keys)), counts), windows))
-            answers = Fold(merged(tiles), one.spans).at(codes[name], asks[name].edge)
-            result[one.statistic.column] = here.vectors(one, answers, asks[name].place)
+            name = one.statistic.name
+            if absent[name]:
+                known[name].update(self._answered(one, absent[name], contents[name], int(asks[name].edge[0])))
+            answers = [known[name][text] for text in texts[name]]
+            width = len(one.statistic.spans) * len(one.sums)
+            sums = np.array([values for values, _ in answers], np.float32).reshape(-1, width)[codes[name]]
+            latest = None
+            if one.statistic.age:
+                latest = np.array([times for _, times in answers], np.int64).reshape(-1, len(one.sums))[codes[name]]
+            result[one.statistic.column] = here.from_float32(one, sums, latest, asks[name].place)
         return result
+
+    def _answered(
+        self, definition: Definition, texts: Sequence[str], contents: Sequence[Sequence[bytes]], edge: int
+    ) -> dict[str, Answer]:
+        """Returns what keys' rows before an edge (a tile) sum up to, of their bases and of each day's tails."""
+        name, windows = definition.statistic.name, bool(definition.statistic.windows)
+        types = [self._layout.state_types[name], *[self._layout.tail_types[name]] * (len(contents) - 1)]
+        keys, tiles = [text.encode() for text in texts], []
+        for dtype, values in zip(types, contents, strict=True):
+            records, counts = read_records(dtype, keys, values)
+            tiles.append(tiles_of_records(records, np.repeat(np.arange(len(keys)), counts), windows))
+        answers = Fold(merged(tiles), definition.spans).at(np.arange(len(keys)), np.full(len(keys), edge))
+        latest: Iterable[np.ndarray | None] = [None] * len(keys) if answers.latest is None else answers.latest
+        return dict(zip(texts, zip(as_float32(answers, scales(definition.sums)), latest, strict=True), strict=True))
 
     def _read_keys(self, names: Mapping[str, list[str]], days: Sequence[int]) -> dict[str, list[list[bytes]]] | None:
         """Returns the bases of each statistic's keys, and what each of the days has added to them.
@@ -326,7 +351,8 @@ class _Reader:
     ) -> tuple[dict[str, Any], dict[str, Sequence[Any] | np.ndarray]]:
         timelines = join(self._spec, rows)
         (which,) = np.flatnonzero(timelines.source[timelines.impressions] == asked[0])
-        built = ExampleBuilder(self._spec, rows, timelines, users, items)(np.array([which]))
+        build = ExampleBuilder(self._spec, rows, timelines, users, items, columns=self._example_columns)
+        built = build(np.array([which]))
         ids = pa.array(item_ids, pa.string())
         candidates = {ITEM_ID: ids, **items.at(ids)}
         user_side: dict[str, Any] = {}
@@ -340,48 +366,3 @@ class _Reader:
             else:
                 item_side[column.name] = column_values(column, candidates[column.name])
         return user_side, item_side
-
-
-def read_tails(
-    layout: Layout,
-    digest: str,
-    user: str,
-    days: Sequence[int],
-    keys: Sequence[bytes],
-    values: Sequence[bytes | None],
-) -> list[pa.Table]:
-    """Returns the rows that each day has added of a user."""
-    tables = []
-    for day, key, value in zip(days, keys, values, strict=False):
-        if value is not None:
-            rows, _, _ = layout.tail.unpack([Seal.of_tail(digest, day).open(key, value)])
-            tables.append(with_user(present_texts(rows), [user] * len(rows), layout.log_schema))
-    return tables
-
-
-def _until(rows: pa.Table, moment: int) -> pa.Table:
-    time = rows["time"].to_numpy()
-    return rows if (time <= moment).all() else rows.filter(pa.array(time <= moment))
-
-
-def last_features(rows: pa.Table) -> dict[str, object]:
-    """Returns the features of the latest row, of equally late ones the last; none without a row."""
-    if rows.num_rows == 0:
-        return {}
-    time = rows["time"].to_numpy()
-    last = rows.num_rows - 1 - int(np.argmax(time[::-1]))
-    return {name: rows[name][last].as_py() for name in rows.column_names if name.startswith("feature:")}
-
-
-def ids_of(texts: Sequence[str], name: str) -> list[str]:
-    """Returns ids as ingest would read them from a log.
-
-    Raises:
-      RequestError: one is empty or can't be one.
-    """
-    rejects = Rejects(len(texts))
-    ids = Column(name, pa.array(texts, pa.string()), rejects, MissingWords()).ids()
-    if rejects.reasons:
-        row, (_, reason) = min(rejects.reasons.items())
-        raise RequestError(reason if len(texts) == 1 else f"{reason}, at place {row}")
-    return ids.to_pylist()

@@ -226,7 +226,8 @@ def _store_table(store: "OnlineStore") -> Table:
             continue
         updates = Updates.from_json(store.mark(generations.updates_mark(digest)))
         counts = generation.counts
-        values = {kind.rstrip("."): number for kind, number in counts.items() if not kind.endswith("bytes")}
+        names = {generations.USER: "(users)", generations.ITEM: "(items)"}
+        values = {names.get(kind, kind): number for kind, number in counts.items() if not kind.endswith("bytes")}
         table.add_row(
             f"{name} ({digest})",
             generation.name,

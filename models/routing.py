@@ -90,8 +90,7 @@ def check_routing(name: str, where: str = "model.routing") -> RoutingFactory:
     Raises:
       ValueError: there is none; the message lists those that there are.
     """
-    if name not in routing_names():
-        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(routing_names()))}")
+    _check_name(name, routing_names(), where)
     return ROUTINGS["ple" if name == AUTO_ROUTING else name]
 
 
@@ -101,7 +100,15 @@ def routing_names() -> tuple[str, ...]:
 
 
 def check_routings(spec: RankingSpec) -> None:
-    """Raises ValueError for a routing, of the model or one to be tried in tuning, that there isn't."""
+    """Raises ValueError for a routing, of the model or one to be tried in tuning, that there isn't.
+
+    `auto` isn't tried in tuning: its choice is made once a model and the reference are trained.
+    """
     check_routing(spec.model.routing)
     for index, name in enumerate(spec.tuning.routing if spec.tuning else ()):
-        check_routing(name, f"tuning.routing[{index}]")
+        _check_name(name, tuple(ROUTINGS), f"tuning.routing[{index}]")
+
+
+def _check_name(name: str, known: tuple[str, ...], where: str) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(known))}")

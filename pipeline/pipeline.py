@@ -43,8 +43,12 @@ EVALUATED_SPLIT = "test"
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     """Returns the components in order; each gets the part of the spec that it depends on, so that caching is exact."""
+    tunes_routing = bool(spec.tuning and spec.tuning.routing)
+    # The tasks choose from a reference, which then has to be in the graph.
+    is_auto = spec.model.routing == AUTO_ROUTING and not tunes_routing
+    routings = [name for name in sorted(routing_names()) if is_auto or name != AUTO_ROUTING]
     # The parameters of a compiled pipeline name the models of earlier runs; on this machine metadata knows them.
-    preflight = Preflight(spec, tuple(sorted(routing_names())), config.parameters) if config.parameters else None
+    preflight = Preflight(spec, tuple(routings), config.parameters) if config.parameters else None
     example_gen = InteractionExampleGen(
         spec, logs=config.logs, fingerprint=config.fingerprint, window=config.window, state=config.state_dir
     )
@@ -100,9 +104,6 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     warm_start = _blessed_resolver() if config.warm_start else None
     base = preflight.outputs["base_model"] if preflight else warm_start.outputs["model"] if warm_start else None
     settings = settings_in(config.parameters or {})
-    tunes_routing = bool(spec.tuning and spec.tuning.routing)
-    # What the tasks choose from.
-    is_auto = spec.model.routing == AUTO_ROUTING and not tunes_routing
     reference = None
     if is_auto or (spec.training.reference and (spec.model.routing != SINGLE_TASK or tunes_routing)):
         # Tuned alike, for its gain to be the routing's.

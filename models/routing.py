@@ -109,6 +109,6 @@ def check_routings(spec: RankingSpec) -> None:
         _check_name(name, tuple(ROUTINGS), f"tuning.routing[{index}]")
 
 
-def _check_name(name: str, known: tuple[str, ...], where: str) -> None:
-    if name not in known:
-        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(known))}")
+def _check_name(name: str, names: tuple[str, ...], where: str) -> None:
+    if name not in names:
+        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(names))}")

@@ -14,10 +14,6 @@ Columns = Mapping[str, tf.Tensor | tf.RaggedTensor]
 Transformation = Callable[[tf.Tensor], tf.Tensor]
 
 
-# In deviations of the train split.
-REACH = 2.0
-
-
 class Kind(ABC):
     """What the values of a column are.
 
@@ -65,10 +61,15 @@ class Kind(ABC):
         return 2
 
 
-def within_reach(scaled: tf.Tensor) -> tf.Tensor:
-    """Returns numbers that were divided by their deviation, cut at `REACH` deviations.
+# Beyond how many deviations a number says no more.
+_REACH = 2.0
+
+
+def in_deviations(differences: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+    """Returns differences in units of the train split's deviation, of 0 where that is 0, cut at `_REACH` of them.
 
     What lies beyond is rare in the train split or later than it, where a network extrapolates a line that nothing has
     tested; a tree would stop at its last threshold.
     """
-    return tf.clip_by_value(scaled, tf.constant(-REACH, scaled.dtype), tf.constant(REACH, scaled.dtype))
+    scaled = tf.math.divide_no_nan(differences, deviation)
+    return tf.clip_by_value(scaled, tf.constant(-_REACH, scaled.dtype), tf.constant(_REACH, scaled.dtype))

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models.kinds.ages import scaled_age
-from models.kinds.base import Columns, Kind, Transformation, within_reach
+from models.kinds.base import Columns, Kind, Transformation, in_deviations
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
 from schema.statistics import Rate, Statistic, ages_of, counts_of, rates_of, slots, smoothed_rate, statistic_of
@@ -24,9 +24,9 @@ class StatisticVectors(Kind):
         binary tasks:  logit(r) - logit(p)      regressions, measures:  r - p
 
     Counts are standardised by slot; rates are divided by their deviation and not shifted, so that a key that was never
-    seen has 0, which is no news. Both are cut by `within_reach`: counts of a whole life grow with time, and those of
-    the test split lie ever further out. Ages are scaled as behaviours' are. The last number is 1 where the key is
-    missing; all others are 0 there.
+    seen has 0, which is no news. `in_deviations` cuts both: counts of a whole life grow with time, and those of the
+    test split lie ever further out. Ages are scaled as behaviours' are. The last number is 1 where the key is missing;
+    all others are 0 there.
     """
 
     def analysed(self, column: ExampleColumn) -> str:
@@ -110,8 +110,8 @@ def _scaled(
     vectors = tf.cast(vectors, tf.float64)
     missing = tf.reduce_any(tf.math.is_nan(vectors), axis=1, keepdims=True)
     parts = [
-        within_reach(tf.math.divide_no_nan(layout.log_counts(vectors) - mean, deviation)),
-        within_reach(tf.math.divide_no_nan(layout.news(vectors, priors), spread)),
+        in_deviations(layout.log_counts(vectors) - mean, deviation),
+        in_deviations(layout.news(vectors, priors), spread),
     ]
     if layout.ages:
         # No such row yet is -1, older than any age.

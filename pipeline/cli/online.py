@@ -151,8 +151,8 @@ def update(
         raise fail(f"{error}; {counts['counted']:,} events were counted before", 1) from None
     seconds = time.monotonic() - start
     rate = counts["counted"] / seconds
-    told = {"repeated": "counted before", "settled": "of days that the store holds", "unused": "not of the spec"}
-    others = "".join(f", {counts[name]:,} {words}" for name, words in told.items() if counts[name])
+    outcomes = {"repeated": "counted before", "settled": "of days that the store holds", "unused": "not of the spec"}
+    others = "".join(f", {counts[name]:,} {words}" for name, words in outcomes.items() if counts[name])
     console.print(
         f"{counts['counted']:,} events counted in {seconds:,.1f} s ({rate:,.0f} a second){others}",
         highlight=False,

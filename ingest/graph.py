@@ -20,7 +20,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
 from ingest.absent import AbsentColumns
-from ingest.chunks import Chunk, bucket_of, packed, unpacked
+from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tf_example import serialized, text_elements
 from ingest.encoding.tfrecord import gzipped, write_whole
 from ingest.errors import IngestError
@@ -231,9 +231,7 @@ class JoinAndWrite(beam.DoFn):
         spec = RankingSpec.from_json(self._spec)
         if self._items is None:
             self._items = lookup_by_day(spec, "items", unpacked(items))
-        parts: dict[str, list[Chunk]] = {}
-        for chunk in chunks:
-            parts.setdefault(chunk[0], []).append(chunk)
+        parts = by_source(chunks)
         log, history = unpacked(parts.pop("log", [])), unpacked(parts.pop("history", []))
         of_bucket = BucketRows.of(spec, log, history, self._rolling)
         rows = of_bucket.rows

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from ingest.chunks import Chunk, packed, unpacked
+from ingest.chunks import Chunk, by_source, packed, unpacked
 from ingest.duplicates import without_duplicates
 from ingest.findings import Findings
 from ingest.ripeness import Span
@@ -55,11 +55,9 @@ class DropDuplicates(beam.DoFn):
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         bucket, chunks = element
         spec, findings = RankingSpec.from_json(self._spec), Findings()
-        by_source: dict[str, list[Chunk]] = {}
-        for chunk in chunks:
-            by_source.setdefault(chunk[0], []).append(chunk)
-        log, history = unpacked(by_source.pop("log", [])), unpacked(by_source.get("history", []))
-        for untouched in by_source.values():
+        sources = by_source(chunks)
+        log, history = unpacked(sources.pop("log", [])), unpacked(sources.get("history", []))
+        for untouched in sources.values():
             yield from ((bucket, chunk) for chunk in untouched)
         if log is None:
             return

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from ingest.chunks import Chunk, unpacked
+from ingest.chunks import Chunk, by_source, unpacked
 from ingest.errors import IngestError
 from ingest.findings import Findings, judge
 from ingest.graph import ReadRows
@@ -46,7 +46,7 @@ class SortedRows:
 
     def users(self, bucket: int) -> dict[str, list[Chunk]]:
         """Returns the chunks of a bucket of users by source."""
-        return _by_source(self.folder / "users", bucket)
+        return by_source(read_chunks(self.folder / "users", bucket))
 
     def items(self) -> pa.Table | None:
         """Returns the rows of the items table."""
@@ -137,10 +137,3 @@ class _Reader:
         self._items.finish()
         self._states.finish(json.dumps(note).encode())
         return SortedRows(self._folder, **note)
-
-
-def _by_source(folder: Path, bucket: int) -> dict[str, list[Chunk]]:
-    result: dict[str, list[Chunk]] = {}
-    for chunk in read_chunks(folder, bucket):
-        result.setdefault(chunk[0], []).append(chunk)
-    return result

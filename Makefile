@@ -7,7 +7,7 @@ USERS ?= 5000
 BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs census tabular
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser run test lint bench lock clean
+.PHONY: help setup browser redis fuser run test lint bench lock clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -34,6 +34,14 @@ browser:  ## Chromium, in which the tests open the report; without it they are s
 	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends chromium) >/dev/null || echo "Chromium can't be installed here"
 
+fuser:  ## Java's graph fuser, by which Flink and Spark plan Beam jobs (JDK 11 and Maven); without it its tests are skipped
+	@mvn --quiet --batch-mode --file tests/java_fuser compile dependency:build-classpath \
+		-Dmdep.outputFile=target/classpath >/dev/null || echo "Java's fuser can't be built here"
+
+redis:  ## redis-server, on which the tests run the online store too; without it they are skipped
+	@command -v redis-server >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends redis-server) >/dev/null || echo "Redis can't be installed here"
+
 lint: setup  ## Style, types, and which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,7 +53,7 @@ bench: setup  ## Every benchmark, against what is expected of it
 		exit $$failed
 
 lock: setup  ## Resolve the requirements anew
-	$(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra dev --override requirements.overrides.txt \
+	$(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra redis --extra dev --override requirements.overrides.txt \
 		--python-version 3.11 --no-header --upgrade --output-file requirements.lock
 
 clean:  ## Remove what running made

@@ -64,6 +64,7 @@ setup(
     ],
     extras_require={
         "kubeflow": ["kfp>=2.16,<3"],
+        "redis": ["redis[hiredis]>=5"],
         "dev": [
             "hypothesis",
             "import-linter",

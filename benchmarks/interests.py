@@ -126,7 +126,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--interests", type=numbers, default=list(INTERESTS), help="from 0 to 1")
     parser.add_argument("--seeds", type=int, default=expectations.load("interests")["seeds"])
     parser.add_argument("--bottom", choices=BOTTOMS, default="dtrn", help="which has to win")
-    parser.add_argument("--against", choices=BOTTOMS, default="plain", help="which it is compared with")
+    parser.add_argument("--against", choices=BOTTOMS, default="din", help="which it is compared with")
     parser.add_argument("--users", type=int, default=USERS)
     parser.add_argument("--impressions", type=int, default=IMPRESSIONS)
     parser.add_argument("--epochs", type=int, help="by default the spec's")

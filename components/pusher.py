@@ -1,15 +1,21 @@
-"""TFX's Pusher with the folder to push to as a plain property, which a pipeline's parameter may set."""
+"""TFX's Pusher with the folder to push to as a plain property, which a pipeline's parameter may set.
 
+TFX takes the clock for the version: where it goes backwards, or two models come in one second, the newer model would be
+the older version, or none. Here versions only rise.
+"""
+
+import os
+import time
 from typing import Any
 
 from tfx import types
 from tfx.components.pusher import executor
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.io import fileio
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.proto import pusher_pb2
-from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
-from tfx.utils import proto_utils
+from tfx.utils import io_utils
 
 
 class PusherSpec(ComponentSpec):
@@ -28,7 +34,7 @@ class PusherSpec(ComponentSpec):
 
 
 class Executor(executor.Executor):
-    """TFX's executor, told in its own way where to push to."""
+    """TFX's executor, but for the version, and for what a failed copy leaves: nothing."""
 
     def Do(  # noqa: N802
         self,
@@ -36,11 +42,34 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        folder = pusher_pb2.PushDestination.Filesystem(base_directory=exec_properties["destination"])
-        destination = proto_utils.proto_to_json(pusher_pb2.PushDestination(filesystem=folder))
-        super().Do(
-            input_dict, output_dict, {standard_component_specs.PUSH_DESTINATION_KEY: destination, **exec_properties}
-        )
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        model, base = self.GetModelPath(input_dict), exec_properties["destination"]
+        version = str(next_version(base, int(time.time())))
+        destination = os.path.join(base, version)
+        push(model, destination)
+        io_utils.copy_dir(model, pushed.uri)
+        self._MarkPushed(pushed, pushed_destination=destination, pushed_version=version)
+
+
+def next_version(base: str, now: int) -> int:
+    """Returns the version of a model to push: the second `now`, or one more than the newest in the folder `base`."""
+    names = [name.rstrip("/") for name in fileio.listdir(base)] if fileio.exists(base) else []
+    return max([now, *(int(name) + 1 for name in names if name.isdecimal())])
+
+
+def push(model: str, destination: str) -> None:
+    """Copies a SavedModel, `saved_model.pb` last: what lacks it is no model yet. A copy that fails is taken back."""
+    try:
+        io_utils.copy_dir(model, destination, deny_regex_patterns=[r"saved_model\.pb"])
+        io_utils.copy_file(os.path.join(model, "saved_model.pb"), os.path.join(destination, "saved_model.pb"))
+    except Exception:
+        if fileio.exists(destination):
+            fileio.rmtree(destination)
+        raise
 
 
 class Pusher(base_component.BaseComponent):

@@ -9,15 +9,22 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2
 from tfx.types import standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ExecutionParameter
-from tfx.utils import json_utils
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.utils import json_utils, path_utils
 
 from components.run_parameters import compiled_settings
 from schema.spec import RankingSpec
 
+REFERENCE_MODEL = "reference_model"
+
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
-    """What TFX's Trainer takes and gives, and the settings that a run of a compiled pipeline may change."""
+    """What TFX's Trainer takes and gives, the single-task reference, and the settings that a run may change."""
+
+    INPUTS = {  # noqa: RUF012
+        **standard_component_specs.TrainerSpec.INPUTS,
+        REFERENCE_MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
 
     PARAMETERS = {  # noqa: RUF012
         **standard_component_specs.TrainerSpec.PARAMETERS,
@@ -26,7 +33,7 @@ class TrainerSpec(standard_component_specs.TrainerSpec):
 
 
 class Executor(executor.GenericExecutor):
-    """TFX's executor; `run_fn` gets the spec with the run's settings in it."""
+    """TFX's executor; `run_fn` gets the spec with the run's settings in it, and where the reference's model lies."""
 
     def Do(  # noqa: N802
         self,
@@ -36,8 +43,10 @@ class Executor(executor.GenericExecutor):
     ) -> None:
         config = json_utils.loads(exec_properties["custom_config"])
         spec = RankingSpec.from_json(config["spec"])
-        merged = json_utils.dumps({**config, "spec": with_run_settings(spec, exec_properties).to_json()})
-        super().Do(input_dict, output_dict, {**exec_properties, "custom_config": merged})
+        config["spec"] = with_run_settings(spec, exec_properties).to_json()
+        if references := input_dict.get(REFERENCE_MODEL):
+            config[REFERENCE_MODEL] = path_utils.serving_model_path(references[0].uri)
+        super().Do(input_dict, output_dict, {**exec_properties, "custom_config": json_utils.dumps(config)})
 
 
 def with_run_settings(spec: RankingSpec, properties: Mapping[str, Any]) -> RankingSpec:
@@ -69,6 +78,7 @@ class Trainer(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         base_model: types.BaseChannel | None = None,
+        reference_model: types.BaseChannel | None = None,
         hyperparameters: types.BaseChannel | None = None,
         custom_config: dict[str, Any] | None = None,
         settings: Mapping[str, str | int | float | RuntimeParameter] | None = None,
@@ -78,6 +88,7 @@ class Trainer(base_component.BaseComponent):
         Args:
           run_fn: the dotted path of the function that trains.
           base_model: what training starts from (`fn_args.base_model`).
+          reference_model: of single task, what the tasks choose from with `routing: auto`.
           hyperparameters: what a Tuner chose for the spec's `tuning` (`fn_args.hyperparameters`).
           custom_config: what `run_fn` gets beside `spec`.
           settings: instead of the spec's, some of `compiled_settings` by name.
@@ -88,6 +99,7 @@ class Trainer(base_component.BaseComponent):
                 transform_graph=transform_graph,
                 schema=schema,
                 base_model=base_model,
+                reference_model=reference_model,
                 hyperparameters=hyperparameters,
                 train_args=trainer_pb2.TrainArgs(),
                 eval_args=trainer_pb2.EvalArgs(),

@@ -8,7 +8,8 @@ from evaluation.influence import comparisons
 from evaluation.metrics.uncertainty import CONFIDENCE
 from evaluation.outcome import SliceOutcome, in_order, slice_result
 from evaluation.plan import Plan, PlannedModel
-from evaluation.result import BASELINE, REFERENCE, SINGLE_TASK, Evaluation, Model, ModelName, Task
+from evaluation.result import BASELINE, REFERENCE, Evaluation, Model, ModelName, Task
+from schema.modelling import SINGLE_TASK
 from schema.spec import RankingSpec
 
 

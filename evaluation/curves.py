@@ -31,7 +31,7 @@ def calibration(histogram: ScoreHistogram) -> tuple[CalibrationPoint, ...]:
         for weights in (examples, histogram.scores * examples, histogram.positives)
     ]
     return tuple(
-        CalibrationPoint(int(count), float(score / count), float(positives / count))
+        CalibrationPoint(round(count), float(score / count), float(positives / count))
         for count, score, positives in zip(*sums, strict=True)
         if count
     )

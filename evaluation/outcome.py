@@ -23,6 +23,7 @@ class SliceOutcome:
       counts: `(tasks, COUNTS)`.
       values, errors, degrees: of each of `influence.comparisons`, `(tasks, comparisons, METRICS)`; NaN where undefined.
       curves: of the whole split only.
+      examples: what those of each task's sample space count for together, `(tasks,)`; None: their number.
     """
 
     key: SliceKey
@@ -31,6 +32,11 @@ class SliceOutcome:
     errors: np.ndarray
     degrees: np.ndarray
     curves: tuple[Curves, ...] = ()
+    examples: np.ndarray | None = None
+
+    def weighted_count(self, task: int) -> float:
+        """Returns what the examples of the task's sample space count for together."""
+        return float(self.count(task, "examples") if self.examples is None else self.examples[task])
 
     def count(self, task: int, name: str) -> int:
         """Returns the count of this name, one of COUNTS."""
@@ -55,6 +61,7 @@ def slice_outcome(key: SliceKey, totals: SliceTotals, moments: Moments, plan: Pl
         standard_error(moments),
         degrees_of_freedom(moments),
         () if key else curves(totals, plan),
+        totals.weights,
     )
 
 

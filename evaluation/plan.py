@@ -78,6 +78,7 @@ class Plan:
       slice_columns: those features, and whether a row may have several values.
       lists: what the metrics by list go by.
       slice_impressions: of those keys that are a statistic's impressions, where they stand.
+      weighted: whether the examples have weights, which their spaces' columns hold.
     """
 
     tasks: tuple[PlannedTask, ...]
@@ -86,6 +87,7 @@ class Plan:
     slice_columns: Mapping[str, bool]
     lists: ListColumn
     slice_impressions: Mapping[str, SlicedImpressions] = field(default_factory=dict)
+    weighted: bool = False
 
     def models_of(self, task: int) -> list[int]:
         """Returns the indices of the models that have the task."""
@@ -105,4 +107,4 @@ def make_plan(spec: RankingSpec, models: tuple[PlannedModel, ...]) -> Plan:
         if key in names:
             all_slots = slots(spec, statistic)
             impressions[key] = SlicedImpressions(statistic.column, len(all_slots), all_slots.index(slot))
-    return Plan(tasks, models, spec.slices, columns, list_column(spec), impressions)
+    return Plan(tasks, models, spec.slices, columns, list_column(spec), impressions, spec.weight is not None)

@@ -21,8 +21,6 @@ BASELINE: Final = "baseline"
 REFERENCE: Final = "reference"
 # The candidate; the blessed model that it is compared with; the single-task model that the gain is taken against.
 ModelName = Literal["candidate", "baseline", "reference"]
-# The routing that shares nothing (`models.routing`).
-SINGLE_TASK: Final = "single_task"
 # Fewer users with a positive, or with a negative, say too little about how users differ.
 MIN_USERS = 10
 # (feature, value) pairs, in the order of the spec's slice; () is the whole split.

@@ -58,6 +58,7 @@ class ScoredRows:
       in_space: whether the row is in the task's sample space, bool `(tasks, rows)`.
       scores: float32 `(models, tasks, rows)`; NaN where a model doesn't have the task.
       slices: the columns that slices are made of.
+      weights: what a row counts for in the task, float32 `(tasks, rows)`; None where all count alike.
     """
 
     users: np.ndarray
@@ -66,6 +67,7 @@ class ScoredRows:
     in_space: np.ndarray
     scores: np.ndarray
     slices: Mapping[str, Texts]
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -79,11 +81,13 @@ class ScoredRows:
             self.in_space[:, rows],
             self.scores[:, :, rows],
             {name: column.take(rows) for name, column in self.slices.items()},
+            None if self.weights is None else self.weights[:, rows],
         )
 
 
 def concatenated(parts: Sequence[ScoredRows]) -> ScoredRows:
     """Returns the rows of all parts, one part after the other."""
+    weights = [part.weights for part in parts if part.weights is not None]
     return ScoredRows(
         np.concatenate([part.users for part in parts]),
         np.concatenate([part.lists for part in parts]),
@@ -91,6 +95,7 @@ def concatenated(parts: Sequence[ScoredRows]) -> ScoredRows:
         np.concatenate([part.in_space for part in parts], axis=-1),
         np.concatenate([part.scores for part in parts], axis=-1),
         {name: _concatenated_texts([part.slices[name] for part in parts]) for name in parts[0].slices},
+        np.concatenate(weights, axis=-1) if weights else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Reads serialised examples, scores them with every model in big batches, and keeps what an evaluation needs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import apache_beam as beam
 import numpy as np
@@ -56,7 +57,7 @@ class Score(beam.DoFn):
             outputs = self._predict(m, serialized)
             for t in (t for t, task in enumerate(tasks) if task.name in model.tasks):
                 scores[m, t] = self._checked(outputs, m, t)
-        return ScoredRows(columns.users, columns.lists, columns.labels, columns.in_space, scores, columns.slices)
+        return replace(columns, scores=scores)
 
     def _predict(self, model: int, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         signature = self._models[model].signatures[SERVING_DEFAULT]
@@ -87,7 +88,7 @@ class Score(beam.DoFn):
 
 
 def parsed(serialized: tf.Tensor, plan: Plan) -> ScoredRows:
-    """Returns users, lists, labels, sample spaces and slice columns of serialised examples; no scores."""
+    """Returns users, lists, labels, sample spaces, weights and slice columns of serialised examples; no scores."""
     number = tf.io.FixedLenFeature([], tf.float32)
     features: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {USER_ID: tf.io.FixedLenFeature([], tf.string)}
     for task in plan.tasks:
@@ -100,17 +101,19 @@ def parsed(serialized: tf.Tensor, plan: Plan) -> ScoredRows:
     columns = tf.io.parse_example(serialized, features)
     # The same number for an id in every process, which Python's own hash is not.
     users = tf.strings.to_hash_bucket_fast(columns[USER_ID], (1 << 63) - 1).numpy().astype(np.uint64)
+    spaces = np.stack([columns[task.space].numpy() for task in plan.tasks])
     return ScoredRows(
         users,
         columns[plan.lists.column].numpy() // plan.lists.length,
         np.stack([columns[task.label].numpy() for task in plan.tasks]),
-        np.stack([columns[task.space].numpy() > 0 for task in plan.tasks]),
+        spaces > 0,
         np.zeros((0, len(plan.tasks), len(users)), np.float32),
         {name: _texts(columns[name]) for name in plan.slice_columns}
         | {
             key: decades(columns[sliced.column].numpy()[:, sliced.slot])
             for key, sliced in plan.slice_impressions.items()
         },
+        spaces if plan.weighted else None,
     )
 
 

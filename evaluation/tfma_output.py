@@ -44,7 +44,7 @@ def tfma_metrics(outcome: SliceOutcome, plan: Plan) -> tuple[TfmaSlice, dict[met
                 output_name=task.name,
                 example_weighted=True,
             )
-            metrics[key] = float(outcome.count(t, "examples"))
+            metrics[key] = outcome.weighted_count(t)
         for c, (model, against) in enumerate(comparisons(plan)):
             if model not in evaluated or against not in (None, *evaluated):
                 continue

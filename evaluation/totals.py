@@ -26,11 +26,18 @@ class SliceTotals:
       counts: `(tasks, COUNTS)`; what is about positives and negatives is 0 in a regression.
       sums: of all metrics side by side (`sum_columns`), `(tasks, models, sums)`; 0 where a metric isn't the task's.
       histograms: of each binary task's models; None where a model doesn't have the task.
+      weights: what the examples of the task's sample space count for together, `(tasks,)`; None where each is 1.
     """
 
     counts: np.ndarray
     sums: np.ndarray
     histograms: tuple[tuple[ScoreHistogram | None, ...], ...]
+    weights: np.ndarray | None = None
+
+    @property
+    def examples(self) -> np.ndarray:
+        """What the examples of each task's sample space count for together, `(tasks,)`."""
+        return self.counts[:, COUNTS.index("examples")] if self.weights is None else self.weights
 
 
 def sum_columns() -> dict[str, slice]:
@@ -47,8 +54,12 @@ def merged_totals(parts: Sequence[SliceTotals]) -> SliceTotals:
     histograms = tuple(
         tuple(_merged_or_none([part.histograms[t][m] for part in parts]) for m in range(models)) for t in range(tasks)
     )
+    weights = [part.weights for part in parts if part.weights is not None]
     return SliceTotals(
-        np.sum([part.counts for part in parts], axis=0), np.sum([part.sums for part in parts], axis=0), histograms
+        np.sum([part.counts for part in parts], axis=0),
+        np.sum([part.sums for part in parts], axis=0),
+        histograms,
+        np.sum(weights, axis=0) if weights else None,
     )
 
 
@@ -62,7 +73,7 @@ class StackedTotals:
 
     def __init__(self, totals: Sequence[SliceTotals]):
         self.slices = len(totals)
-        self._examples = np.stack([one.counts[:, COUNTS.index("examples")] for one in totals])
+        self._examples = np.stack([one.examples for one in totals])
         self._sums = np.stack([one.sums for one in totals])
         self._histograms = [one.histograms for one in totals]
         self._columns = sum_columns()
@@ -89,6 +100,7 @@ def task_rows(rows: ScoredRows, view: SliceView, task: int, model: int) -> TaskR
         len(view.keys),
         view.list_of_row[in_space],
         view.group_of_list,
+        None if rows.weights is None else rows.weights[task][source],
     )
 
 
@@ -97,6 +109,7 @@ def totals(rows: ScoredRows, view: SliceView, plan: Plan) -> Iterator[tuple[Slic
     slices, tasks, models = len(view.keys), len(plan.tasks), len(plan.models)
     columns = sum_columns()
     counts = np.zeros((slices, tasks, len(COUNTS)), np.int64)
+    weights = np.zeros((slices, tasks))
     sums = np.zeros((slices, tasks, models, sum(metric.sum_count for metric in metrics.METRICS)))
     histograms: list[list[list[ScoreHistogram | None]]] = [
         [[None] * models for _ in range(tasks)] for _ in range(slices)
@@ -105,6 +118,7 @@ def totals(rows: ScoredRows, view: SliceView, plan: Plan) -> Iterator[tuple[Slic
         for m in plan.models_of(t):
             of_model = task_rows(rows, view, t, m)
             if m == 0:
+                weights[:, t] = of_model.by_slice(of_model.examples[None])[:, 0]
                 counts[:, t] = _counts(of_model, view, task.regression)
             for metric in task.metrics:
                 sums[:, t, m, columns[metric.name]] = metric.sums(of_model)
@@ -112,7 +126,8 @@ def totals(rows: ScoredRows, view: SliceView, plan: Plan) -> Iterator[tuple[Slic
                 for s, of_slice in enumerate(_histograms(of_model)):
                     histograms[s][t][m] = of_slice
     for s, key in enumerate(view.keys):
-        yield key, SliceTotals(counts[s], sums[s], tuple(tuple(of_task) for of_task in histograms[s]))
+        by_task = tuple(tuple(of_task) for of_task in histograms[s])
+        yield key, SliceTotals(counts[s], sums[s], by_task, weights[s] if plan.weighted else None)
 
 
 def _histograms(rows: TaskRows) -> Iterator[ScoreHistogram]:
@@ -125,9 +140,9 @@ def _histograms(rows: TaskRows) -> Iterator[ScoreHistogram]:
 def _counts(rows: TaskRows, view: SliceView, regression: bool) -> np.ndarray:
     """Returns COUNTS by slice, `(slices, COUNTS)`."""
     by_group = np.zeros((len(COUNTS), view.groups), np.int64)
-    by_group[:3] = rows.examples, rows.examples > 0, np.bincount(view.group, minlength=view.groups)
+    by_group[:3] = rows.counts, rows.counts > 0, np.bincount(view.group, minlength=view.groups)
     if not regression:
-        positives = rows.positives.astype(np.int64)
+        positives = rows.positive_counts.astype(np.int64)
         is_ranked = rows.sum_of_lists(~np.isnan(rows.ranking.auc)) > 0
-        by_group[3:] = positives, is_ranked, positives > 0, positives < rows.examples
+        by_group[3:] = positives, is_ranked, positives > 0, positives < rows.counts
     return rows.by_slice(by_group)

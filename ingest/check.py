@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ingest.check_columns import column_samples, doubtful_values
 from ingest.check_judging import judging_findings
-from ingest.check_reading import clock_findings, reading_findings, time_findings
+from ingest.check_reading import clock_findings, reading_findings, time_findings, unripe_findings, weight_findings
 from ingest.check_report import (
     CheckReport,
     Finding,
@@ -30,6 +30,7 @@ from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder
 from ingest.findings import format_time
 from ingest.kinds import reader_of
+from ingest.ripeness import mask_unripe, ripe_until, span_of, split_times
 from ingest.rows import events_of
 from ingest.sample import Sample, read_sample
 from ingest.time_split import TimeCounts, first_time
@@ -98,9 +99,13 @@ def check(
         if not any(finding.severity == "error" for finding in findings):
             findings.append(Finding("error", "log", f"no row is left of the {log.rows:,} read"))
         return replace(report, findings=tuple(findings))
-    lines = join(spec, rows)
+    joined = join(spec, rows)
+    until = ripe_until(spec, span_of(joined))
+    lines, unripe = mask_unripe(joined, until)
     tasks = tuple(_task_samples(spec, lines))
-    findings += time_findings(spec, lines, log.complete, now or datetime.now(UTC))
+    findings += time_findings(spec, lines, log.complete, now or datetime.now(UTC), until)
+    findings += unripe_findings(spec, lines, until)
+    findings += weight_findings(spec, lines, rows)
     findings += _event_findings(spec, log, rows)
     findings += _label_findings(spec, tasks, lines, log.complete)
     findings += _feature_findings(spec, samples)
@@ -109,7 +114,7 @@ def check(
     findings += _sequence_findings(spec, lines)
     columns = column_samples(spec, samples, lines)
     findings += judging_findings(spec, lines, columns)
-    skipped = _skipped(spec, lines)
+    skipped = _skipped(spec, lines, until)
     period = None
     if spec.log.timestamp.column:
         period = (format_time(spec, int(lines.time.min())), format_time(spec, int(lines.time.max())))
@@ -119,6 +124,7 @@ def check(
         tasks=tasks,
         column_samples=columns,
         examples=len(lines.impressions) - skipped,
+        unripe=unripe,
         distinct_users=len(lines.users),
         inputs={**report.inputs, "log": _input_count(log, skipped)},
     )
@@ -127,7 +133,8 @@ def check(
     if spec.statistics:
         whole, statistics_rows = rows_for_statistics(spec, log, rows, files, _STATISTICS_ROWS * sample_rows)
         if whole is not rows:
-            rows, lines = whole, join(spec, whole)
+            joined = join(spec, whole)
+            rows, lines = whole, mask_unripe(joined, ripe_until(spec, span_of(joined)))[0]
     tables = {source: sample.table() for source, sample in samples.items()}
     tried = StatisticRows.of(spec, rows, lines, tables)
     statistics = statistic_samples(spec, tried)
@@ -144,15 +151,16 @@ def check(
 def _input_count(sample: Sample, skipped: int = 0) -> InputCount:
     reasons = Counter(row.kind for _, row in sample.bad)
     quarantined = reasons.total()
-    reasons.update({f"the event {event!r} is not in the spec": count for event, count in sample.unused.items()})
+    unused = sample.unused.by_reason()
+    reasons.update(unused)
     if skipped:
         reasons["before the share of split.skip"] = skipped
-    return InputCount(sample.rows, quarantined, sample.unused.total() + skipped, dict(reasons.most_common()))
+    return InputCount(sample.rows, quarantined, unused.total() + skipped, dict(reasons.most_common()))
 
 
-def _skipped(spec: RankingSpec, lines: Timelines) -> int:
+def _skipped(spec: RankingSpec, lines: Timelines, until: int | None) -> int:
     """Returns how many impressions `split.skip` makes no examples of."""
-    return first_time(spec.split, TimeCounts.of(lines.time[lines.impressions]))[1]
+    return first_time(spec.split, split_times(spec, TimeCounts.of(lines.time[lines.impressions]), until))[1]
 
 
 def _day_findings(days: list[date]) -> Iterator[Finding]:
@@ -173,7 +181,7 @@ def _event_findings(spec: RankingSpec, log: Sample, rows: pa.Table) -> Iterator[
     if not spec.log.event:
         return
     counts = np.bincount(rows["event"].to_numpy(), minlength=len(events_of(spec)))
-    unused = ", ".join(f"{name} ({count:,})" for name, count in log.unused.most_common(10))
+    unused = ", ".join(f"{name} ({count:,})" for name, count in log.unused.events.most_common(10))
     for event, count in zip(events_of(spec), counts, strict=True):
         if count == 0:
             occurring = [name for name, times in zip(events_of(spec), counts, strict=True) if times]

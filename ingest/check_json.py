@@ -27,6 +27,7 @@ def as_json(report: CheckReport) -> dict[str, Any]:
             }
             for task in report.tasks
         },
+        **({"unripe": dict(report.unripe)} if report.spec.log.layout == "events" else {}),
         "columns": {
             name: {
                 "kind": column.kind,

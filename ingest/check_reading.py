@@ -5,15 +5,21 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import numpy as np
+import pyarrow as pa
 
 from ingest.check_report import Finding
+from ingest.duplicates import refused
 from ingest.findings import format_time
+from ingest.ripeness import split_times
 from ingest.sample import Sample
 from ingest.time_split import SPLITS, TimeCounts, cut_times, split_keys
 from ingest.timeline import Timelines
+from schema.parts import format_duration
 from schema.spec import RankingSpec
 
 _PROBLEMS = 3
+# Beyond this share of the impressions it is worth a warning that they are unripe.
+_MANY_UNRIPE = 0.2
 
 
 def reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterator[Finding]:
@@ -25,6 +31,8 @@ def reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterator
         yield Finding("error", source, problem)
     if len(sample.problems) > _PROBLEMS:
         yield Finding("error", source, f"{len(sample.problems) - _PROBLEMS:,} more files can't be read")
+    if sample.equal_rows and spec.log.duplicates == "error":
+        yield Finding("error", source, refused(len(sample.equal_rows), sample.equal_rows[0]))
     kinds = Counter(row.kind for _, row in sample.bad)
     bad_share = len(sample.bad) / max(sample.rows, 1)
     for reason, count in kinds.most_common(5):
@@ -75,8 +83,10 @@ def clock_findings(spec: RankingSpec, log: Sample) -> Iterator[Finding]:
         )
 
 
-def time_findings(spec: RankingSpec, lines: Timelines, complete: bool, now: datetime) -> Iterator[Finding]:
-    """Yields what is wrong with the times, and splits that would be empty."""
+def time_findings(
+    spec: RankingSpec, lines: Timelines, complete: bool, now: datetime, until: int | None
+) -> Iterator[Finding]:
+    """Yields what is wrong with the times, and splits that would be empty; impressions after `until` are unripe."""
     where = "log.timestamp"
     times = lines.time[lines.impressions]
     future = int((lines.time > int(now.timestamp() * spec.log.timestamp.ticks_per_second)).sum())
@@ -92,7 +102,7 @@ def time_findings(spec: RankingSpec, lines: Timelines, complete: bool, now: date
         yield Finding("error" if complete else "warning", where, message)
     elif complete:
         keys = split_keys(spec.split, lines.users, lines.user[lines.impressions], times)
-        _, counts = cut_times(spec.split, TimeCounts.of(keys))
+        _, counts = cut_times(spec.split, split_times(spec, TimeCounts.of(keys), until))
         for name in SPLITS:
             if counts[name] == 0:
                 held = ", ".join(f"{split} {count:,}" for split, count in counts.items())
@@ -100,5 +110,39 @@ def time_findings(spec: RankingSpec, lines: Timelines, complete: bool, now: date
     rows = lines.impressions
     same = (np.diff(lines.user[rows]) == 0) & (np.diff(lines.item[rows]) == 0) & (np.diff(times) == 0)
     if same.sum() > 0.01 * len(times) and spec.log.timestamp.column:
-        message = f"{int(same.sum()):,} of {len(times):,} impressions repeat another's user, item and time"
+        message = (
+            f"{int(same.sum()):,} of {len(times):,} impressions repeat another's user, item and time; if a log "
+            "writes rows twice, `log.duplicates: drop` leaves out those that are equal in all columns"
+        )
         yield Finding("warning", "log", message)
+
+
+def weight_findings(spec: RankingSpec, lines: Timelines, rows: pa.Table) -> Iterator[Finding]:
+    """Yields how many impressions have no weight, and that it is always the same."""
+    if spec.weight is None or lines.weights is None or len(lines.impressions) == 0:
+        return
+    where, total = f"weight ({spec.weight.column})", len(lines.impressions)
+    missing = int(np.isnan(rows["weight"].to_numpy()[lines.source[lines.impressions]]).sum())
+    if missing:
+        yield Finding("warning", where, f"missing in {missing:,} of {total:,} impressions, which count as 1")
+    if lines.weights.min() == lines.weights.max():
+        yield Finding("warning", where, f"is {lines.weights[0]:g} in all {total:,} impressions")
+
+
+def unripe_findings(spec: RankingSpec, lines: Timelines, until: int | None) -> Iterator[Finding]:
+    """Yields how many impressions are younger than the attribution window where the rows end (after `until`)."""
+    if spec.log.attribution_window is None or spec.log.unripe == "keep" or len(lines.impressions) == 0:
+        return
+    where, window, total = "log.unripe", format_duration(spec.log.attribution_window), len(lines.impressions)
+    if until is None:
+        message = (
+            f"all {total:,} impressions are younger than log.attribution_window ({window}) where the rows end: their "
+            "feedback may not be complete, and they count as if it were; a longer log tells better"
+        )
+        yield Finding("warning", where, message)
+    elif unripe := int((lines.time[lines.impressions] > until).sum()):
+        message = (
+            f"{unripe:,} of {total:,} impressions are younger than log.attribution_window ({window}) where the rows "
+            "end: their feedback may still come, and they are in no task's sample space (`keep` counts them)"
+        )
+        yield Finding("warning" if unripe > _MANY_UNRIPE * total else "info", where, message)

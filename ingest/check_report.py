@@ -116,6 +116,8 @@ class CheckReport:
     column_samples: Mapping[str, ColumnSample] = field(default_factory=dict)
     examples: int = 0
     distinct_users: int = 0
+    # By task, the impressions that are in no sample space since their feedback may still come.
+    unripe: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

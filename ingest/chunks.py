@@ -25,6 +25,14 @@ def packed(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def by_source(chunks: Iterable[Chunk]) -> dict[str, list[Chunk]]:
+    """Returns the chunks of each source."""
+    sources: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        sources.setdefault(chunk[0], []).append(chunk)
+    return sources
+
+
 def unpacked(chunks: Iterable[Chunk]) -> pa.Table | None:
     """The chunks as one table, in the order of the logs; None without any."""
     ordered = sorted(chunks, key=lambda chunk: chunk[:3])

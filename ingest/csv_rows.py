@@ -69,6 +69,14 @@ def read_csv(name: str, reopen: Any, columns: Mapping[str, str], section: Source
         return
 
 
+def header_of(name: str, stream: Any, section: SourceFiles) -> list[str]:
+    """Returns the names of a CSV file's columns; none where it has no line."""
+    if not section.header:
+        return list(section.columns)
+    start = next(_blocks(name, stream), b"").lstrip(b"\r\n")
+    return _header(name, start, Dialect.of(name, section))[0] if start.strip() else []
+
+
 def _hint(header: list[str], dialect: Dialect) -> str:
     separator = next((char for char in _GUESSED_SEPARATORS if char != dialect.separator and char in header[0]), None)
     if len(header) == 1 and separator:

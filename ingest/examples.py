@@ -18,6 +18,7 @@ from schema.columns import (
     REQUEST_START,
     TIMESTAMP,
     USER_ID,
+    ExampleColumn,
     example_columns,
     label_name,
     space_name,
@@ -67,7 +68,8 @@ class ExampleBuilder:
     """Makes the examples of any of a bucket's impressions, a slice at a time.
 
     `text` is applied to the distinct texts, before they are repeated in the examples' columns. Without `statistics`
-    (by column, for the rows of `rows`) the examples have no column of these.
+    (by column, for the rows of `rows`) the examples have no column of these. `columns` are the spec's, for whom makes
+    many builders of one spec.
     """
 
     def __init__(
@@ -79,10 +81,13 @@ class ExampleBuilder:
         items: Lookup | None = None,
         text: Callable[[pa.Array], pa.Array] = lambda texts: texts,
         statistics: Mapping[str, Vectors] | None = None,
+        columns: tuple[ExampleColumn, ...] | None = None,
     ):
         self.statistics = statistics or {}
         self.columns = tuple(
-            column for column in example_columns(spec) if column.role != "statistic" or column.name in self.statistics
+            column
+            for column in columns or example_columns(spec)
+            if column.role != "statistic" or column.name in self.statistics
         )
         self.spec, self.timelines = spec, timelines
         self.users, self.items = text(timelines.users), text(timelines.items)
@@ -132,7 +137,8 @@ class ExampleBuilder:
             values[name] = _lists(vectors.take(lines.source[rows]))
         for task in self.spec.tasks:
             values[label_name(task)] = pa.array(lines.labels[task.name][which])
-            values[space_name(task)] = pa.array(lines.spaces[task.name][which].astype(np.float32))
+            space = lines.spaces[task.name][which].astype(np.float32)
+            values[space_name(task)] = pa.array(space if lines.weights is None else space * lines.weights[which])
         return {column.name: values[column.name] for column in self.columns}
 
     def _feature(self, feature: Feature, rows: np.ndarray, time: np.ndarray) -> pa.Array:

@@ -11,6 +11,9 @@ import orjson
 from apache_beam.io.filesystems import FileSystems
 
 from ingest.absent import AbsentColumns
+from ingest.duplicates import REASON, EqualRow, counts_of, refused
+from ingest.ripeness import Span, ripe_until, split_times, together
+from ingest.rows import Unused
 from ingest.time_split import SPLITS, TimeCounts, cut_times, first_time
 from schema.spec import RankingSpec
 
@@ -30,6 +33,10 @@ class Findings:
     samples: list[tuple[str, str, int, str]] = field(default_factory=list)
     # By source and column: how a file says that it lacks it.
     absent: dict[tuple[str, str], str] = field(default_factory=dict)
+    # The first rows of the log that are equal to one before them.
+    equal_rows: list[EqualRow] = field(default_factory=list)
+    # When the log's impressions begin, and when it ends.
+    span: Span | None = None
 
     def count_absent(self, source: str, columns: AbsentColumns) -> None:
         """Counts a source's files with rows, and those that lack a column."""
@@ -38,6 +45,16 @@ class Findings:
             self.counts["absent", source, column] += len(files)
             self.absent[source, column] = columns.sentences[column]
 
+    def count_unused(self, source: str, unused: Unused) -> None:
+        """Counts the rows of a source that are of no use to the spec."""
+        self.counts.update({("unused", name[:100]): n for name, n in unused.events.items()})
+        self.counts.update({("left_out", source, reason): n for reason, n in unused.reasons.items()})
+
+    def count_duplicates(self, equal_rows: list[EqualRow]) -> None:
+        """Counts rows of the log that are equal to one before them."""
+        self.counts.update({("left_out", "log", reason): n for reason, n in counts_of(equal_rows).items()})
+        self.equal_rows = sorted(equal_rows)[:1]
+
     def add(self, findings: "Findings") -> "Findings":
         self.counts.update(findings.counts)
         # Names come from the logs: a broken log must not fill the memory with them.
@@ -45,11 +62,13 @@ class Findings:
             counts = dict(self.counts.most_common(_MOST_NAMES))
             for key, count in self.counts.items():
                 if key not in counts:
-                    short = (*key[:-1], "…") if key[0] in ("bad", "unused") else key
+                    short = (*key[:-1], "…") if key[0] in ("bad", "unused", "left_out") else key
                     counts[short] = counts.get(short, 0) + count
             self.counts = Counter(counts)
         self.problems = sorted({*self.problems, *findings.problems})
         self.samples = sorted([*self.samples, *findings.samples])[:_SAMPLES]
+        self.span = together([self.span, findings.span])
+        self.equal_rows = sorted([*self.equal_rows, *findings.equal_rows])[:1]
         self.absent = {
             key: min(sentences[key] for sentences in (self.absent, findings.absent) if key in sentences)
             for key in sorted({*self.absent, *findings.absent})
@@ -80,13 +99,14 @@ class MergeFindings(beam.CombineFn):
 class Verdict:
     """Whether examples are worth writing, known before any is written; `cuts` are the times of eval and test.
 
-    Impressions before `first` become no examples.
+    Impressions before `first` become no examples; of those after `ripe_until` feedback may still come (None: of none).
     """
 
     problems: tuple[str, ...]
     cuts: tuple[int, int]
     impressions: dict[str, int]
     first: int = -(1 << 63)
+    ripe_until: int | None = None
 
 
 def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
@@ -97,6 +117,10 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
         for (source, column), sentence in read.absent.items()
         if read.counts["absent", source, column] == read.counts["with_rows", source]
     ]
+    if read.equal_rows and spec.log.duplicates == "error":
+        problems.append(refused(read.counts["left_out", "log", REASON], read.equal_rows[0]))
+    until = ripe_until(spec, read.span)
+    times = split_times(spec, times, until)
     cuts, impressions = cut_times(spec.split, times)
     begin, skipped = first_time(spec.split, times)
     impressions["train"] -= skipped
@@ -112,24 +136,28 @@ def judge(spec: RankingSpec, read: Findings, times: TimeCounts) -> Verdict:
                 f"{spec.log.max_bad_rows:.1%}: {reasons}. The first: {first}"
             )
     if problems:
-        return Verdict(tuple(problems), cuts, impressions, begin)
+        return Verdict(tuple(problems), cuts, impressions, begin, until)
     if not sum(impressions.values()):
         opens = f"no row has {spec.log.event} = {spec.log.impression!r}" if spec.log.event else "no row is left"
         unused = _of(read.counts, "unused", None)
         unused_events = (
             f"; the events in it that the spec doesn't use: {dict(unused.most_common(10))}" if unused else ""
         )
-        problems.append(f"log: there are no impressions in {read.counts['rows', 'log']:,} rows: {opens}{unused_events}")
+        left_out = _of(read.counts, "left_out", "log")
+        unused_rows = f"; the rows of it that the spec leaves out: {dict(left_out.most_common(10))}" if left_out else ""
+        number = f"{read.counts['rows', 'log']:,}"
+        problems.append(f"log: there are no impressions in {number} rows: {opens}{unused_events}{unused_rows}")
     elif min(impressions.values()) == 0:
         empty = " and ".join(name for name in SPLITS if impressions[name] == 0)
         held = ", ".join(f"{name} {count:,}" for name, count in impressions.items())
         at = " and ".join(format_time(spec, cut) for cut in cuts)
-        together = f"cut at {at}; equal times stay" if spec.split.by == "time" else "a user's impressions stay"
+        ripe = "" if until is None else " whose feedback is complete (log.unripe)"
+        stay = f"cut at {at}; equal times stay" if spec.split.by == "time" else "a user's impressions stay"
         problems.append(
             f"split: by {spec.split.by}, eval {spec.split.eval:g} and test {spec.split.test:g} leave {empty} empty: "
-            f"{held} impressions, {together} together"
+            f"{held} impressions{ripe}, {stay} together"
         )
-    return Verdict(tuple(problems), cuts, impressions, begin)
+    return Verdict(tuple(problems), cuts, impressions, begin, until)
 
 
 def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, Any]:
@@ -160,6 +188,7 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
                 "files": counts["files", source],
                 "rows": counts["rows", source],
                 "quarantined": dict(sorted(_of(counts, "bad", source).items())),
+                **_unused_of(counts, source),
                 **_files_without(counts, source),
             }
             for source in sources
@@ -169,6 +198,7 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
             task.name: {
                 "attributed": counts["attributed", task.name],
                 "unattributed": counts["unattributed", task.name],
+                "unripe": counts["unripe", task.name],
             }
             for task in spec.tasks
             if task.event
@@ -182,6 +212,11 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
         },
         "problems": list(dict.fromkeys(problems)),
     }
+
+
+def _unused_of(counts: Counter, source: str) -> dict[str, Any]:
+    left_out = _of(counts, "left_out", source)
+    return {"unused": dict(left_out.most_common())} if left_out else {}
 
 
 def _files_without(counts: Counter, source: str) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import BinaryIO
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -23,7 +25,7 @@ from ingest.streams import Member, members
 from ingest.typed_rows import read_avro, read_parquet
 from schema.files import SourceFiles
 
-__all__ = ["BadRow", "RawBatch", "partitions_of", "read_file"]
+__all__ = ["BadRow", "RawBatch", "opened", "partitions_of", "read_file"]
 
 _UNDECLARED = SourceFiles(files=("*",))
 _PARTITION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
@@ -62,15 +64,22 @@ def read_file(
       IngestError: the file is cut short, isn't of its format, or has a column twice.
     """
     partitions = {name: value for name, value in partitions_of(path).items() if name in columns}
+    with opened(path, section) as raw:
+        size = max(raw.seek(0, os.SEEK_END), 1)
+        raw.seek(0)
+        for member in members(path, raw, section):
+            for batch in _batches(member, columns, separators or {}, section):
+                batch = replace(batch, share=batch.share or raw.tell() / size)
+                yield _with_partitions(batch, partitions) if partitions else batch
+
+
+@contextmanager
+def opened(path: str, section: SourceFiles) -> Iterator[BinaryIO]:
+    """Opens a file's stored bytes; what goes wrong while they are read becomes an IngestError that names the file."""
     file_format, compression = section.format or format_of(path)[0], section.compression or format_of(path)[1]
     try:
         with open_raw(path) as raw:
-            size = max(raw.seek(0, os.SEEK_END), 1)
-            raw.seek(0)
-            for member in members(path, raw, section):
-                for batch in _batches(member, columns, separators or {}, section):
-                    batch = replace(batch, share=batch.share or raw.tell() / size)
-                    yield _with_partitions(batch, partitions) if partitions else batch
+            yield raw
     except IngestError:
         raise
     except _UNREADABLE as error:  # type: ignore[misc]

@@ -20,21 +20,23 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
 from ingest.absent import AbsentColumns
-from ingest.chunks import Chunk, bucket_of, packed, unpacked
+from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tf_example import serialized, text_elements
 from ingest.encoding.tfrecord import gzipped, write_whole
 from ingest.errors import IngestError
 from ingest.examples import ExampleBuilder, Lookup, slices
 from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, summary
 from ingest.raw import BadRow
+from ingest.ripeness import mask_unripe
 from ingest.rows import parse, read_source
-from ingest.sources import SourceFile, shard_count
+from ingest.rows_once import rows_once, span_of_rows, times_of_examples
+from ingest.sources import SourceFile, refuse_changed, shard_count
 from ingest.statistics.answers import definitions
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
 from ingest.statistics.graph import AnswerAsks, TileRows, shared, state_chunks
 from ingest.statistics.vectors import Vectors
 from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_keys, split_of
-from ingest.timeline import Timelines, join, rank_encode
+from ingest.timeline import Timelines, join
 from ingest.windows.rolling import DAY, Rolling, lookup_by_day, number_of_statistic, read_part, with_day
 from ingest.windows.snapshots import part_name, scratch_of
 from ingest.windows.window import day_of_number, times_of
@@ -74,14 +76,15 @@ def ingest(
             "items", "times", "findings", "parts", main="rows"
         )
     )
-    read_findings = read.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
-    times = read.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
+    once = rows_once(spec, read, rolling)
+    read_findings = once.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
+    times = once.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
     verdict = AsSingleton(read_findings | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
-    items = AsList(read["items"])
-    rows, findings = read.rows, [read_findings]
+    items, path = AsList(read["items"]), FileSystems.join(quarantine, SUMMARY)
+    rows, findings = once.rows, [read_findings]
     if shared(spec):
         tiled = (
-            read.rows
+            once.rows
             | "GroupToTile" >> beam.GroupByKey()
             | "Tile" >> beam.ParDo(TileRows(text, shards, rolling), verdict, items).with_outputs("parts", main="places")
         )
@@ -91,18 +94,22 @@ def ingest(
             | "GroupByKeys" >> beam.GroupByKey()
             | "Answer" >> beam.ParDo(AnswerAsks(text, shards, rolling)).with_outputs("findings", main="answers")
         )
-        rows = (read.rows, tiled.places, answers.answers) | "WithAnswers" >> beam.Flatten()
-        findings.append(answers.findings)
+        # For Java's fuser: steps that hang on side inputs don't meet those that don't in a Flatten without a shuffle.
+        places = tiled.places | "SpreadPlaces" >> beam.Reshuffle()
+        vectors = answers.answers | "SpreadAnswers" >> beam.Reshuffle()
+        rows = (once.rows, places, vectors) | "WithAnswers" >> beam.Flatten()
+        findings.append(answers.findings | "SumAnswered" >> beam.CombineGlobally(MergeFindings()))
     written = (
         rows
         | "GroupByUser" >> beam.GroupByKey()
         | "JoinAndWrite" >> beam.ParDo(JoinAndWrite(text, shards, examples, rolling), verdict, items)
     )
+    # The earlier findings come as side inputs and not by a Flatten: what JoinAndWrite gives hangs on them by its own
+    # side input, and Java's fuser, which Flink and Spark plan by, then loses one of the two.
     (
-        (*findings, written)
-        | "AllFindings" >> beam.Flatten()
-        | "Sum" >> beam.CombineGlobally(MergeFindings())
-        | "Summarize" >> beam.Map(_write_summary, text, FileSystems.join(quarantine, SUMMARY), scratch, verdict)
+        written
+        | "SumWritten" >> beam.CombineGlobally(MergeFindings())
+        | "Summarize" >> beam.Map(_write_summary, text, path, scratch, verdict, *map(AsSingleton, findings))
     )
 
 
@@ -110,7 +117,10 @@ def _judge(findings: Findings, spec: str, times: TimeCounts) -> Verdict:
     return judge(RankingSpec.from_json(spec), findings, times)
 
 
-def _write_summary(total: Findings, spec: str, path: str, scratch: str, verdict: Verdict) -> None:
+def _write_summary(written: Findings, spec: str, path: str, scratch: str, verdict: Verdict, *earlier: Findings) -> None:
+    total = Findings()
+    for findings in (*earlier, written):
+        total.add(findings)
     content = summary(RankingSpec.from_json(spec), verdict, total)
     try:
         write_whole(path, [orjson.dumps(content, option=orjson.OPT_INDENT_2)], scratch)
@@ -150,10 +160,11 @@ class ReadRows(beam.DoFn):
                     absent.add(batch)
                     table, bad, unused = parse(spec, file.source, batch, times)
                     self._count(findings, file.source, batch.file, len(batch.rows) + len(batch.bad), bad)
-                    findings.counts.update({("unused", name[:100]): n for name, n in unused.items()})
+                    findings.count_unused(file.source, unused)
                     for row in bad:
                         rejected.write(_json_line(batch.file, row))
                     yield from self._chunks(spec, file, number, table)
+                refuse_changed(file)
                 findings.count_absent(file.source, absent)
                 if rejected.tell():
                     rejected.seek(0)
@@ -186,13 +197,10 @@ class ReadRows(beam.DoFn):
         if file.source == "items":
             yield TaggedOutput("items", (file.source, file.index, number, packed(table)))
             return
-        if file.source == "log" and (not self._rolling or self._rolling.has(file.day)):
-            opens = np.ones(table.num_rows, bool)
-            if spec.log.layout == "events":
-                opens = table["event"].to_numpy() == 0
-            users, user = rank_encode(table["user"]) if spec.split.by == "user" else (None, None)
-            keys = split_keys(spec.split, users, user, table["time"].to_numpy())
-            yield TaggedOutput("times", TimeCounts.of(keys[opens]))
+        if file.source in ("log", "history") and spec.log.layout == "events":
+            yield TaggedOutput("findings", Findings(span=span_of_rows(spec, table, self._rolling)))
+        if file.source == "log" and spec.log.duplicates == "keep":
+            yield TaggedOutput("times", times_of_examples(spec, table, self._rolling))
         key = table["key" if file.source == "users" else "user"].combine_chunks()
         key = key.combine_chunks() if isinstance(key, pa.ChunkedArray) else key
         buckets = bucket_of(key, self._buckets)
@@ -223,9 +231,7 @@ class JoinAndWrite(beam.DoFn):
         spec = RankingSpec.from_json(self._spec)
         if self._items is None:
             self._items = lookup_by_day(spec, "items", unpacked(items))
-        parts: dict[str, list[Chunk]] = {}
-        for chunk in chunks:
-            parts.setdefault(chunk[0], []).append(chunk)
+        parts = by_source(chunks)
         log, history = unpacked(parts.pop("log", [])), unpacked(parts.pop("history", []))
         of_bucket = BucketRows.of(spec, log, history, self._rolling)
         rows = of_bucket.rows
@@ -245,7 +251,8 @@ class JoinAndWrite(beam.DoFn):
                 within &= self._rolling.examples(days)
             if not within.all():
                 timelines, days = timelines.only(within), days[within]
-            findings = _feedback_findings(timelines)
+            timelines, unripe = mask_unripe(timelines, verdict.ripe_until)
+            findings = _feedback_findings(timelines, unripe)
             build = ExampleBuilder(spec, rows, timelines, text=text_elements, statistics=statistics)
             for day in np.unique(days).tolist():
                 self._write(bucket, day, days, build.with_tables(users(day), self._items(day)), verdict, findings)
@@ -313,8 +320,9 @@ class JoinAndWrite(beam.DoFn):
                 findings.counts["day", str(day_of_number(day))] += len(chosen)
 
 
-def _feedback_findings(timelines: Timelines) -> Findings:
+def _feedback_findings(timelines: Timelines, unripe: dict[str, int]) -> Findings:
     findings = Findings()
+    findings.counts.update({("unripe", task): count for task, count in unripe.items()})
     for task, (attributed, unattributed) in timelines.attributed.items():
         findings.counts["attributed", task] += attributed
         findings.counts["unattributed", task] += unattributed
@@ -330,7 +338,7 @@ def _encoded(
         for task in spec.tasks:
             space, label = columns[space_name(task)].to_numpy(), columns[label_name(task)].to_numpy()
             total = float(label.sum(dtype=np.float64))
-            findings.counts["in_space", split, task.name] += int(space.sum(dtype=np.int64))
+            findings.counts["in_space", split, task.name] += int(np.count_nonzero(space))
             # A Counter may hold floats: the sum of a regression's labels.
             findings.counts["positives", split, task.name] += total if task.is_regression else int(total)  # type: ignore[assignment]
         yield serialized(columns)

@@ -25,6 +25,8 @@ _BEFORE_ITEM = re.compile(r"[\s,\[\]\x1e]*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = 500
+# Lines whose keys tell the columns of a file.
+_LOOKED_AT = 1_000
 
 
 def _parse_constant(name: str) -> str | None:
@@ -51,6 +53,18 @@ def read_json(name: str, reopen: Any, columns: Mapping[str, str], separators: Se
     absent = require(name, sorted(rows.keys), columns) if rows.keys else {}
     if absent:
         yield RawBatch(name, np.zeros(0, np.int64), rows.empty(), absent=absent)
+
+
+def fields_of(name: str, reopen: Any) -> list[tuple[str, bool]]:
+    """Returns the keys of a file's first objects in their order, and whether one holds objects."""
+    fields = _Fields(name)
+    lines = [(number, line) for number, line in enumerate(itertools.islice(_lines(reopen()), _LOOKED_AT), 1)]
+    if _goes_over_lines([line for _, line in lines if not line.isspace()][:2]):
+        next(fields.add_document(_decoded(name, reopen().read())), None)
+    else:
+        for number, line in lines:
+            fields.add_line(number, line)
+    return list(fields.nested.items())
 
 
 def _lines(stream: Any) -> Iterator[bytes]:
@@ -143,7 +157,7 @@ class _Rows:
             except (ValueError, _InexactError):
                 texts = None
             if texts is None:
-                self._add_line(number, line)
+                self.add_line(number, line)
             else:
                 self.keys.update(record)
                 self._rows.append(number)
@@ -151,7 +165,8 @@ class _Rows:
             if len(self._rows) + len(self._bad) >= _ROWS:
                 yield
 
-    def _add_line(self, number: int, line: bytes) -> None:
+    def add_line(self, number: int, line: bytes) -> None:
+        """Adds each object of a line, however they stand in it; what is none is a bad row."""
         records, problem, is_exact = _parsed(line)
         values: list[list[Any]] = []
         if not is_exact:
@@ -243,6 +258,20 @@ class _Rows:
         separator = self._separators[name]
         lists = (cell.split(separator) if isinstance(cell, str) else cell for cell in cells)
         return pa.array(lists, pa.list_(pa.string()))
+
+
+class _Fields(_Rows):
+    """The keys of objects instead of their values: whether each holds an object, or a list of them."""
+
+    def __init__(self, name: str):
+        super().__init__(name, [], {})
+        self.nested: dict[str, bool] = {}
+
+    def _add(self, number: int, record: dict[str, Any], texts: list[Any] | None, line: bytes) -> None:
+        for key, value in record.items():
+            elements = value if isinstance(value, list) else [value]
+            is_nested = any(isinstance(element, dict | list) for element in elements)
+            self.nested[key] = self.nested.get(key, False) or is_nested
 
 
 def _text(name: str, value: Any, is_exact: bool) -> str | None:

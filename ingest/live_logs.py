@@ -7,6 +7,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from ingest.duplicates import without_duplicates
 from ingest.examples import ExampleBuilder
 from ingest.formats import RawBatch
 from ingest.rank_request import NO_ITEM, RequestError, RequestLogs, candidate_ids, column_values, impressions
@@ -79,7 +80,7 @@ class LiveLogs(RequestLogs):
         table, bad, _ = parse(self.spec, "log", batch)
         if bad:
             raise RequestError(f"row {bad[0].row + 1} of the new rows: {bad[0].reason}")
-        return table
+        return without_duplicates(table)[0]
 
     def _user_side(
         self, users: Sequence[str], pasts: pa.Table, at: int, contexts: Sequence[Mapping[str, object]]

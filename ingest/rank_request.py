@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.clock import with_precision
+from ingest.duplicates import without_duplicates
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.kinds import reader_of
 from ingest.raw import RawBatch
@@ -163,7 +165,7 @@ class RequestLogs:
         else:
             at = int(time.max()) + 1 if len(time) else _now(self.spec)
         rows = rows.filter(pa.array(time <= at))
-        return rows, at, _last_values(rows) | _typed_context(self.spec, context or {})
+        return rows, at, _last_values(rows) | typed_context(self.spec, context or {})
 
     def _vectors(
         self, users: Sequence[str], item_ids: Sequence[Sequence[str]], at: int, values: Sequence[Mapping[str, object]]
@@ -261,7 +263,7 @@ def _rows(spec: RankingSpec, source: str, files: Iterable[SourceFile], column: s
         for batch in read_source(spec, file):
             table, _, _ = parse(spec, source, batch, times_of(spec, file))
             tables.append(table if keys is None else table.filter(pc.is_in(table[column], value_set=keys)))
-    return pa.concat_tables(tables).combine_chunks()
+    return without_duplicates(pa.concat_tables(tables).combine_chunks())[0]
 
 
 def _now(spec: RankingSpec) -> int:
@@ -277,7 +279,7 @@ def _last_values(rows: pa.Table) -> dict[str, object]:
     return {name: rows[name][last].as_py() for name in rows.column_names if name.startswith("feature:")}
 
 
-def _typed_context(spec: RankingSpec, context: Mapping[str, str | None]) -> dict[str, object]:
+def typed_context(spec: RankingSpec, context: Mapping[str, str | None]) -> dict[str, object]:
     """Returns the values of `context` by the typed rows' columns."""
     settable = {feature.name: feature for feature in spec.features_of("log") if not feature.derive}
     for name in context:
@@ -329,7 +331,8 @@ def impressions(
 def column_values(column: ExampleColumn, built: pa.Array) -> Sequence[Any] | np.ndarray:
     """Returns a column's values, one a row; vectors as `[N, width]`."""
     if column.ragged:
-        return [_numpy(row.values) for row in built]
+        values, edges = _numpy(built.flatten()), built.offsets.to_numpy()
+        return [values[start - edges[0] : stop - edges[0]] for start, stop in pairwise(edges.tolist())]
     return _numpy(built) if column.width is None else _numpy(built.flatten()).reshape(-1, column.width)
 
 

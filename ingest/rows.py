@@ -5,17 +5,22 @@ The table of log rows has `user`, `item` (text), `time` (int64 ticks) and
 - layout impressions: `in:B` (bool) for each behaviour, `label:T` (float32) and `space:T` (bool) for each task;
 - `feature:F` for each feature from the log, as its kind's reader types it (`ingest.kinds`), null or NaN = missing;
 - where statistics want them: `request` (text), and in layout impressions `sum:S` (bool, or int64 in fixed point) for
-  each space and measure.
+  each space and measure;
+- where the spec has a weight, `weight` (float32), NaN = missing;
+- where the spec asks about duplicates: what `ingest.duplicates` compares rows by, and where they stand.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.conditions import filtered, holds
+from ingest.duplicates import with_digests
 from ingest.errors import IngestError
 from ingest.formats import read_file
 from ingest.kinds import reader_of
@@ -27,13 +32,6 @@ from ingest.values import Column, MissingWords, Rejects, even, shown
 from schema.spec import Condition, RankingSpec, Table, Task
 from schema.statistics import Sum, all_sums
 
-_COMPARISONS = {
-    "equals": np.equal,
-    "at_least": np.greater_equal,
-    "at_most": np.less_equal,
-    "above": np.greater,
-    "below": np.less,
-}
 _MOST_TEXT = 500
 
 
@@ -74,6 +72,9 @@ def log_columns(spec: RankingSpec) -> dict[str, str]:
             readers.setdefault(measure.sum, f"statistics measure {measure.name!r}")
     if log.request and log.request.column:
         readers.setdefault(log.request.column, "log.request")
+    if spec.weight:
+        readers.setdefault(spec.weight.column, "weight")
+    conditions += [(f"log.where[{i}]", row_filter) for i, row_filter in enumerate(log.where)]
     for who, condition in conditions:
         if condition.column:
             readers.setdefault(condition.column, who)
@@ -85,6 +86,8 @@ def table_columns(spec: RankingSpec, source: str) -> dict[str, str]:
     readers = {_table(spec, source).key: f"{source}.key"}
     for feature in spec.features_of(source):
         readers.setdefault(feature.source_column, f"feature {feature.name!r}")
+    for i, row_filter in enumerate(_table(spec, source).where):
+        readers.setdefault(str(row_filter.column), f"{source}.where[{i}]")
     return readers
 
 
@@ -126,10 +129,28 @@ def read_source(spec: RankingSpec, file: SourceFile) -> Iterator[RawBatch]:
         yield batch
 
 
+@dataclass
+class Unused:
+    """How many rows are of no use to the spec: of events that it doesn't name, by name, and others, by reason."""
+
+    events: Counter = field(default_factory=Counter)
+    reasons: Counter = field(default_factory=Counter)
+
+    def add(self, unused: "Unused") -> None:
+        self.events.update(unused.events)
+        self.reasons.update(unused.reasons)
+
+    def by_reason(self) -> Counter:
+        """Returns the number of all, by a reason in words."""
+        return self.reasons + Counter({f"the event {name!r} is not in the spec": n for name, n in self.events.items()})
+
+
 def parse(
     spec: RankingSpec, source: str, batch: RawBatch, times_between: tuple[int, int] | None = None
-) -> tuple[pa.Table, list[BadRow], Counter]:
-    """Returns a batch's typed rows, those left out (the batch's own among them), and unused events by name.
+) -> tuple[pa.Table, list[BadRow], Unused]:
+    """Returns a batch's typed rows, those left out (the batch's own among them), and how many are of no use.
+
+    A row that the source's `where` leaves out is unused, whatever else is wrong with it.
 
     Rows of the `users` and `items` tables have `key` and a `feature:F` for each feature of the table.
 
@@ -139,7 +160,9 @@ def parse(
     rejects = Rejects(len(batch.rows))
     missing = MissingWords.of(getattr(spec, source))
     columns = {name: Column(name, array, rejects, missing) for name, array in batch.columns.items()}
+    unused = Unused()
     try:
+        left_out, unused.reasons = filtered(getattr(spec, source).where, columns, rejects)
         table = pa.table(_values(spec, source, columns, len(batch.rows)))
     except IngestError as error:
         raise IngestError(f"{batch.file}: {error}") from None
@@ -148,20 +171,21 @@ def parse(
         outside = (table["time"].to_numpy() < times_between[0]) | (table["time"].to_numpy() >= times_between[1])
         expected = f"{time.name}: not a time of the daily folder (nor within log.allowed_lateness of it)"
         rejects.add(outside, expected, time.shown)
-    keep = ~rejects.mask
-    unused: Counter = Counter()
     if source == "log" and spec.log.event:
         # What an event that the spec doesn't use lacks makes it no bad row.
         names = columns[spec.log.event].texts()
-        is_unused = (table["event"].to_numpy() < 0) & names.is_valid().to_numpy(zero_copy_only=False)
-        counts = pc.value_counts(names.filter(pa.array(is_unused)))
-        unused.update({count["values"]: count["counts"] for count in counts.to_pylist()})
-        keep &= ~is_unused
-        rejects.forgive(is_unused)
+        is_unnamed = (table["event"].to_numpy() < 0) & names.is_valid().to_numpy(zero_copy_only=False) & ~left_out
+        counts = pc.value_counts(names.filter(pa.array(is_unnamed)))
+        unused.events.update({count["values"]: count["counts"] for count in counts.to_pylist()})
+        left_out = left_out | is_unnamed
+    rejects.forgive(left_out)
+    keep = ~rejects.mask & ~left_out
     bad = [
         BadRow(int(batch.rows[row]), reason, detail, _text(batch, row))
         for row, (reason, detail) in rejects.reasons.items()
     ]
+    if source == "log":
+        table = with_digests(spec, table, batch)
     return table if keep.all() else table.filter(pa.array(keep)), [*batch.bad, *bad], unused
 
 
@@ -206,7 +230,11 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column], rows: int) -> 
         event.rejects.add(pc.is_null(names).to_numpy(zero_copy_only=False), f"{log.event}: the event is missing")
         places = pc.index_in(names, pa.array([even(name) for name in events_of(spec)], pa.string()))
         values["event"] = pc.fill_null(places, -1).cast(pa.int16())
+        if spec.weight:
+            values["weight"] = _weights(columns[spec.weight.column], values["event"].to_numpy() == 0)
         return values
+    if spec.weight:
+        values["weight"] = _weights(columns[spec.weight.column], np.ones(rows, bool))
     for behaviour in spec.behaviours:
         values[f"in:{behaviour.name}"] = pa.array(holds(behaviour, columns) == 1)
     for task in spec.tasks:
@@ -216,6 +244,13 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column], rows: int) -> 
         if one.role in ("space", "measure"):
             values[f"sum:{one.name}"] = pa.array(_summed(one, columns))
     return values
+
+
+def _weights(column: Column, opens: np.ndarray) -> pa.Array:
+    """Returns the weights, float32, of the rows that open an example; NaN = missing. Rejects negative ones."""
+    weights = column.numbers()
+    column.rejects.add(opens & (weights < 0), f"{column.name}: expected a weight of at least 0", column.shown)
+    return pa.array(np.where(opens & (weights >= 0), weights, np.nan).astype(np.float32))
 
 
 def _no_times(rows: int) -> np.ndarray:
@@ -267,18 +302,3 @@ def _reject_impossible(task: Task, column: Column, label: np.ndarray, space: np.
         column.shown,
     )
     label[huge] = 0
-
-
-def holds(condition: Condition, columns: Mapping[str, Column]) -> np.ndarray:
-    """Returns per row (int8) 1 where a condition on a column holds, 0 where it doesn't, -1 where it is missing."""
-    column = columns[str(condition.column)]
-    if condition.comparison is None:
-        return column.flags()
-    name, value = condition.comparison
-    if isinstance(value, bool):
-        flags = column.flags()
-        return np.where(flags < 0, -1, flags == value).astype(np.int8)
-    if isinstance(value, str):
-        return pc.fill_null(pc.equal(column.texts(), even(value)).cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
-    numbers = column.numbers()
-    return np.where(np.isnan(numbers), -1, _COMPARISONS[name](numbers, value)).astype(np.int8)

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.absent import AbsentColumns
+from ingest.duplicates import EqualRow, counts_of, without_duplicates
 from ingest.errors import IngestError
 from ingest.raw import BadRow, RawBatch
-from ingest.rows import parse, read_source
+from ingest.rows import Unused, parse, read_source
 from ingest.sources import SourceFile
 from ingest.times import count_near_zero, times
 from ingest.values import Column, Rejects
@@ -33,11 +34,13 @@ class Sample:
     tables: list[pa.Table] = field(default_factory=list)
     bad: list[tuple[str, BadRow]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    unused: Counter = field(default_factory=Counter)
+    unused: Unused = field(default_factory=Unused)
     # How many of the times tried can be times of a log in each unit.
     clock: Counter = field(default_factory=Counter)
     clock_tried: int = 0
     absent: AbsentColumns = field(default_factory=AbsentColumns)
+    # Rows that are left out, or not wanted, because an equal one stands before them.
+    equal_rows: list[EqualRow] = field(default_factory=list)
     # Of the bytes of the files, roughly, how much the rows are.
     share: float = 1.0
 
@@ -65,6 +68,10 @@ def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: 
             readings[file.path] = again
     for file in files:
         readings[file.path].add_to(sample)
+    if sample.tables:
+        table, sample.equal_rows = without_duplicates(pa.concat_tables(sample.tables))
+        sample.tables = [table]
+        sample.unused.reasons.update(counts_of(sample.equal_rows))
     sample.share = sum(readings[file.path].share * file.size for file in files) / max(sum(f.size for f in files), 1)
     sample.absent = _all_absent(readings.values())
     if sample.absent.everywhere:
@@ -103,7 +110,7 @@ class _Reading:
                 sample.tables.append(with_day(table, self._file))
                 sample.bad += [(batch.file, row) for row in bad]
                 sample.rows += len(batch.rows) + len(batch.bad)
-                sample.unused.update(unused)
+                sample.unused.add(unused)
                 if self._file.source == "log" and spec.log.timestamp.column:
                     _try_clocks(spec.log.timestamp, batch, sample)
         except IngestError as error:
@@ -119,7 +126,7 @@ class _Reading:
         sample.tables += read.tables
         sample.bad += read.bad
         sample.problems += read.problems
-        sample.unused.update(read.unused)
+        sample.unused.add(read.unused)
         sample.clock.update(read.clock)
         sample.clock_tried += read.clock_tried
 
@@ -149,7 +156,7 @@ def read_last_days(spec: RankingSpec, files: list[SourceFile], most: int) -> tup
         if table is None:
             break
         days.append(table)
-    return pa.concat_tables(reversed(days)) if days else None, len(days)
+    return without_duplicates(pa.concat_tables(reversed(days)))[0] if days else None, len(days)
 
 
 def _read_whole(spec: RankingSpec, files: list[SourceFile], most: int) -> pa.Table | None:

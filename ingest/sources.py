@@ -138,6 +138,25 @@ def content_digest(path: str) -> str:
     return f"{FileSystems.checksum(path)} {changed}"
 
 
+def refuse_changed(file: SourceFile) -> None:
+    """Refuses a local file that has grown, shrunk or gone since it was listed: its last rows may be cut, or missing.
+
+    Raises:
+      IngestError: its size is another one.
+    """
+    if FileSystems.get_scheme(file.path) is not None:
+        return
+    try:
+        size = os.stat(file.path).st_size
+    except OSError as error:
+        raise IngestError(f"{file.path}: went away while it was read: {error.strerror or error}") from None
+    if size != file.size:
+        raise IngestError(
+            f"{file.path}: changed while it was read, from {file.size:,} to {size:,} bytes; a row may be cut in two. "
+            "Run again once it is written"
+        )
+
+
 def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = 8 << 20, most: int = 5000) -> int:
     """Returns how many buckets the users are spread over: each holds about `bytes_per_shard` of plain text."""
     total = sum(

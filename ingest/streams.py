@@ -54,6 +54,21 @@ def members(path: str, raw: BinaryIO, section: SourceFiles) -> Iterator[Member]:
     yield _member(path, reopen, section)
 
 
+def first_bytes(path: str, raw: BinaryIO, section: SourceFiles, size: int) -> Iterator[tuple[str, bytes]]:
+    """Yields the name and the first `size` plain bytes of the stored file `raw`, or of each file in an archive."""
+    compression = compression_of(path, raw.read(_HEAD), section)
+    raw.seek(0)
+    if compression != "zip":
+        yield path, _decompressed(raw, compression).read(size)
+        return
+    archive = zipfile.ZipFile(raw)
+    for name in sorted(info.filename for info in archive.infolist() if not info.is_dir()):
+        if not name.startswith("__MACOSX/"):
+            with archive.open(name) as stream:
+                inner = compression_of(name, stream.read(_HEAD), SourceFiles(files=("*",)))
+            yield f"{path}/{name}", _decompressed(archive.open(name), inner).read(size)
+
+
 def compression_of(name: str, head: bytes, section: SourceFiles) -> str | None:
     """Returns how a file that begins with `head` is compressed: as declared, by its name, or by these bytes."""
     if section.compression:

@@ -40,6 +40,8 @@ class Timelines:
     spaces: dict[str, np.ndarray]  # bool [impressions]
     # Per task: feedback events that found their impression, and that did not (layout events).
     attributed: dict[str, tuple[int, int]]
+    # What each impression counts for, float32 [impressions]; None where all count alike. One of 0 is in no space.
+    weights: np.ndarray | None = None
 
     def only(self, keep: np.ndarray) -> "Timelines":
         """Returns the same rows, of which the impressions where `keep` (bool [impressions]) holds become examples."""
@@ -52,6 +54,7 @@ class Timelines:
             },
             labels={name: values[keep] for name, values in self.labels.items()},
             spaces={name: values[keep] for name, values in self.spaces.items()},
+            weights=None if self.weights is None else self.weights[keep],
         )
 
 
@@ -79,6 +82,12 @@ def join(spec: RankingSpec, rows: pa.Table) -> Timelines:
         labels = {task.name: _numpy(rows[f"label:{task.name}"])[order] for task in spec.tasks}
         spaces = {task.name: _numpy(rows[f"space:{task.name}"])[order] for task in spec.tasks}
         attributed = {}
+    weights = None
+    if "weight" in rows.column_names:
+        weights = _numpy(rows["weight"])[order][impressions]
+        weights = np.where(np.isnan(weights), np.float32(1), weights)
+        labels = {task: np.where(weights > 0, label, 0).astype(np.float32) for task, label in labels.items()}
+        spaces = {task: space & (weights > 0) for task, space in spaces.items()}
     return Timelines(
         users=users,
         items=items,
@@ -91,6 +100,7 @@ def join(spec: RankingSpec, rows: pa.Table) -> Timelines:
         labels=labels,
         spaces=spaces,
         attributed=attributed,
+        weights=weights,
     )
 
 

@@ -137,6 +137,12 @@ class Column:
         self.rejects.add(bad, f"{self.name}: {reason}", self.shown)
         return pc.if_else(pa.array(bad), pa.scalar(None, array.type), array)
 
+    def is_missing(self) -> np.ndarray:
+        """Returns bool: whether a cell is empty, or a word that stands for a missing category."""
+        if pa.types.is_nested(self.array.type):
+            return bools(self.array.is_null())
+        return bools(pc.is_null(self.texts()))
+
     def ids(self) -> pa.Array:
         """Returns ids as text, `1.0` as `1` (as pandas writes them beside missing ones). Rejects missing ids."""
         texts = _without_zeros(_without_words(self.plain_texts(), self.missing.ids))

@@ -49,13 +49,18 @@ class TrainingNoise:
         return tf.stack([tf.cast(step, tf.int64), tf.cast(replica_index(), tf.int64)])
 
     def mask_ids(self, features: Features, moment: tf.Tensor) -> Features:
-        """Returns the features with some ids in out-of-vocabulary buckets, spread over all of them."""
-        if not self.training.id_mask:
+        """Returns the features with all ids of some examples in out-of-vocabulary buckets, spread over all of them.
+
+        All at once: with one of its ids left an example could still be learnt by heart, and nothing would learn what
+        to do for a new user and a new item.
+        """
+        rate = self.training.id_mask
+        if not rate:
             return features
         hidden: dict[str, tf.Tensor] = {}
         for name, first_bucket in self.first_buckets.items():
             ids = features[name]
-            stays = self._column_stays(name, self.training.id_mask, ids, features, f"id_mask/{name}", moment)
+            stays = self._column_stays(name, rate, ids, features, "id_mask", moment, by_example=True)
             # Padding is no id.
             hidden[name] = tf.where(stays | (ids < 0), ids, first_bucket + ids % self.oov_buckets)
         return {**features, **hidden}
@@ -92,14 +97,32 @@ class TrainingNoise:
         return _kept(x, self._stays(rate, tf.shape(x), name, moment), rate)
 
     def _column_stays(
-        self, column: str, rate: float, values: tf.Tensor, features: Features, name: str, moment: tf.Tensor
+        self,
+        column: str,
+        rate: float,
+        values: tf.Tensor,
+        features: Features,
+        name: str,
+        moment: tf.Tensor,
+        by_example: bool = False,
     ) -> tf.Tensor:
-        """Returns which of a column's values are not hidden; the same ones of a sequence with and without padding."""
+        """Returns which of a column's values are not hidden; the same ones of a sequence with and without padding.
+
+        Args:
+          by_example: whether an example's values are hidden all or not at all.
+        """
         behaviour = self.behaviours.get(column)
-        if behaviour is None or not is_grouped(behaviour, features):
-            return self._stays(rate, tf.shape(values), name, moment)
-        padded = tf.stack([tf.size(features[order_name(behaviour)]), self.longest[behaviour]])
-        return flattened(behaviour, features, self._stays(rate, padded, name, moment))
+        grouped = behaviour if behaviour is not None and is_grouped(behaviour, features) else None
+        shape = tf.shape(values)
+        if grouped:
+            shape = tf.stack([tf.size(features[order_name(grouped)]), self.longest[grouped]])
+        if by_example:
+            positions = [1] * (len(shape) - 1)
+            stays = tf.reshape(self._stays(rate, shape[:1], name, moment), [-1, *positions])
+            stays = tf.broadcast_to(stays, shape)
+        else:
+            stays = self._stays(rate, shape, name, moment)
+        return flattened(grouped, features, stays) if grouped else stays
 
     def _stays(self, rate: float, shape_of_values: tf.Tensor, name: str, moment: tf.Tensor) -> tf.Tensor:
         """Returns which values, of the shape `(batch,)` or `(batch, positions)`, are not hidden.

@@ -108,17 +108,30 @@ class Ranker(tfrs.models.Model):
         self._compiled_head = tf.function(self._head, jit_compile=True)
 
     def call(self, features: Features) -> dict[str, tf.Tensor]:
-        return self._outputs(self._route(self.encode(features)))
+        return self.outputs_of(self.logits(features))
 
     def score_candidates(self, features: Features) -> dict[str, tf.Tensor]:
         """Returns what a call does, for one user's candidates: the user's columns have one row, the others one each.
 
         What is the user's alone is computed once. The ranker must have been called before.
         """
+        return self.outputs_of(self.candidates_logits(features))
+
+    def logits(self, features: Features) -> list[tf.Tensor]:
+        """Returns what each task's output is made of, `(batch, 1)`."""
+        return self._task_logits(self._route(self.encode(features)))
+
+    def candidates_logits(self, features: Features) -> list[tf.Tensor]:
+        """Returns the logits of one user's candidates, as `score_candidates` reads them."""
         encoded = _flattened([encoder.encode_candidates(features) for encoder in self.encoders])
         if isinstance(encoded, list) or not getattr(self.routing, "takes_user_item_rows", False):
             encoded = materialize(encoded)
-        return self._outputs(self._route(encoded))
+        return self._task_logits(self._route(encoded))
+
+    def outputs_of(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns each task's output by its name, from the logits of all tasks."""
+        kinds = [ranking_task.kind for ranking_task in self.ranking_tasks]
+        return {kind.task.name: kind.link(logit) for kind, logit in zip(kinds, logits, strict=True)}
 
     def encode(self, features: Features) -> TaskInputs:
         """Returns what the routing reads: one tensor for all tasks, or a list, as bottom and routing have it."""
@@ -223,11 +236,6 @@ class Ranker(tfrs.models.Model):
 
     def get_compile_config(self) -> None:
         """Returns nothing: the spec says how it is trained (`models.training.optimizer.compile_for_training`)."""
-
-    def _outputs(self, logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        kinds = [ranking_task.kind for ranking_task in self.ranking_tasks]
-        first = self._task_logits(logits)
-        return {kind.task.name: kind.link(logit) for kind, logit in zip(kinds, first, strict=True)}
 
     def _task_logits(self, logits: list[tf.Tensor]) -> list[tf.Tensor]:
         """Returns what outputs and losses are made of, `(batch, 1)` of each task, from all that the towers give."""

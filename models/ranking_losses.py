@@ -1,6 +1,7 @@
 """Losses on the order of a group's examples, its request's or its user's, beside the cross-entropy of binary tasks.
 
-Both leave to cross-entropy what the outputs are on the mean; they act on their order. A group is what of it stands in
+Both leave to cross-entropy what the outputs are on the mean; they act on their order. An example that counts for 2
+(`space`) is as one that is there twice. A group is what of it stands in
 one batch, with several devices in one replica's part of it.
 """
 
@@ -24,15 +25,18 @@ def pairwise_logistic(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, gr
 
     Reference: Burges et al., "Learning to Rank using Gradient Descent" (RankNet), ICML 2005, eq. 3.
 
+    A pair counts for the product of its examples' weights.
+
     Args:
-      labels, space: 0s and 1s, `(batch,)`; examples outside the space are in no pair.
+      labels: 0s and 1s, `(batch,)`.
+      space: what each example counts for, `(batch,)`; those outside the space, of 0, are in no pair.
       logits: `(batch, 1)` or more, of which the first is read.
       groups: equal for examples of one group, `(batch,)`.
     """
     by_group = tf.argsort(groups, stable=True)
     labels, z, space, groups = (tf.gather(column, by_group) for column in (labels, logits[:, 0], space, groups))
-    # 1 of a positive, -1 of a negative, 0 outside.
-    sides = tf.where(space > 0, tf.where(labels > 0.5, 1.0, -1.0), 0.0)
+    # The weight of a positive, minus that of a negative, 0 outside.
+    sides = tf.where(space > 0, tf.where(labels > 0.5, space, -space), 0.0)
     positives, negatives = (
         tf.math.unsorted_segment_sum(tf.maximum(side, 0.0), groups, tf.size(groups)) for side in (sides, -sides)
     )
@@ -53,10 +57,11 @@ def _pair_losses(z: tf.Tensor, sides: tf.Tensor, groups: tf.Tensor) -> tuple[tf.
     def add_distance(distance: tf.Tensor, total: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
         z_behind, sides_behind, groups_behind = (tf.roll(column, -distance, 0) for column in (z, sides, groups))
         is_pair = (groups == groups_behind) & (sides * sides_behind < 0.0) & (tf.range(size) < size - distance)
-        direction = tf.where(is_pair, sides, 0.0)
+        weights = tf.where(is_pair, -sides * sides_behind, 0.0)
+        direction = tf.where(is_pair, tf.sign(sides), 0.0)
         shortfall = direction * (z_behind - z)
-        losses = tf.where(is_pair, tf.nn.softplus(shortfall), 0.0)
-        slope = direction * tf.sigmoid(shortfall)
+        losses = weights * tf.nn.softplus(shortfall)
+        slope = weights * direction * tf.sigmoid(shortfall)
         return distance + 1, total + tf.reduce_sum(losses), gradient + tf.roll(slope, distance, 0) - slope
 
     start = (tf.constant(1), tf.zeros_like(z[0]), tf.zeros_like(z))
@@ -85,21 +90,21 @@ def contrast(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, groups: tf.
     # What positives are compared with, and what negatives are.
     total = tf.where(
         labels > 0.5,
-        _group_logsumexp(mean + half, is_inside, groups),
-        _group_logsumexp(mean - half, is_inside, groups),
+        _group_logsumexp(mean + half, space, groups),
+        _group_logsumexp(mean - half, space, groups),
     )
-    losses = tf.where(is_inside, total - own, 0.0)
-    count = tf.reduce_sum(tf.cast(is_inside, losses.dtype))
-    return tf.math.divide_no_nan(*all_reduce_sum(tf.reduce_sum(losses), count))
+    losses = space * tf.where(is_inside, total - own, 0.0)
+    return tf.math.divide_no_nan(*all_reduce_sum(tf.reduce_sum(losses), tf.reduce_sum(space)))
 
 
-def _group_logsumexp(values: tf.Tensor, is_inside: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
-    """Returns of each example `log sum exp` of its group's values inside the space, `(batch,)`; of none about 0."""
+def _group_logsumexp(values: tf.Tensor, space: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
+    """Returns of each example `log sum w exp` of its group's values inside the space, `(batch,)`; of none about 0."""
+    is_inside = space > 0
     size = tf.size(values)
     present = tf.where(is_inside, tf.stop_gradient(values), tf.float32.min)
     most = tf.gather(tf.math.unsorted_segment_max(present, groups, size), groups)
     shifted = tf.where(is_inside, values - most, 0.0)
-    exponentials = tf.where(is_inside, tf.exp(shifted), 0.0)
+    exponentials = space * tf.where(is_inside, tf.exp(shifted), 0.0)
     sums = tf.gather(tf.math.unsorted_segment_sum(exponentials, groups, size), groups)
     return tf.where(is_inside, most + tf.math.log(tf.where(is_inside, sums, 1.0)), 0.0)
 

@@ -19,6 +19,7 @@ from models.layers import (
     SingleTask,
 )
 from models.layers.arguments import expert_counts
+from schema.modelling import AUTO_ROUTING
 from schema.spec import Model, RankingSpec
 
 # What embedding tables, and bottoms above them, there are: one for all tasks; one a task; one a task and a shared one.
@@ -84,18 +85,30 @@ ROUTINGS: dict[str, RoutingFactory] = {
 
 
 def check_routing(name: str, where: str = "model.routing") -> RoutingFactory:
-    """Returns the routing of that name.
+    """Returns the routing of that name; of `auto` the one that shares (`models.sharing`).
 
     Raises:
       ValueError: there is none; the message lists those that there are.
     """
-    if name not in ROUTINGS:
-        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(ROUTINGS))}")
-    return ROUTINGS[name]
+    _check_name(name, routing_names(), where)
+    return ROUTINGS["ple" if name == AUTO_ROUTING else name]
+
+
+def routing_names() -> tuple[str, ...]:
+    """Returns what `model.routing` may be."""
+    return (*ROUTINGS, AUTO_ROUTING)
 
 
 def check_routings(spec: RankingSpec) -> None:
-    """Raises ValueError for a routing, of the model or one to be tried in tuning, that there isn't."""
+    """Raises ValueError for a routing, of the model or one to be tried in tuning, that there isn't.
+
+    `auto` isn't tried in tuning: its choice is made once a model and the reference are trained.
+    """
     check_routing(spec.model.routing)
     for index, name in enumerate(spec.tuning.routing if spec.tuning else ()):
-        check_routing(name, f"tuning.routing[{index}]")
+        _check_name(name, tuple(ROUTINGS), f"tuning.routing[{index}]")
+
+
+def _check_name(name: str, names: tuple[str, ...], where: str) -> None:
+    if name not in names:
+        raise ValueError(f"{where}: unknown routing {name!r}, expected one of {', '.join(sorted(names))}")

@@ -17,6 +17,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     `custom_config` has `spec`, the ranking spec as JSON, and optionally `checkpoint_dir`: a directory that stays the
     same when a run is repeated, where a killed training leaves its state. The result is the same as without the kill.
     With `base_model`, a SavedModel, training starts from its weights (`models.training.warm_start`).
+    `reference_model`, in `custom_config`, is the SavedModel of the single-task reference, which `routing: auto` needs.
     `hyperparameters` are a Tuner's choice (`models.tuner`) for what the spec tunes.
 
     Where the spec's training is distributed over several workers, this is the chief's (`models.training.worker`).
@@ -29,6 +30,7 @@ def run_fn(fn_args: "FnArgs") -> None:
       BaseModelError: `base_model` is of another shape.
       DivergedError: a loss is not finite.
       DistributionError: the replicas can't share a batch evenly, TF_CONFIG is not a chief's, or the chief failed.
+      SharingError: `routing: auto` without a `reference_model`.
       ValueError: an unknown routing.
     """
     spec = spec_to_train(fn_args)

@@ -28,23 +28,27 @@ from components.seesaw_evaluator.component import SeesawEvaluator
 from components.serving_validator.component import ServingValidator
 from components.trainer import Trainer
 from components.transform.component import Transform
-from models.routing import ROUTINGS
+from models.routing import routing_names
 from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
 from pipeline.drift import SPLIT_PAIRS, drift_config
 from schema.example_schema import example_schema
+from schema.modelling import AUTO_ROUTING, SINGLE_TASK
 from schema.spec import Drift, RankingSpec
 from schema.stages import evaluation_part, training_part, transform_part
 
 # Early stopping picks the epoch on `eval`; what decides the blessing has to be data that training never looked at.
 EVALUATED_SPLIT = "test"
-SINGLE_TASK = "single_task"
 
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     """Returns the components in order; each gets the part of the spec that it depends on, so that caching is exact."""
+    tunes_routing = bool(spec.tuning and spec.tuning.routing)
+    # The tasks choose from a reference, which then has to be in the graph.
+    is_auto = spec.model.routing == AUTO_ROUTING and not tunes_routing
+    routings = [name for name in sorted(routing_names()) if is_auto or name != AUTO_ROUTING]
     # The parameters of a compiled pipeline name the models of earlier runs; on this machine metadata knows them.
-    preflight = Preflight(spec, tuple(sorted(ROUTINGS)), config.parameters) if config.parameters else None
+    preflight = Preflight(spec, tuple(routings), config.parameters) if config.parameters else None
     example_gen = InteractionExampleGen(
         spec, logs=config.logs, fingerprint=config.fingerprint, window=config.window, state=config.state_dir
     )
@@ -82,6 +86,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
         spec: RankingSpec,
         settings: Mapping[str, RuntimeParameter],
         base_model: types.BaseChannel | None = None,
+        reference_model: types.BaseChannel | None = None,
     ) -> Trainer:
         return Trainer(
             training_part(spec),
@@ -90,6 +95,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
             transform_graph=transform.outputs["transform_graph"],
             schema=schema_source.outputs["schema"],
             base_model=base_model,
+            reference_model=reference_model,
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
             custom_config={"checkpoint_dir": config.checkpoint_dir},
             settings=settings,
@@ -98,12 +104,12 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     warm_start = _blessed_resolver() if config.warm_start else None
     base = preflight.outputs["base_model"] if preflight else warm_start.outputs["model"] if warm_start else None
     settings = settings_in(config.parameters or {})
-    trainer = trainer_of(spec, settings, base)
     reference = None
-    if spec.training.reference and (spec.model.routing != SINGLE_TASK or (spec.tuning and spec.tuning.routing)):
+    if is_auto or (spec.training.reference and (spec.model.routing != SINGLE_TASK or tunes_routing)):
         # Tuned alike, for its gain to be the routing's.
         rest = {name: value for name, value in settings.items() if name != "routing"}
         reference = trainer_of(spec.with_training(routing=SINGLE_TASK), rest).with_id("ReferenceTrainer")
+    trainer = trainer_of(spec, settings, base, reference.outputs["model"] if reference and is_auto else None)
     earlier = preflight or _baseline_resolver(trainer)
     evaluator = SeesawEvaluator(
         spec,
@@ -148,8 +154,8 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
             transform,
             *([warm_start] if warm_start else []),
             *([tuner] if tuner else []),
-            trainer,
             *([reference] if reference else []),
+            trainer,
             evaluator,
             serving_validator,
             pusher,

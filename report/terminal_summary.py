@@ -156,6 +156,9 @@ def _render_ingest(counts: dict[str, Any], console: Console) -> None:
         reasons = "; ".join(f"{count:,} × {reason}" for reason, count in read["quarantined"].items())
         line = f"{source}: {read['rows']:,} rows in {read['files']:,} files, {bad:,} quarantined"
         console.print(line + (f" ({reasons})" if reasons else ""), markup=False, highlight=False)
+        if unused := read.get("unused"):
+            by_reason = "; ".join(f"{count:,} × {reason}" for reason, count in unused.items())
+            console.print(f"{source}: {sum(unused.values()):,} unused ({by_reason})", markup=False, highlight=False)
     if window := counts.get("window"):
         days = ", ".join(f"{day} {examples:,}" for day, examples in window["examples"].items())
         line = f"window: examples of {days}; {window['carried_rows']:,} rows carried on by earlier runs"
@@ -165,6 +168,8 @@ def _render_ingest(counts: dict[str, Any], console: Console) -> None:
         console.print(f"events that the spec doesn't use: {unused}", markup=False, highlight=False)
     for task, feedback in counts["feedback"].items():
         line = f"{task}: {feedback['attributed']:,} events label an impression, {feedback['unattributed']:,} label none"
+        if unripe := feedback.get("unripe"):
+            line += f"; {unripe:,} impressions are too young for all of their feedback, and left out (log.unripe)"
         console.print(line, markup=False, highlight=False)
     table = Table(title="examples, and each task's positives in its sample space")
     table.add_column("split")

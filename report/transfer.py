@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from evaluation.result import CANDIDATE, REFERENCE, SINGLE_TASK, Estimate, Evaluation, Transfer, gain, transfer
+from evaluation.result import CANDIDATE, REFERENCE, Estimate, Evaluation, Transfer, gain, transfer
 from report.elements import Tone
+from schema.modelling import SINGLE_TASK
 
 # In the order in which a reader has to know them.
 TONES: dict[Transfer, Tone] = {"loses": "bad", "unjudged": "unsure", "equal": "", "gains": "good"}

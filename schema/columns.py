@@ -110,7 +110,10 @@ def label_name(task: Task) -> str:
 
 
 def space_name(task: Task) -> str:
-    """Returns the 0/1 column that says whether an example is in the task's sample space (PLE, eq. 9)."""
+    """Returns the column that says whether an example is in the task's sample space, 0 or 1 (PLE, eq. 9).
+
+    Where the spec has a `weight`, it holds the example's weight in place of the 1.
+    """
     return f"space_{task.name}"
 
 
@@ -136,9 +139,10 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
     for behaviour in spec.behaviours:
         columns += _sequence_columns(behaviour.name, sequence_features(spec))
     columns += [_statistic_column(spec, statistic) for statistic in statistics_of(spec)]
+    space = UNIT_INTERVAL if spec.weight is None else Domain(low=0.0)
     for task in spec.tasks:
         columns.append(ExampleColumn(label_name(task), "label", "float", "target", domain=task.domain))
-        columns.append(ExampleColumn(space_name(task), "space", "float", "target", domain=UNIT_INTERVAL))
+        columns.append(ExampleColumn(space_name(task), "space", "float", "target", domain=space))
     column_by_name: dict[str, ExampleColumn] = {}
     for column in columns:
         if column.name in column_by_name:

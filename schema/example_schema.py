@@ -19,8 +19,8 @@ def example_schema(spec: RankingSpec) -> schema_pb2.Schema:
     Single-valued columns are required and hold exactly one value, vectors exactly `width`; ragged ones may be empty.
     (Of a sequence of vectors it can't be said that it holds a multiple of `width`.)
     Strings are open vocabularies, numbers may be NaN (missing; in a vector all at once), ages are not negative, labels
-    lie in their task's domain and sample spaces in [0, 1]. Labels, spaces and requests' starts belong to the TRAINING
-    environment only: a request to the served model has none.
+    lie in their task's domain and sample spaces in [0, 1] (from 0 on with a `weight`). Labels, spaces and requests'
+    starts belong to the TRAINING environment only: a request to the served model has none.
     """
     schema = schema_pb2.Schema(
         default_environment=[TRAINING, SERVING],

@@ -56,8 +56,10 @@ class _SpecLoader(yaml.SafeLoader):
                 message = f"duplicate key {key_node.value!r}"
                 raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
             keys.add(key_node.value)
-            if key_node.value == "equals":
-                self._refuse_words_for_truth(value_node)
+            if key_node.value in ("equals", "in", "not_in"):
+                is_list = isinstance(value_node, yaml.SequenceNode)
+                for word in value_node.value if is_list else [value_node]:
+                    self._refuse_words_for_truth(word)
         return super().construct_mapping(node, deep)
 
     def _refuse_words_for_truth(self, node: yaml.Node) -> None:
@@ -80,7 +82,7 @@ def _problems(error: ValidationError) -> list[str]:
             # What concerns several parts already says where, a line each.
             return [f"  {line}" for line in problem["msg"].removeprefix("Value error, ").splitlines()]
         # A union reports each of its types under the type's name; one line for the value is enough.
-        where = _path(location[:-1] if location[-2:-1] == ("equals",) else _without_tag(location))
+        where = _path(location[:-1] if _is_value(location) else _without_tag(location))
         lines.setdefault(where, f"  {where}: {_message(problem)}")
     return list(lines.values())
 
@@ -103,12 +105,17 @@ def _message(problem: ErrorDetails) -> str:
         return f"unknown key, got {_shown(value)}; {_expected_keys(location)}"
     if error_type == "value_error" and isinstance(value, dict):
         return message
-    if location[-2:-1] == ("equals",):
+    if _is_value(location):
         message = "expected text, a number, true or false"
     if error_type == "string_type" and isinstance(value, bool | int | float):
         # YAML reads NO, off and 007 as something else than text.
         return f"{message}, got {_shown(value)}; quote it"
     return f"{_EXPECTED.get(error_type, message)}, got {_shown(value)}"
+
+
+def _is_value(location: tuple) -> bool:
+    """Returns whether it is a value that a condition compares with, of which pydantic adds the type it tried."""
+    return location[-2:-1] == ("equals",) or location[-3:-2] in (("in",), ("not_in",))
 
 
 def _expected_keys(location: tuple) -> str:
@@ -119,7 +126,7 @@ def _expected_keys(location: tuple) -> str:
             model = _inner_model(model.model_fields[key].annotation) or model
     # How files are written goes last: few need to say it.
     names = sorted(model.model_fields, key=lambda name: name != "files" and name in SourceFiles.model_fields)
-    return "expected one of " + ", ".join(names)
+    return "expected one of " + ", ".join(model.model_fields[name].alias or name for name in names)
 
 
 def _inner_model(annotation: Any) -> Any:

@@ -15,6 +15,10 @@ Strength = Annotated[float, Field(ge=0)]
 # Where a spec doesn't say how often the train split is seen: often enough for so many examples in all, within bounds.
 SEEN_EXAMPLES = 500_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 10
+# The routing that shares nothing (`models.routing`): the reference.
+SINGLE_TASK = "single_task"
+# PLE, of which each task keeps what it gains by: `models.sharing`.
+AUTO_ROUTING = "auto"
 # What the best epoch has the least of, by `training.stop_by`, in words.
 WATCHED = {"loss": "mean eval loss", "metrics": "1 - mean eval metric"}
 
@@ -128,8 +132,8 @@ class Training(Frozen):
     # How often a number that the experts or the towers read is 0 in a step, and how often a value's embedding is.
     dropout: Probability = 0.1
     embedding_dropout: Probability = 0.0
-    # How often an id of `model.embed_ids`, or of these features, is out-of-vocabulary in a step.
-    id_mask: Probability = 0.2
+    # How often all of an example's ids of `model.embed_ids`, and of these features, are out-of-vocabulary in a step.
+    id_mask: Probability = 0.5
     id_mask_features: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     # Times the squares of the rows that a step reads of the embedding tables.
     embedding_l2: Strength = 0.0

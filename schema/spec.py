@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from schema.clock import Timestamp
-from schema.condition import Condition
+from schema.condition import Condition, RowFilters
 from schema.consistency import inconsistencies
 from schema.features import Feature
 from schema.files import SourceFiles
@@ -46,6 +46,12 @@ class Log(SourceFiles, _Layout):
     request: Request | None = None
     # Which of a user's rows of the same time comes first: the smaller item id, or the row that is first in its file.
     order: Literal["item", "file"] = "item"
+    # The rows that are read are those of which all of these hold.
+    where: RowFilters = ()
+    # Whether impressions younger than `attribution_window` at the log's end are in no sample space.
+    unripe: Literal["mask", "keep"] = "mask"
+    # What becomes of a row that is equal to one before it in every column that the spec reads.
+    duplicates: Literal["keep", "drop", "error"] = "keep"
 
     @model_validator(mode="after")
     def _layout_has_its_keys(self) -> Self:
@@ -55,6 +61,8 @@ class Log(SourceFiles, _Layout):
                 raise ValueError(f"layout `events` needs `{key}`")
             if self.layout == "impressions" and value is not None:
                 raise ValueError(f"`{key}` belongs to layout `events`, not to `impressions`")
+        if self.layout == "impressions" and "unripe" in self.model_fields_set:
+            raise ValueError("`unripe` belongs to layout `events`, not to `impressions`")
         return self
 
 
@@ -62,6 +70,7 @@ class Table(SourceFiles):
     """A table of users or items, one row a key. Later rows of the same key win."""
 
     key: Column
+    where: RowFilters = ()
 
 
 class Behaviour(Condition):
@@ -92,6 +101,12 @@ class Split(Frozen):
             shares = f"{self.skip} + {self.eval} + {self.test}"
             raise ValueError(f"skip + eval + test must leave something to train on, got {shares}")
         return self
+
+
+class ExampleWeight(Frozen):
+    """The column of the log that says what an example counts for, in the loss and in the metrics; 1 where missing."""
+
+    column: Column
 
 
 class Drift(Frozen):
@@ -149,6 +164,7 @@ class RankingSpec(Frozen):
     features: Annotated[tuple[Feature, ...], Field(strict=False)] = ()
     behaviours: Annotated[tuple[Behaviour, ...], Field(strict=False)] = ()
     tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(nonempty)]
+    weight: ExampleWeight | None = None
     statistics: Statistics | None = None
     split: Split = Split()
     slices: Annotated[tuple[Slice, ...], Field(strict=False)] = ()

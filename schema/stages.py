@@ -41,7 +41,7 @@ def snapshot_part(spec: RankingSpec) -> RankingSpec:
     Where the files lie and how many bad rows they may hold doesn't matter, nor do the tables, which aren't carried on.
     """
     features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
-    log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
+    log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0, "unripe": "mask"})
     return examples_part(spec).model_copy(
         update={"log": log, "features": features, "users": None, "items": None, "split": Split(), "statistics": None}
     )

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,6 +11,9 @@ HISTORY_FILE, DIAGNOSTICS_FILE = "history.json", "diagnostics.json"
 # By task, its `loss`, and `auc` if it is binary, `mse` and `mae` if it is a regression without bounds; where training
 # stops by metrics, `r2` of a regression. None where the value is not finite.
 TaskMetrics: TypeAlias = dict[str, dict[str, float | None]]
+
+# Which network serves a task: the one that shares, one of its own, or the mean of both.
+Network = Literal["shared", "own", "both"]
 
 _Record = TypeVar("_Record")
 
@@ -58,18 +61,35 @@ class EpochWeights:
 
 
 @dataclass(frozen=True)
+class TaskChoice:
+    """What `routing: auto` chose for a task, by its metric on the eval split (`models.sharing`).
+
+    Attributes:
+      network: which one serves the task, or the mean of both.
+      metric: `auc`, or `loss`, of which less is better.
+      values: of each network.
+    """
+
+    network: Network
+    metric: str
+    values: dict[Network, float | None]
+
+
+@dataclass(frozen=True)
 class Diagnostics:
     """What the tasks made of what they share: `diagnostics.json`, every key of which may be missing (docs/report.md).
 
     Attributes:
       gate_weights: by gate (`level_1/task_like`), the mean weight that it gives each expert it reads.
       refinement_weights: by task, the mean weight that it gives each field of its input.
+      choices: by task, with `routing: auto`.
     """
 
     gate_weights: dict[str, list[float]] = field(default_factory=dict)
     refinement_weights: dict[str, dict[str, float]] = field(default_factory=dict)
     gradient_cosine: tuple[EpochCosines, ...] = ()
     loss_weights: tuple[EpochWeights, ...] = ()
+    choices: dict[str, TaskChoice] = field(default_factory=dict)
 
 
 def to_json(record: History | Diagnostics) -> str:

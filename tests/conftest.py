@@ -18,6 +18,7 @@ SHARED_RUNS = {
     "simulated": (
         "ab_test_test.py",
         "kubeflow_test.py",
+        "online_test.py",
         "report_test.py",
         "resume_test.py",
         "run_test.py",

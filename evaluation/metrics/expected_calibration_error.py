@@ -29,7 +29,7 @@ class ExpectedCalibrationError(Metric):
     tfma = TfmaMetric("ExpectedCalibrationError", "evaluation.tfma.calibration_error")
 
     def sums(self, rows: TaskRows) -> np.ndarray:
-        gaps = np.bincount(_cells(rows), rows.scores - rows.labels, rows.slices * ECE_BINS)
+        gaps = np.bincount(_cells(rows), rows.weighted(rows.scores - rows.labels), rows.slices * ECE_BINS)
         return gaps.reshape(rows.slices, ECE_BINS)
 
     def value(self, totals: MetricTotals) -> np.ndarray:

@@ -21,6 +21,6 @@ class GroupedAUC(RatioMetric):
     def per_user(self, rows: TaskRows) -> PerUser:
         ranking = rows.ranking
         has_both_classes = ~np.isnan(ranking.auc)
-        examples = np.where(has_both_classes, ranking.positives + ranking.negatives, 0)
+        examples = np.where(has_both_classes, ranking.weight, 0)
         weights = rows.sum_of_lists(examples)
         return PerUser(rows.sum_of_lists(np.where(has_both_classes, ranking.auc, 0) * examples), weights, weights > 0)

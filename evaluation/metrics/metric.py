@@ -32,7 +32,7 @@ class MetricTotals:
     """What a metric's value is made of: one model's totals on one task, slice by slice.
 
     Attributes:
-      examples: in the task's sample space, `(slices,)`.
+      examples: what those in the task's sample space count for: their number, or the sum of their weights; `(slices,)`.
       sums: what the metric's `sums` gave, over all users, `(slices, sum_count)`.
       histograms: how many positives and negatives have which score, of each slice; none in a regression.
     """

@@ -7,7 +7,10 @@ from evaluation.metrics.task_rows import TaskRows
 
 
 class MRR(RatioMetric):
-    """1 / the rank of the list's best positive, averaged over the lists with a positive."""
+    """1 / the rank of the list's best positive, averaged over the lists with a positive.
+
+    A list counts for the mean weight of its examples.
+    """
 
     name = "mrr"
     label = "MRR"
@@ -17,6 +20,7 @@ class MRR(RatioMetric):
 
     def per_user(self, rows: TaskRows) -> PerUser:
         has_positive = rows.ranking.positives > 0
-        reciprocal_ranks = rows.sum_of_lists(np.where(has_positive, rows.ranking.reciprocal_rank, 0))
-        lists = rows.sum_of_lists(has_positive)
+        weight = np.where(has_positive, rows.ranking.mean_weight, 0)
+        reciprocal_ranks = rows.sum_of_lists(np.where(has_positive, rows.ranking.reciprocal_rank, 0) * weight)
+        lists = rows.sum_of_lists(weight)
         return PerUser(reciprocal_ranks, lists, lists > 0)

@@ -8,7 +8,10 @@ from evaluation.metrics.task_rows import TaskRows
 
 
 class NDCG(RatioMetric):
-    """NDCG at `NDCG_AT` of each list, the label as gain, averaged over the lists with a positive."""
+    """NDCG at `NDCG_AT` of each list, the label as gain, averaged over the lists with a positive.
+
+    A list counts for the mean weight of its examples.
+    """
 
     name = "ndcg"
     label = f"NDCG@{NDCG_AT}"
@@ -18,5 +21,7 @@ class NDCG(RatioMetric):
 
     def per_user(self, rows: TaskRows) -> PerUser:
         has_positive = rows.ranking.positives > 0
-        gains, lists = rows.sum_of_lists(np.where(has_positive, rows.ranking.ndcg, 0)), rows.sum_of_lists(has_positive)
+        weight = np.where(has_positive, rows.ranking.mean_weight, 0)
+        lists = rows.sum_of_lists(weight)
+        gains = rows.sum_of_lists(np.where(has_positive, rows.ranking.ndcg, 0) * weight)
         return PerUser(gains, lists, lists > 0)

@@ -5,7 +5,7 @@ and score; everything else is sums over runs of equal scores. Ties count as thei
 that no result depends on the order of the rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,17 +43,19 @@ def score_bits(scores: np.ndarray) -> np.ndarray:
     return (scores + np.float32(0)).view(np.uint32)
 
 
-def tie_runs(group: np.ndarray, bits: np.ndarray, labels: np.ndarray) -> Runs:
+def tie_runs(group: np.ndarray, bits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Runs:
     """Returns the runs of equal scores of each group.
 
     Args:
       group: of each row, integers from 0 and below 2^32, `(rows,)`.
       bits: `score_bits`, `(rows,)`.
       labels: true where positive, `(rows,)`.
+      weights: what each row counts for, `(rows,)`, above 0; by default 1.
     """
     packed = group.astype(np.uint64) << np.uint64(32) | bits.astype(np.uint64) << np.uint64(1)
     packed |= np.asarray(labels, bool)
-    packed.sort()
+    order = None if weights is None else np.argsort(packed, kind="stable")
+    packed = np.sort(packed) if order is None else packed[order]
     group_and_score = packed >> np.uint64(1)
     starts = (
         np.flatnonzero(np.concatenate(([True], group_and_score[1:] != group_and_score[:-1])))
@@ -63,6 +65,10 @@ def tie_runs(group: np.ndarray, bits: np.ndarray, labels: np.ndarray) -> Runs:
     sizes = np.diff(np.append(starts, len(packed)))
     ones = np.concatenate(([0], np.cumsum(packed & np.uint64(1), dtype=np.int64)))
     positives = ones[starts + sizes] - ones[starts]
+    if weights is not None and len(packed):
+        of_row = weights[order].astype(np.float64)
+        positives = np.add.reduceat(np.where(packed & np.uint64(1), of_row, 0.0), starts)
+        sizes = positives + np.add.reduceat(np.where(packed & np.uint64(1), 0.0, of_row), starts)
     first = group_and_score[starts]
     bits_of_run = (first & np.uint64(0x7FFFFFFF)).astype(np.uint32)
     return Runs((first >> np.uint64(31)).astype(np.int64), bits_of_run, positives, sizes - positives)
@@ -73,7 +79,7 @@ class GroupRanking:
     """Of each group `(groups,)`: its positives and negatives, and NaN where a measure is undefined.
 
     `auc` needs both classes; `ndcg` (at `NDCG_AT`, the label as gain) and `reciprocal_rank` (of the best positive) need
-    a positive.
+    a positive. `weight` is what the group's rows count for together, their number unless they have weights.
     """
 
     positives: np.ndarray
@@ -81,6 +87,12 @@ class GroupRanking:
     auc: np.ndarray
     ndcg: np.ndarray
     reciprocal_rank: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def mean_weight(self) -> np.ndarray:
+        """Returns what a row of each group counts for on the mean; 0 of none."""
+        return self.weight / np.maximum(self.positives + self.negatives, 1)
 
 
 def rank_groups(runs: Runs, groups: int, at: int = NDCG_AT) -> GroupRanking:
@@ -113,7 +125,25 @@ def rank_groups(runs: Runs, groups: int, at: int = NDCG_AT) -> GroupRanking:
     has = p > 0
     # Runs rise by score, and of several values for one index the last one stays: the best positive's.
     reciprocal[runs.group[has]] = 1 / (above[has] + 1 + n[has] / (p[has] + 1))
-    return GroupRanking(positives, negatives, auc, ndcg, reciprocal)
+    return GroupRanking(positives, negatives, auc, ndcg, reciprocal, sizes)
+
+
+def rank_weighted_groups(
+    group: np.ndarray, bits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, groups: int, at: int = NDCG_AT
+) -> GroupRanking:
+    """Returns the ranking of every group, whose AUC is that of pairs by the product of their weights.
+
+    NDCG and reciprocal rank go by places in a list, where a row has one whatever it counts for.
+
+    Args:
+      group, bits, labels, weights: as of `tie_runs`.
+      groups, at: as of `rank_groups`.
+    """
+    ranking = rank_groups(tie_runs(group, bits, labels), groups, at)
+    if weights is None:
+        return ranking
+    weighted = rank_groups(tie_runs(group, bits, labels, weights), groups, at)
+    return replace(ranking, auc=weighted.auc, weight=weighted.weight)
 
 
 def _before(counts: np.ndarray, first_of_group: np.ndarray, group: np.ndarray) -> np.ndarray:

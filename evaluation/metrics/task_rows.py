@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from evaluation.metrics.ranking import GroupRanking, Runs, rank_groups, score_bits, tie_runs
+from evaluation.metrics.ranking import GroupRanking, Runs, rank_weighted_groups, score_bits, tie_runs
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class TaskRows:
       slices: how many there are.
       list_of_row: which (slice, user, list) a row belongs to, `(rows,)`; a list is what was ranked at once.
       group_of_list: `(lists,)`; a list may have no rows in the sample space either.
+      weights: what each row counts for, above 0, float32 `(rows,)`; None where all count for 1.
     """
 
     labels: np.ndarray
@@ -28,6 +29,7 @@ class TaskRows:
     slices: int
     list_of_row: np.ndarray
     group_of_list: np.ndarray
+    weights: np.ndarray | None = None
 
     @property
     def groups(self) -> int:
@@ -49,28 +51,42 @@ class TaskRows:
         return self.scores.astype(np.float64)
 
     @cached_property
-    def examples(self) -> np.ndarray:
+    def counts(self) -> np.ndarray:
         """The number of each group's rows, `(groups,)`."""
         return np.bincount(self.group, minlength=self.groups)
 
     @cached_property
+    def positive_counts(self) -> np.ndarray:
+        """The number of each group's positives, float64 `(groups,)`."""
+        return np.bincount(self.group, self.is_positive, self.groups)
+
+    @cached_property
+    def examples(self) -> np.ndarray:
+        """What each group's rows count for: their number, or the sum of their weights; `(groups,)`."""
+        return self.counts if self.weights is None else np.bincount(self.group, self.weights, self.groups)
+
+    @cached_property
     def ranking(self) -> GroupRanking:
         """How well the scores rank the positives of each list, `(lists,)`."""
-        runs = tie_runs(self.list_of_row, score_bits(self.scores), self.is_positive)
-        return rank_groups(runs, len(self.group_of_list))
+        bits = score_bits(self.scores)
+        return rank_weighted_groups(self.list_of_row, bits, self.is_positive, self.weights, len(self.group_of_list))
 
     @cached_property
     def positives(self) -> np.ndarray:
-        """The number of each group's positives, float64 `(groups,)`."""
+        """What each group's positives count for, float64 `(groups,)`."""
         return self.sum_by_group(self.is_positive)
 
     def runs_by_slice(self) -> Runs:
         """Returns the runs of equal scores of each slice."""
-        return tie_runs(self.slice, score_bits(self.scores), self.is_positive)
+        return tie_runs(self.slice, score_bits(self.scores), self.is_positive, self.weights)
+
+    def weighted(self, values: np.ndarray) -> np.ndarray:
+        """Returns the `values`, `(rows,)`, times what the rows count for."""
+        return values if self.weights is None else values * self.weights.astype(np.float64)
 
     def sum_by_group(self, values: np.ndarray) -> np.ndarray:
-        """Returns the sums of `values`, `(rows,)`, by group: `(groups,)`."""
-        return np.bincount(self.group, values, self.groups)
+        """Returns the weighted sums of `values`, `(rows,)`, by group: `(groups,)`."""
+        return np.bincount(self.group, self.weighted(values), self.groups)
 
     def sum_of_lists(self, values: np.ndarray) -> np.ndarray:
         """Returns the sums of `values`, `(lists,)`, over each group's lists: `(groups,)`."""

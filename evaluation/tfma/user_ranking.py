@@ -19,7 +19,7 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import util
 
-from evaluation.metrics.ranking import NDCG_AT, GroupRanking, rank_groups, score_bits, tie_runs
+from evaluation.metrics.ranking import NDCG_AT, GroupRanking, rank_weighted_groups, score_bits
 
 
 class _UserRankingCombiner(beam.CombineFn):
@@ -42,13 +42,21 @@ class _UserRankingCombiner(beam.CombineFn):
     def add_input(
         self, accumulator: tuple[float, float], element: metric_types.StandardMetricInputs
     ) -> tuple[float, float]:
-        labels, scores, in_space = _user_rows(element, self._key, self._eval_config)
+        labels, scores, example_weights = _user_rows(element, self._key, self._eval_config)
+        in_space = example_weights > 0
         lists = self._lists(element, len(labels))[in_space]
         if not len(lists):
             return accumulator
         numbers, group = np.unique(lists, return_inverse=True)
-        runs = tie_runs(group, score_bits(scores[in_space]), labels[in_space] > 0.5)
-        values, weights = _VALUES[self._key.name](rank_groups(runs, len(numbers), self._at))
+        ranking = rank_weighted_groups(
+            group,
+            score_bits(scores[in_space]),
+            labels[in_space] > 0.5,
+            example_weights[in_space],
+            len(numbers),
+            self._at,
+        )
+        values, weights = _VALUES[self._key.name](ranking)
         counted = weights > 0
         return (
             accumulator[0] + float(values[counted] @ weights[counted]),
@@ -79,7 +87,7 @@ class _UserRankingCombiner(beam.CombineFn):
 def _user_rows(
     element: metric_types.StandardMetricInputs, key: metric_types.MetricKey, eval_config: config_pb2.EvalConfig | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels and scores of the user's examples and whether they are in the task's sample space, all `(examples,)`."""
+    """Labels, scores and weights of the user's examples, 0 outside the task's sample space, all `(examples,)`."""
     rows = list(
         metric_util.to_label_prediction_example_weight(
             element,
@@ -91,19 +99,19 @@ def _user_rows(
         )
     )
     labels, scores, weights = (np.array(column, np.float32).reshape(-1) for column in zip(*rows, strict=True))
-    return labels, scores, weights > 0
+    return labels, scores, weights
 
 
 def _grouped_auc(ranking: GroupRanking) -> tuple[np.ndarray, np.ndarray]:
-    return ranking.auc, np.where(np.isnan(ranking.auc), 0.0, ranking.positives + ranking.negatives)
+    return ranking.auc, np.where(np.isnan(ranking.auc), 0.0, ranking.weight)
 
 
 def _ndcg(ranking: GroupRanking) -> tuple[np.ndarray, np.ndarray]:
-    return ranking.ndcg, (ranking.positives > 0).astype(np.float64)
+    return ranking.ndcg, np.where(ranking.positives > 0, ranking.mean_weight, 0.0)
 
 
 def _mrr(ranking: GroupRanking) -> tuple[np.ndarray, np.ndarray]:
-    return ranking.reciprocal_rank, (ranking.positives > 0).astype(np.float64)
+    return ranking.reciprocal_rank, np.where(ranking.positives > 0, ranking.mean_weight, 0.0)
 
 
 # The values and weights of lists, both `(lists,)`; a value is NaN where its weight is 0.

@@ -131,23 +131,44 @@ def answered(
     Returns:
       The vectors, and the part of the next state; None where there is nothing.
     """
-    windows = bool(definition.statistic.windows)
-    columns = ([carried["key"]] if carried is not None else []) + ([here.keys(definition).texts] if here else [])
-    texts, codes = common_codes(columns)
-    before_early: list[Tiles] = []
-    if carried is not None:
-        before_early.append(tiles_of_table(carried, codes[0], windows))
-    later: list[Tiles] = []
-    if here:
-        early, late = (tiles and _renumbered(tiles, codes[-1]) for tiles in here.tiles(number, definition))
-        before_early += [early] if early is not None else []
-        later = [late] if late is not None else []
-    part = state_part(spec, number, definition, before_early, texts, rolling)
+    known = KnownTiles.of(number, definition, here, carried)
+    part = state_part(spec, number, definition, known.early, known.texts, rolling)
     if here is None:
         return None, part
     asks = here.asks(definition)
-    answers = Fold(merged([*before_early, *later]), definition.spans).at(codes[-1][asks.key], asks.edge)
+    answers = Fold(merged([*known.early, *known.late]), definition.spans).at(known.codes[asks.key], asks.edge)
     return here.vectors(definition, answers, asks.place), part
+
+
+@dataclass(frozen=True)
+class KnownTiles:
+    """The tiles of a statistic whose keys are of a bucket's users alone.
+
+    Attributes:
+      texts: the keys.
+      codes: int64, the place among `texts` of each key of the bucket's rows.
+      early: tiles of what was carried on and of the days before the next snapshot's.
+      late: tiles of later days.
+    """
+
+    texts: pa.Array
+    codes: np.ndarray
+    early: list[Tiles]
+    late: list[Tiles]
+
+    @classmethod
+    def of(cls, number: int, definition: Definition, here: BucketStatistics | None, carried: pa.Table | None):
+        """Returns the tiles of the bucket's rows, `here`, and of its users' `carried` state; None is none of these."""
+        columns = ([carried["key"]] if carried is not None else []) + ([here.keys(definition).texts] if here else [])
+        texts, codes = common_codes(columns)
+        early: list[Tiles] = []
+        if carried is not None:
+            early.append(tiles_of_table(carried, codes[0], bool(definition.statistic.windows)))
+        if here is None:
+            return cls(texts, np.zeros(0, np.int64), early, [])
+        new, late = (tiles and _renumbered(tiles, codes[-1]) for tiles in here.tiles(number, definition))
+        early += [new] if new is not None else []
+        return cls(texts, codes[-1], early, [late] if late is not None else [])
 
 
 def _renumbered(tiles: Tiles, code: np.ndarray) -> Tiles:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
-from ingest.chunks import Chunk, bucket_of, packed, unpacked
+from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tfrecord import write_whole
 from ingest.examples import Lookup
 from ingest.findings import Findings, Verdict
@@ -79,9 +79,7 @@ class TileRows(beam.DoFn):
         spec, buckets = RankingSpec.from_json(self._spec), key_buckets(self._shards)
         if self._items is None:
             self._items = lookup_by_day(spec, "items", unpacked(items))
-        sources: dict[str, list[Chunk]] = {}
-        for chunk in chunks:
-            sources.setdefault(chunk[0], []).append(chunk)
+        sources = by_source(chunks)
         log = unpacked(sources.get("log", []))
         if log is None:
             return

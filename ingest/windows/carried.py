@@ -6,6 +6,7 @@ Pure: rows in, rows out. What is carried from a day on equals what its own carri
 import numpy as np
 import pyarrow as pa
 
+from ingest.duplicates import DIGEST
 from ingest.rows import events_of
 from ingest.statistics.requests import START, carried_starts
 from ingest.timeline import rank_encode, time_order
@@ -22,8 +23,9 @@ def carried(spec: RankingSpec, rows: pa.Table, horizon: int) -> pa.Table:
       rows: as `rows.parse` gives them, all rows so far of each user; or what was carried, with the rows since.
 
     Returns:
-      Their `user`, `item`, `time`, and `event` or the `in:B` of each behaviour, in the order of `rows`. Where the spec
-      has requests, also the last impression of each request that may go on, `request` and `request_start`.
+      Their `user`, `item`, `time`, and `event` or the `in:B` of each behaviour, in the order of `rows`, and what later
+      rows are compared with, if duplicates are asked about. Where the spec has requests, also the last impression of
+      each request that may go on, `request` and `request_start`.
     """
     rows = rows.combine_chunks()
     user, item, time = rank_encode(rows["user"])[1], rank_encode(rows["item"])[1], rows["time"].to_numpy()
@@ -36,7 +38,8 @@ def carried(spec: RankingSpec, rows: pa.Table, horizon: int) -> pa.Table:
         is_known = member & (time + behaviour.delay * spec.log.timestamp.ticks_per_second < horizon)
         keep |= member & ~is_known
         keep[_last(user, order[is_known[order]], behaviour.max_length)] = True
-    names = ["user", "item", "time", *(name for name in rows.column_names if name == "event" or name[:3] == "in:")]
+    members_of = (name for name in rows.column_names if name in ("event", DIGEST) or name[:3] == "in:")
+    names = ["user", "item", "time", *members_of]
     if spec.log.request:
         followed, starts = carried_starts(spec, rows, horizon)
         keep |= followed

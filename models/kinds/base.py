@@ -92,3 +92,17 @@ def map_at_once(transformation: Transformation, values: Values) -> dict[str, tf.
     transformed = transformation(tf.concat(list(values.values()), axis=0))
     lengths = [tf.size(raw) // math.prod(raw.shape[1:]) for raw in values.values()]
     return dict(zip(values, tf.split(transformed, lengths), strict=True))
+
+
+# Beyond how many deviations a number says no more.
+_REACH = 2.0
+
+
+def in_deviations(differences: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+    """Returns differences in units of the train split's deviation, of 0 where that is 0, cut at `_REACH` of them.
+
+    What lies beyond is rare in the train split or later than it, where a network extrapolates a line that nothing has
+    tested; a tree would stop at its last threshold.
+    """
+    scaled = tf.math.divide_no_nan(differences, deviation)
+    return tf.clip_by_value(scaled, tf.constant(-_REACH, scaled.dtype), tf.constant(_REACH, scaled.dtype))

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models.kinds.base import Columns, Kind, Transformation
+from models.kinds.base import Columns, Kind, Transformation, in_deviations
 from schema.columns import ExampleColumn
 from schema.spec import RankingSpec
 
 
 class Numbers(Kind):
-    """`(x - mean) / deviation`, of x or of log1p(x), by the candidates of the train split; a missing number is NaN."""
+    """`(x - mean) / deviation`, of x or of log1p(x), by the candidates of the train split; a missing number is NaN.
+
+    It is cut as `in_deviations` says.
+    """
 
     def analyse(self, columns: Sequence[ExampleColumn], inputs: Columns, spec: RankingSpec) -> Transformation:
         feature = columns[0].feature
@@ -24,7 +27,7 @@ class Numbers(Kind):
         deviation = tf.sqrt(tft.var(candidates, name=f"{feature.name}_var"))
 
         def scale(values: tf.Tensor) -> tf.Tensor:
-            scaled = tf.math.divide_no_nan(compressed(values) - mean, deviation)
+            scaled = in_deviations(compressed(values) - mean, deviation)
             return tf.where(tf.math.is_finite(values), scaled, math.nan)
 
         return scale

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models.kinds.ages import scaled_age
-from models.kinds.base import Columns, Kind, Values
+from models.kinds.base import Columns, Kind, Values, in_deviations
 from schema.columns import ExampleColumn, label_name, space_name
 from schema.spec import RankingSpec
 from schema.statistics import Rate, ages_of, counts_of, rates_of, slots, smoothed_rate, statistic_of
@@ -25,7 +25,8 @@ class StatisticVectors(Kind):
         binary tasks:  logit(r) - logit(p)      regressions, measures:  r - p
 
     Counts are standardised by slot; rates are divided by their deviation and not shifted, so that a key that was never
-    seen has 0, which is no news. Ages are scaled as behaviours' are. The last number is 1 where the key is missing;
+    seen has 0, which is no news. `in_deviations` cuts both: counts of a whole life grow with time, and those of the
+    test split lie ever further out. Ages are scaled as behaviours' are. The last number is 1 where the key is missing;
     all others are 0 there.
     """
 
@@ -55,8 +56,8 @@ class StatisticVectors(Kind):
         for side, layout in layouts.items():
             mean, deviation = counts[side]
             numbers = [
-                tf.math.divide_no_nan(log_counts[side] - mean, deviation),
-                tf.math.divide_no_nan(news[side], rates[side][1]),
+                in_deviations(log_counts[side] - mean, deviation),
+                in_deviations(news[side], rates[side][1]),
                 layout.scaled_ages(vectors[side]),
             ]
             scaled |= layout.by_statistic(tf.concat(numbers, axis=1), vectors[side])
@@ -151,7 +152,8 @@ def _priors(
     """Returns the train split's mean of each rate, float64 `(rates,)`: of a task's label in its space, of a measure by
     its own sums.
     """
-    spaces = tf.stack([tf.cast(inputs[space_name(task)], tf.float64) for task in spec.tasks], axis=1)
+    # Statistics count rows, whatever an example weighs.
+    spaces = tf.stack([tf.cast(inputs[space_name(task)] > 0, tf.float64) for task in spec.tasks], axis=1)
     labels = tf.stack([tf.cast(inputs[label_name(task)], tf.float64) for task in spec.tasks], axis=1) * spaces
     sums, totals = [labels], [spaces]
     index = {task.name: i for i, task in enumerate(spec.tasks)}

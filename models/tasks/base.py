@@ -15,7 +15,7 @@ class LabelSummary:
 
     Attributes:
       count: how many there are.
-      mean, low, high: of the labels.
+      mean, low, high: of the labels; means and deviations are by the examples' weights.
       scale_mean, scale_deviation: mean and standard deviation on the scale of the loss (`TaskKind.to_loss_scale`).
     """
 

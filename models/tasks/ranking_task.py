@@ -12,10 +12,12 @@ from schema.tasks import Task, Weight
 class SampleSpaceMean(tf.keras.losses.Loss):
     """Averages over the sample space (PLE, eq. 9), 0 where it is empty: `L_k = sum_i d_ki loss_k(i) / sum_i d_ki`.
 
+    An example that counts for w has `d_ki = w` in the space, so that 2 is as if it were there twice.
+
     Keras would divide the weighted sum by the batch size, and a task with a small space would hardly count. The batch
     is that of all replicas, where training is distributed.
 
-    Call with labels and predictions `(batch, 1)` and `sample_weight` d `(batch,)` of 0s and 1s; gives a scalar.
+    Call with labels and predictions `(batch, 1)` and `sample_weight` d `(batch,)`, 0 outside; gives a scalar.
     """
 
     def __init__(self, elementwise, name: str | None = None):
@@ -38,7 +40,7 @@ class RankingTask(tfrs.tasks.Ranking):
 
     Call with labels `(batch,)`, logits `(batch, 1)` and `sample_weight`, the task's sample space `(batch,)`; gives
     `L_k`, the mean over the space. What a label holds outside of it is not read. The metrics `<task>/loss` and the
-    kind's own, such as `<task>/auc`, accumulate over batches, each example of the space counting once.
+    kind's own, such as `<task>/auc`, accumulate over batches, each example of the space counting for its weight.
 
     Args:
       deviation: what the kind said of the train labels (`TaskKind.deviation`).

@@ -202,29 +202,33 @@ def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> 
     def summarise(state: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
         parsed = tf.io.parse_example(serialized, columns)
         labels = tf.stack([parsed[label_name(task)] for task in spec.tasks])
-        within = tf.stack([parsed[space_name(task)] for task in spec.tasks]) > 0
+        weights = tf.stack([parsed[space_name(task)] for task in spec.tasks])
+        within, weighted_labels = weights > 0, weights * labels
+        weights = tf.cast(weights, tf.float64)
         present = tf.unstack(tf.cast(tf.where(within, labels, 0.0), tf.float64))
         scaled = tf.stack([kind.to_loss_scale(values) for kind, values in zip(kinds, present, strict=True)])
-        # (tasks, batch) -> (tasks, 7): examples, examples of the space, the sum, least and largest of their labels, and
-        # on the scale of the loss, where an absent label of 0 is 0 too, their sum and that of their squares
+        # (tasks, batch) -> (tasks, 8): examples, examples of the space, the sum, least and largest of their labels, on
+        # the scale of the loss, where an absent label of 0 is 0 too, their sum and that of their squares, and the sum
+        # of the weights, by which the other sums are weighted
         return tf.stack(
             [
                 state[:, 0] + tf.cast(tf.size(serialized), tf.float64),
                 state[:, 1] + tf.reduce_sum(tf.cast(within, tf.float64), axis=1),
-                state[:, 2] + tf.cast(tf.reduce_sum(tf.where(within, labels, 0.0), axis=1), tf.float64),
+                state[:, 2] + tf.cast(tf.reduce_sum(tf.where(within, weighted_labels, 0.0), axis=1), tf.float64),
                 tf.minimum(
                     state[:, 3], tf.cast(tf.reduce_min(tf.where(within, labels, float("inf")), axis=1), tf.float64)
                 ),
                 tf.maximum(
                     state[:, 4], tf.cast(tf.reduce_max(tf.where(within, labels, -float("inf")), axis=1), tf.float64)
                 ),
-                state[:, 5] + tf.reduce_sum(scaled, axis=1),
-                state[:, 6] + tf.reduce_sum(tf.square(scaled), axis=1),
+                state[:, 5] + tf.reduce_sum(weights * scaled, axis=1),
+                state[:, 6] + tf.reduce_sum(weights * tf.square(scaled), axis=1),
+                state[:, 7] + tf.reduce_sum(weights, axis=1),
             ],
             axis=1,
         )
 
-    start = tf.constant([[0.0, 0.0, 0.0, float("inf"), -float("inf"), 0.0, 0.0]] * len(spec.tasks), tf.float64)
+    start = tf.constant([[0.0, 0.0, 0.0, float("inf"), -float("inf"), 0.0, 0.0, 0.0]] * len(spec.tasks), tf.float64)
     state = records.batch(4096).prefetch(2).reduce(start, summarise).numpy()
     examples = int(state[0, 0])
     if examples == 0:
@@ -233,13 +237,13 @@ def label_summaries(records: tf.data.Dataset, spec: RankingSpec, split: str) -> 
 
 
 def _summary(
-    count: float, total: float, low: float, high: float, scale_total: float, scale_squares: float
+    count: float, total: float, low: float, high: float, scale_total: float, scale_squares: float, weight: float
 ) -> LabelSummary:
     if not count:
         return LabelSummary(0, 0.0, low, high)
-    mean = scale_total / count
-    deviation = math.sqrt(max(scale_squares / count - mean * mean, 0.0))
-    return LabelSummary(int(count), total / count, low, high, mean, deviation)
+    mean = scale_total / weight
+    deviation = math.sqrt(max(scale_squares / weight - mean * mean, 0.0))
+    return LabelSummary(int(count), total / weight, low, high, mean, deviation)
 
 
 def check_labels(summaries: dict[str, LabelSummary], split: str) -> list[str]:

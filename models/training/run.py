@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -10,14 +11,17 @@ import tensorflow_transform as tft
 from models.distribution import MULTI_WORKER, broadcast_from_chief, check_batch_size, is_chief
 from models.export import signatures
 from models.precision import has_bfloat16
+from models.ranker import Ranker
 from models.routing import check_routing
+from models.sharing import ChosenNetworks, SharingError, choose_networks
+from models.training import reading
 from models.training.build import build_ranker
 from models.training.loop import train_epochs
 from models.training.progress import Progress, ProgressStore, fingerprint
-from models.training.reading import read_training_data
+from models.training.reading import TrainingData, read_training_data
 from models.training.stopping import mean_loss
-from models.training.warm_start import warm_start
-from schema.modelling import Training
+from models.training.warm_start import restore, warm_start
+from schema.modelling import AUTO_ROUTING, SINGLE_TASK, Training
 from schema.spec import RankingSpec
 from schema.training_records import (
     DIAGNOSTICS_FILE,
@@ -27,6 +31,7 @@ from schema.training_records import (
     EpochRecord,
     EpochWeights,
     History,
+    TaskChoice,
     to_json,
 )
 
@@ -41,6 +46,11 @@ def spec_to_train(fn_args: "FnArgs") -> RankingSpec:
     spec = RankingSpec.from_json(fn_args.custom_config["spec"])
     spec = trained_spec(spec, getattr(fn_args, "hyperparameters", None))
     check_routing(spec.model.routing)
+    if spec.model.routing == AUTO_ROUTING and not fn_args.custom_config.get("reference_model"):
+        raise SharingError(
+            "model.routing: auto chooses between PLE and the single-task reference, and no reference was trained; "
+            "expected a pipeline that was made or compiled with `auto`"
+        )
     return spec
 
 
@@ -79,12 +89,33 @@ def train(fn_args: "FnArgs", strategy: tf.distribute.Strategy) -> None:
             model = build_ranker(spec, transform)
             store = ProgressStore.of(directory, model)
         store.restore_best(progress)
-        signatures.save(model, transform, fn_args.serving_model_dir)
-        _write_records(progress, data.examples, fn_args.model_run_dir)
+        served, choices = _networks_to_serve(model, transform, data, fn_args.custom_config.get("reference_model"))
+        signatures.save(served, transform, fn_args.serving_model_dir)
+        _write_records(progress, data.examples, choices, fn_args.model_run_dir)
         store.clear()
     if spec.training.distribution == MULTI_WORKER:
         # A worker that ends takes the chief with it.
         broadcast_from_chief(strategy, "saved")
+
+
+def _networks_to_serve(
+    model: Ranker, transform: tft.TFTransformOutput, data: TrainingData, reference_model: str | None
+) -> tuple[Ranker | ChosenNetworks, dict[str, TaskChoice]]:
+    """Returns what is saved, and with `routing: auto` what each task chose: without a task of its own, the ranker."""
+    spec = model.spec
+    if spec.model.routing != AUTO_ROUTING:
+        return model, {}
+    assert reference_model
+    single_task = build_ranker(spec.with_training(routing=SINGLE_TASK), transform, data.labels)
+    restore(single_task, reference_model)
+    choices = choose_networks(model, single_task, reading.batches(data.evaluation, spec, spec.training.batch_size))
+    for task, choice in choices.items():
+        values = "  ".join(f"{network} {value:.4f}" for network, value in choice.values.items() if value is not None)
+        _progress.info("routing auto: %s is served by %s (eval %s: %s)", task, choice.network, choice.metric, values)
+    networks = {task: choice.network for task, choice in choices.items()}
+    if set(networks.values()) == {"shared"}:
+        return model, choices
+    return ChosenNetworks(model, single_task, networks), choices
 
 
 def _announce(training: Training, strategy: tf.distribute.Strategy) -> None:
@@ -95,9 +126,10 @@ def _announce(training: Training, strategy: tf.distribute.Strategy) -> None:
         _progress.warning("training.precision: the devices here have no bfloat16; it will be slower than float32")
 
 
-def _write_records(progress: Progress, examples: int, directory: str) -> None:
+def _write_records(progress: Progress, examples: int, choices: dict[str, TaskChoice], directory: str) -> None:
     tf.io.gfile.makedirs(directory)
-    for name, record in ((HISTORY_FILE, _history(progress, examples)), (DIAGNOSTICS_FILE, _diagnostics(progress))):
+    diagnostics = replace(_diagnostics(progress), choices=choices)
+    for name, record in ((HISTORY_FILE, _history(progress, examples)), (DIAGNOSTICS_FILE, diagnostics)):
         with tf.io.gfile.GFile(f"{directory}/{name}", "w") as file:
             file.write(to_json(record))
 

@@ -1,7 +1,7 @@
 """Starts training from an earlier model: embeddings go by the value they stand for, other weights by their order."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -46,16 +46,30 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
     if model.uncertainty:
         # It comes after all that the outputs follow from, whose indices are the same without it.
         trained -= {id(variable) for variable in model.uncertainty.trainable_variables}
-    reader = tf.train.load_checkpoint(f"{saved_model}/variables/variables")
-    # `signatures.Servable` keeps the ranker's variables in this order.
+    weights = _weights(saved_model)
     for index, variable in enumerate(model.variables):
         if id(variable) not in trained:
             continue
-        value = reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
+        value = weights(index)
         name = tables.get(id(variable))
         variable.assign(value if name is None else moved_rows(value, earlier[name], current[name], variable.numpy()))
     common = sum(len(set(earlier[name]) & set(current[name])) for name in names)
     _progress.info("starting from %s: %s of %s values known", saved_model, common, sum(map(len, current.values())))
+
+
+def restore(model: Ranker, saved_model: str) -> None:
+    """Assigns to a ranker the weights of a SavedModel of the same spec and Transform graph."""
+    weights = _weights(saved_model)
+    trained = {id(variable) for variable in model.trainable_variables}
+    for index, variable in enumerate(model.variables):
+        if id(variable) in trained:
+            variable.assign(weights(index))
+
+
+def _weights(saved_model: str) -> Callable[[int], np.ndarray]:
+    """Returns what reads a variable of a SavedModel by its place; `signatures.Servable` keeps the ranker's in order."""
+    reader = tf.train.load_checkpoint(f"{saved_model}/variables/variables")
+    return lambda index: reader.get_tensor(f"weights/{index}/.ATTRIBUTES/VARIABLE_VALUE")
 
 
 def moved_rows(rows: np.ndarray, earlier: Sequence[bytes], current: Sequence[bytes], initial: np.ndarray) -> np.ndarray:

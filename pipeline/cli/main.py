@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress
 
 from components.run_parameters import RUN
-from pipeline.cli import ab_test, compile, options, report, serving
+from pipeline.cli import ab_test, compile, init, online, options, report, serving
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, errors, fail
 from pipeline.runners.garbage import collect_rarely
@@ -190,23 +190,29 @@ def worker() -> None:
 
 
 @app.command()
-def show(output: Annotated[Path, typer.Argument(help="The folder of a past run.", show_default=False)]) -> None:
-    """Print the summary of the latest run in a folder, from its metadata."""
+def show(
+    output: Annotated[str, typer.Argument(help="The folder of a past run, or a store's address.", show_default=False)],
+) -> None:
+    """Print the summary of the latest run in a folder, from its metadata; or what an online store holds."""
+    if online.is_store(output):
+        return online.show_store(output)
     from report.summary import NoRunError, load_summary
     from report.terminal_summary import render
 
     try:
-        summary = load_summary(output)
+        summary = load_summary(Path(output))
     except NoRunError as error:
         raise fail(error, 2) from None
     except OSError as error:
         raise fail(f"{output}: a part of the run is gone: {error}; was the folder moved without it?", 2) from None
-    render(summary, console)
+    return render(summary, console)
 
 
+app.add_typer(init.app)
 app.add_typer(report.app)
 app.add_typer(compile.app)
 app.add_typer(serving.app)
+app.add_typer(online.app)
 app.add_typer(ab_test.app)
 
 

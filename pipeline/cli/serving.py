@@ -1,9 +1,9 @@
 """The commands about a pushed model: `fulcrum serve`, `fulcrum rank` and `fulcrum load-test`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
@@ -11,6 +11,10 @@ from rich.text import Text
 
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, fail
+
+if TYPE_CHECKING:
+    from pipeline.online.gateway import StoreCompleting
+    from schema.spec import RankingSpec
 
 app = typer.Typer()
 T = TypeVar("T", int, float)
@@ -44,8 +48,18 @@ def serve(
         int, typer.Option(min=0, help="TensorFlow's threads across operations; 0: one a core.")
     ] = 0,
     poll_seconds: Annotated[float, typer.Option(min=0.05, help="How often to look for new versions.")] = 1.0,
+    store: Annotated[
+        str | None, typer.Option(help="An online store, from which requests of user_id and item_id are completed.")
+    ] = None,
+    store_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that the store may take for a read.")] = 0.2,
+    degrade: Annotated[
+        bool, typer.Option("--degrade", help="Answer without the store where it is down, and not with UNAVAILABLE.")
+    ] = False,
 ) -> None:
-    """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it."""
+    """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it.
+
+    With --store a request of a user's id and item ids is enough.
+    """
     labels = {key: _number(f"--label {key}", value, int) for key, value in _pairs("--label", label).items()}
 
     from serving.local_server.directory import VersionPolicy
@@ -65,6 +79,8 @@ def serve(
         threads=threads,
         intra_op_threads=intra_op_threads,
         inter_op_threads=inter_op_threads,
+        completing=None if store is None else _completing(model_dir, store, store_timeout),
+        degrade=degrade,
     )
     try:
         serve_until_stopped(model_dir, options)
@@ -74,12 +90,38 @@ def serve(
         raise fail(f"can't listen on {host}: {error.strerror or error}", 1) from None
 
 
+def _completing(model_dir: Path, url: str, timeout: float) -> "StoreCompleting":
+    """Returns what completes requests, by the spec of the newest version."""
+    from pipeline.online.gateway import StoreCompleting
+    from schema.loading import SpecError
+    from schema.served import SPEC_FILE
+    from schema.spec import RankingSpec
+    from serving.local_server.directory import versions_in
+    from serving.store.opening import open_store
+    from serving.store.protocol import StoreError
+
+    versions = versions_in(model_dir)
+    if not versions:
+        raise fail(f"{model_dir}: expected a model's directory, with one folder a version in it", 2)
+    path = versions[max(versions)] / SPEC_FILE
+    try:
+        spec = RankingSpec.from_json(path.read_text())
+        completing = StoreCompleting(spec, open_store(url, timeout))
+        completing.generation_age()
+    except (OSError, SpecError, ValueError) as error:
+        raise fail(f"{path}: expected the spec that the model was trained by: {error}", 2) from None
+    except StoreError as error:
+        raise fail(error, 2) from None
+    return completing
+
+
 @app.command()
 def rank(
     spec: SpecPath,
-    logs: LogsDir,
     user: Annotated[str, typer.Option(help="Whose candidates they are; unknown ids are allowed.")],
     candidates: Annotated[Path, typer.Option(help="A file of item ids: text (one a line), .csv or .jsonl.")],
+    logs: Annotated[str | None, typer.Option(help="The folder of the logs that the request is built from.")] = None,
+    store: Annotated[str | None, typer.Option(help="An online store that it is built from, in place of logs.")] = None,
     at: Annotated[
         str | None, typer.Option(help="When: ISO 8601 (UTC), or a number of the log's clock; after the last event.")
     ] = None,
@@ -98,14 +140,17 @@ def rank(
     top: Annotated[int | None, typer.Option(min=1, help="Print so many at most.")] = None,
     timeout: Timeout = 10.0,
 ) -> None:
-    """Rank a user's candidates by a served model: the user's side comes from the logs, as in training."""
+    """Rank a user's candidates by a served model: the user's side comes from logs or a store, as in training."""
     from ingest.errors import IngestError
     from ingest.rank_request import RequestError, RequestLogs, ticks
     from pipeline.cli.candidates import read_candidates
     from schema.loading import SpecError, load_spec
     from serving import client
     from serving.requests import ExponentError, exponents, rank_request
+    from serving.store.protocol import StoreError
 
+    if (logs is None) == (store is None):
+        raise fail("expected either --logs or --store", 2)
     powers = {key: _number(f"--exponent {key}", value, float) for key, value in _pairs("--exponent", exponent).items()}
     context = {key: value or None for key, value in _pairs("--set", set_).items()}
     try:
@@ -113,11 +158,16 @@ def rank(
         weights = exponents(declared, powers) if powers else None
         moment = None if at is None else ticks(declared, at)
         items = read_candidates(declared, candidates)
-        read = RequestLogs.read(declared, logs, [user], items, window=window, at=moment)
-        columns = read.user_columns(user, moment, context), read.candidate_columns(items, user, moment, context)
+        if store is not None:
+            columns = _from_store(declared, store, timeout, user, items, moment, context)
+        else:
+            read = RequestLogs.read(declared, str(logs), [user], items, window=window, at=moment)
+            columns = read.user_columns(user, moment, context), read.candidate_columns(items, user, moment, context)
         request = rank_request(declared, *columns, weights)
     except (SpecError, RequestError, ExponentError, IngestError) as error:
         raise fail(error, 2) from None
+    except StoreError as error:
+        raise fail(error, 1) from None
     try:
         target = client.Target(name or declared.name, version, label)
         with client.connect(server, target, timeout) as connection:
@@ -136,6 +186,25 @@ def rank(
         outputs = (f"{ranking.tasks[task][i]:.4f}" for task in names)
         table.add_row(str(position), Text(items[i]), f"{ranking.score[i]:.4g}", *outputs)
     console.print(table)
+
+
+def _from_store(
+    spec: "RankingSpec",
+    url: str,
+    timeout: float,
+    user: str,
+    items: Sequence[str],
+    at: int | None,
+    context: Mapping[str, str | None],
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Returns both sides of a request from a store."""
+    from ingest.rank_request import typed_context
+    from pipeline.online.completion import Completer
+    from serving.store.opening import open_store
+
+    typed = {name.removeprefix("feature:"): value for name, value in typed_context(spec, context).items()}
+    done = Completer(spec, open_store(url, timeout)).complete(user, items, at, typed)
+    return done.user, done.candidates
 
 
 @app.command()

@@ -136,6 +136,8 @@ def _portable(runner: str, cluster: Cluster, overrides: dict[str, str], at_home:
         **arguments,
         "environment_type": "--environment_type=DOCKER",
         "environment_config": f"--environment_config={image}",
+        # What TFX goes by: without it, it ships itself, and pip finds no ml-metadata for that on the worker.
+        "sdk_container_image": f"--sdk_container_image={image}",
     }
 
 

@@ -63,13 +63,14 @@ def _ingest(counts: Mapping[str, Any]) -> list[Block]:
         carried = f"{window['carried_rows']:,} rows, for sequences that reach back further"
         sources += [("Examples by day of the window", days), ("Carried on by earlier runs", carried)]
     blocks: list[Block] = [Facts(sources), _splits(counts["splits"])]
-    reasons = [
-        [Cell(name), Cell(reason), count_cell(count)]
-        for name, read in counts["sources"].items()
-        for reason, count in read["quarantined"].items()
-    ]
-    if reasons:
-        blocks.append(Table("Rows in quarantine, by reason", ("Source", "Reason", "Rows"), reasons, numeric=("Rows",)))
+    for field, caption in (("quarantined", "Rows in quarantine"), ("unused", "Rows left out as unused")):
+        reasons = [
+            [Cell(name), Cell(reason), count_cell(count)]
+            for name, read in counts["sources"].items()
+            for reason, count in read.get(field, {}).items()
+        ]
+        if reasons:
+            blocks.append(Table(f"{caption}, by reason", ("Source", "Reason", "Rows"), reasons, numeric=("Rows",)))
     return blocks
 
 

@@ -1,12 +1,14 @@
 """What the tasks share: which experts and fields they use, whether gradients pull apart, how losses are weighed."""
 
 from collections.abc import Sequence
+from typing import get_args
 
-from evaluation.result import CANDIDATE, SINGLE_TASK
+from evaluation.result import CANDIDATE
 from report import charts
-from report.elements import Block, Figure, Section
+from report.elements import Block, Cell, Figure, Section, Table
 from report.material import Material
-from schema.training_records import Diagnostics, EpochCosines
+from schema.modelling import SINGLE_TASK
+from schema.training_records import Diagnostics, EpochCosines, Network
 
 
 def section(material: Material) -> Section:
@@ -18,6 +20,8 @@ def section(material: Material) -> Section:
     blocks: list[Block] = []
     if candidate and candidate.routing == SINGLE_TASK:
         blocks.append("A single-task model: its tasks share nothing.")
+    if found.choices:
+        blocks.append(_choices(found))
     if found.gate_weights:
         blocks.append(_gates(found))
     if found.refinement_weights:
@@ -38,6 +42,28 @@ def section(material: Material) -> Section:
             )
         )
     return Section("sharing", "Sharing", blocks or ["The trainer’s diagnostics are empty."])
+
+
+def _choices(found: Diagnostics) -> Table:
+    columns = get_args(Network)
+    rows = [
+        [
+            Cell(task),
+            Cell(choice.network, choice.network),
+            Cell("AUC" if choice.metric == "auc" else choice.metric),
+            *(_figure(choice.values.get(network), network == choice.network) for network in columns),
+        ]
+        for task, choice in found.choices.items()
+    ]
+    caption = (
+        "Which network serves each task, and by which figures of the eval split it was chosen: the one that shares, a "
+        "network of the task’s own, or the mean of both (routing: auto)."
+    )
+    return Table(caption, ["task", "served by", "metric", *columns], rows, numeric=columns)
+
+
+def _figure(value: float | None, chosen: bool) -> Cell:
+    return Cell("–" if value is None else f"{value:.4f}", value, "good" if chosen else "")
 
 
 def _gates(found: Diagnostics) -> Figure:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -20,6 +21,8 @@ from serving.model.errors import Code, ServingError, invalid
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _NOT_HERE = ("Classify", "Regress", "MultiInference")
+# Of `grpc.health.v1.HealthCheckResponse`. Its messages have one field of a number and are the wrappers' on the wire.
+_SERVING, _NOT_SERVING = 1, 2
 _INTERNAL = "internal error; the server's log has the reason"
 
 
@@ -37,7 +40,7 @@ def start_grpc(handler: Handler, address: str, max_request_bytes: int, threads: 
             ("grpc.so_reuseport", 0),
         ],
     )
-    server.add_generic_rpc_handlers((_prediction_service(handler), _model_service(handler)))
+    server.add_generic_rpc_handlers((_prediction_service(handler), _model_service(handler), _health_service(handler)))
     port = server.add_insecure_port(address)
     server.start()
     return server, port
@@ -45,7 +48,7 @@ def start_grpc(handler: Handler, address: str, max_request_bytes: int, threads: 
 
 def _prediction_service(handler: Handler) -> grpc.GenericRpcHandler:
     methods = {
-        "Predict": _method(handler.predict, predict_pb2.PredictRequest),
+        "Predict": _method(handler.predict, predict_pb2.PredictRequest, with_headers=True),
         "GetModelMetadata": _method(handler.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
         **{name: _unimplemented(name) for name in _NOT_HERE},
     }
@@ -60,7 +63,20 @@ def _model_service(handler: Handler) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", methods)
 
 
-def _method(answer: Callable[..., Message], request_type: type[Message]) -> grpc.RpcMethodHandler:
+def _health_service(handler: Handler) -> grpc.GenericRpcHandler:
+    """Returns `grpc.health.v1.Health`: the server is healthy while a version of the model answers."""
+
+    def check(request: StringValue) -> Int32Value:
+        if request.value not in ("", "tensorflow.serving.PredictionService"):
+            raise ServingError(Code.NOT_FOUND, f"service {request.value[:80]!r}: expected the server as a whole, ''")
+        return Int32Value(value=_SERVING if handler.is_serving() else _NOT_SERVING)
+
+    return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": _method(check, StringValue)})
+
+
+def _method(
+    answer: Callable[..., Message], request_type: type[Message], with_headers: bool = False
+) -> grpc.RpcMethodHandler:
     # The bytes are parsed here and not by gRPC, which would call a broken message an internal error of the server.
     def call(body: bytes, context: grpc.ServicerContext) -> bytes:
         try:
@@ -68,7 +84,13 @@ def _method(answer: Callable[..., Message], request_type: type[Message]) -> grpc
                 request = request_type.FromString(body)
             except DecodeError:
                 raise invalid(f"the request is not a {request_type.DESCRIPTOR.full_name} message") from None
-            return answer(request).SerializeToString()
+            if not with_headers:
+                return answer(request).SerializeToString()
+            headers: dict[str, str] = {}
+            response = answer(request, headers).SerializeToString()
+            if headers:
+                context.send_initial_metadata(tuple(headers.items()))
+            return response
         except ServingError as error:
             _abort(context, error)
         except Exception:

@@ -1,6 +1,6 @@
 """What the server can be asked, in messages of TensorFlow Serving's API; the two protocols are front ends of this."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 import numpy as np
@@ -17,30 +17,60 @@ from serving.local_server.prometheus import Metrics
 from serving.local_server.versions import Versions
 from serving.model import messages
 from serving.model.errors import Code, ServingError, invalid
-from serving.model.predict import Limits, find_signature, predict
+from serving.model.predict import Limits, Value, find_signature, predict
+from serving.model.saved_model import Signature
 
 
 class Handler:
     """Answers requests about one model. Its methods may be called from many threads at once, and raise ServingError."""
+
+    # Whether `count_events` adds events to something.
+    takes_events = False
 
     def __init__(self, versions: Versions, limits: Limits, metrics: Metrics):
         self._versions = versions
         self._limits = limits
         self.metrics = metrics
 
-    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+    def predict(
+        self, request: predict_pb2.PredictRequest, headers: MutableMapping[str, str] | None = None
+    ) -> predict_pb2.PredictResponse:
+        """Answers a request; what is to be said of the answer beside it goes into `headers`."""
         with self.metrics.request("GRPC"), self._versions.lease(request.model_spec) as (version, model):
             signature = find_signature(model, request.model_spec.signature_name)
-            outputs = predict(model, signature, request.inputs, request.output_filter, self._limits)
+            inputs = self._inputs(signature, request.inputs, {} if headers is None else headers)
+            outputs = predict(model, signature, inputs, request.output_filter, self._limits)
             return messages.predict_response(self._versions.name, version, signature.name, outputs)
 
-    def predict_json(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
+    def predict_json(
+        self, spec: model_pb2.ModelSpec, body: bytes, headers: MutableMapping[str, str] | None = None
+    ) -> bytes:
+        """Answers a request in JSON; see `predict`."""
         with self.metrics.request("REST"), self._versions.lease(spec) as (_, model):
             request = json_tensors.parse(body)
             signature = find_signature(model, request.get("signature_name", ""))
-            inputs = json_tensors.read_inputs(request, signature)
+            inputs: Mapping[str, Value] = json_tensors.read_inputs(request, self._readable(signature))
+            inputs = self._inputs(signature, inputs, {} if headers is None else headers)
             outputs: Mapping[str, np.ndarray] = predict(model, signature, inputs, (), self._limits)
             return json_tensors.write_outputs(request, outputs)
+
+    def count_events(self, body: bytes) -> dict:
+        """Refuses events: there is nothing that they could be added to."""
+        raise ServingError(Code.UNIMPLEMENTED, "events: this server has no store")
+
+    def _readable(self, signature: Signature) -> Signature:
+        """Returns the signature by which a request's JSON is read."""
+        return signature
+
+    def _inputs(
+        self, signature: Signature, inputs: Mapping[str, Value], headers: MutableMapping[str, str]
+    ) -> Mapping[str, Value]:
+        """Returns what the model is asked, of what the request has."""
+        return inputs
+
+    def is_serving(self) -> bool:
+        """Returns whether a version answers."""
+        return self._versions.serving()
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest

@@ -33,8 +33,13 @@ def make_app(handler: Handler, max_request_bytes: int, threads: ThreadPoolExecut
 
     async def predict(request: web.Request) -> web.Response:
         spec, body = _spec(request), await request.read()
-        answer = await asyncio.get_running_loop().run_in_executor(threads, handler.predict_json, spec, body)
-        return web.Response(body=answer, content_type="application/json")
+        headers: dict[str, str] = {}
+        answer = await asyncio.get_running_loop().run_in_executor(threads, handler.predict_json, spec, body, headers)
+        return web.Response(body=answer, content_type="application/json", headers=headers)
+
+    async def events(request: web.Request) -> web.Response:
+        body = await request.read()
+        return _json(await asyncio.get_running_loop().run_in_executor(threads, handler.count_events, body))
 
     async def unimplemented(request: web.Request) -> web.Response:
         raise ServingError(Code.UNIMPLEMENTED, f"{request.match_info['verb']} is not served here; use predict")
@@ -49,6 +54,8 @@ def make_app(handler: Handler, max_request_bytes: int, threads: ThreadPoolExecut
         app.router.add_post(target + ":predict", predict)
         app.router.add_post(target + ":{verb:classify|regress}", unimplemented)
     app.router.add_get(metrics.PATH, read_metrics)
+    if handler.takes_events:
+        app.router.add_post("/v1/events", events)
     return app
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from serving.gateway.completing import Completing
+from serving.gateway.handler import GatewayHandler
 from serving.local_server.directory import VersionPolicy, versions_in
 from serving.local_server.grpc_service import start_grpc
 from serving.local_server.handler import Handler
@@ -48,6 +50,8 @@ class ServerOptions:
         more threads cost more than they save, and requests answered at once take the cores anyway.
       inter_op_threads: TensorFlow's threads across operations; 0 takes one a core.
       grace_seconds: how long a stop waits for requests under way.
+      completing: completes requests of ids; None takes full ones alone.
+      degrade: whether requests of ids are answered without the store where that can't be read.
     """
 
     name: str = ""
@@ -63,6 +67,8 @@ class ServerOptions:
     intra_op_threads: int = 1
     inter_op_threads: int = 0
     grace_seconds: float = 10.0
+    completing: Completing | None = None
+    degrade: bool = False
 
 
 class ModelServer:
@@ -103,7 +109,7 @@ class ModelServer:
         gc.collect()
         gc.freeze()
         try:
-            self._listen(Handler(self.versions, options.limits, self._metrics))
+            self._listen(self._handler())
         except OSError:
             self.versions.stop(0)
             raise
@@ -112,12 +118,19 @@ class ModelServer:
         self._poller.start()
         log("serving", model=self.versions.name, host=options.host, grpc=self.grpc_port, rest=self.rest_port)
 
+    def _handler(self) -> Handler:
+        options = self.options
+        if options.completing is None:
+            return Handler(self.versions, options.limits, self._metrics)
+        return GatewayHandler(self.versions, options.limits, self._metrics, options.completing, options.degrade)
+
     def _listen(self, handler: Handler) -> None:
         options, limit = self.options, self.options.limits.request_bytes
         self._rest = RestServer(handler, options.host, options.rest_port, limit, options.threads, options.grace_seconds)
         self.rest_port = self._rest.port
         try:
-            address = f"{options.host}:{options.grpc_port}"
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            address = f"{host}:{options.grpc_port}"
             self._grpc, self.grpc_port = start_grpc(handler, address, limit, options.threads)
         except RuntimeError as error:
             self._rest.stop()

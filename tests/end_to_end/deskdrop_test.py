@@ -20,6 +20,8 @@ BEHAVIOURS = {
     "followed": ("FOLLOW", 20),
 }
 DAY = 86_400
+# Views of the log's last day.
+UNRIPE = 14
 
 
 def _expected() -> tuple[dict[tuple, list[tuple]], pd.DataFrame]:
@@ -51,7 +53,9 @@ def _expected() -> tuple[dict[tuple, list[tuple]], pd.DataFrame]:
     for row, hour, weekday in zip(views.itertuples(), when.dt.hour, when.dt.dayofweek, strict=True):
         missing = "__missing__"
         told = [row.userRegion or missing, row.userCountry or missing, str(hour), str(weekday)]
-        told += [float(task in labelled[row.Index]) for task in TASKS]
+        # Of the last day's views feedback may still come.
+        ripe = row.timestamp <= log.timestamp.max() - DAY
+        told += [float(ripe and task in labelled[row.Index]) for task in TASKS] + [float(ripe)] * len(TASKS)
         for name, (_, longest) in BEHAVIOURS.items():
             events = did[name][row.personId]
             seen = events[: bisect_left(events, (row.timestamp, ""))][-longest:]
@@ -82,11 +86,10 @@ def test_every_deskdrop_example_equals_an_independent_computation(deskdrop_run: 
     actual = defaultdict(list)
     for row in rows:
         told = [row[name][0] for name in ("region", "country", "hour", "weekday")]
-        told += [row[f"label_{task}"][0] for task in TASKS]
+        told += [row[f"{role}_{task}"][0] for role in ("label", "space") for task in TASKS]
         for name in BEHAVIOURS:
             told += [row[f"{name}_item_id"], row[f"{name}_age_s"]]
         actual[row["user_id"][0], row["item_id"][0], row["timestamp"][0]].append(tuple(told))
-        assert all(row[f"space_{task}"] == [1.0] for task in TASKS)
     assert len(rows) == 61_086
     assert actual.keys() == expected.keys()
     different = [key for key in expected if sorted(actual[key]) != sorted(expected[key])]
@@ -95,7 +98,9 @@ def test_every_deskdrop_example_equals_an_independent_computation(deskdrop_run: 
     assert summary.ingest["unused_events"] == {"DISLIKE": 1}
     assert summary.ingest["sources"]["log"] == {"files": 1, "rows": len(log), "quarantined": {}}
     times = np.sort(log[log.eventType == "VIEW"].timestamp.to_numpy())
-    cuts = times[len(times) - round(0.2 * len(times))], times[len(times) - round(0.1 * len(times))]
+    ripe = times[times <= log.timestamp.max() - DAY]
+    assert summary.ingest["feedback"]["like"]["unripe"] == len(times) - len(ripe) == UNRIPE
+    cuts = ripe[len(ripe) - round(0.2 * len(ripe))], ripe[len(ripe) - round(0.1 * len(ripe))]
     assert [len(split) for split in splits.values()] == [
         int((times < cuts[0]).sum()),
         int(((times >= cuts[0]) & (times < cuts[1])).sum()),

@@ -27,13 +27,21 @@ from models.routing import ROUTINGS
 from models.trainer import run_fn
 from models.training.diagnostics import MeanWeights, diagnose, weight_sums
 from models.training.step import train_step
-from report.elements import Figure
+from report.elements import Figure, Table
 from report.material import EVALUATION, MODEL_RUN, Artifact, Material, read_material
 from report.report import report
 from report.sections import sharing, verdict
 from schema.columns import label_name, model_columns, space_name
 from schema.spec import Gate, RankingSpec
-from schema.training_records import Diagnostics, EpochCosines, EpochWeights, History, parse_diagnostics, to_json
+from schema.training_records import (
+    Diagnostics,
+    EpochCosines,
+    EpochWeights,
+    History,
+    TaskChoice,
+    parse_diagnostics,
+    to_json,
+)
 
 BALANCINGS = ("none", "uncertainty", "pcgrad")
 # Each routing on each bottom, and each bottom with each balancing: what that adds to the records is the same for all.
@@ -111,6 +119,22 @@ def test_every_ranker_has_a_report(build, batch, reference_scores, routing, bott
     assert any("multiplies each field" in caption for caption in drawn) == (bottom == "dtrn")
     assert any("gradients on what they share" in caption for caption in drawn) == (routing != "single_task")
     assert any("loss was multiplied by" in caption for caption in drawn)
+
+
+def test_what_each_task_chose_is_a_table():
+    choices = {
+        "click": TaskChoice("both", "auc", {"shared": 0.71, "own": 0.7, "both": 0.72}),
+        "completion": TaskChoice("own", "loss", {"shared": 0.2, "own": 0.1, "both": None}),
+    }
+    records = parse_diagnostics(to_json(Diagnostics(choices=choices)))
+    (table,) = sharing.section(Material("tiny", "first", diagnostics=records)).blocks
+    assert isinstance(table, Table)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["click", "both", "AUC", "0.7100", "0.7000", "0.7200"],
+        ["completion", "own", "loss", "0.2000", "0.1000", "–"],
+    ]
+    assert [[cell.tone for cell in row[3:]] for row in table.rows] == [["", "", "good"], ["", "good", ""]]
+    assert "routing: auto" in report(Material("tiny", "first", diagnostics=records))
 
 
 def test_a_single_task_model_goes_from_training_to_its_report(spec, transformed, trainer_arguments, tmp_path):

@@ -32,6 +32,12 @@ def test_masked_ids_are_out_of_vocabulary_and_padding_stays(of_training, batch, 
             rows = sizes_of(spec, transformed)["author" if name.endswith("author") else name[-7:]]
             np.testing.assert_array_equal(after[moved], rows - 2 + before[moved] % 2)
             assert (before[moved] >= 0).all()
+    # An example has lost all ids or none, wherever they stand.
+    hidden = (masked["user_id"] != batch["user_id"]).numpy()
+    assert 0 < hidden.sum() < len(hidden)
+    for name in changed:
+        moved = (masked[name] != batch[name]).numpy().reshape(len(hidden), -1)
+        assert (moved == (hidden[:, np.newaxis] & (batch[name].numpy().reshape(len(hidden), -1) >= 0))).all(), name
     # The ids of users and items and those of the feature, of candidates and in sequences; no others.
     assert changed == {f"{where}{name}" for where in ("", "watched_", "liked_") for name in ("item_id", "author")} | {
         "user_id"

@@ -7,13 +7,16 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.layers import PLE, STEM, AdaTT, CrossStitch, CustomizedSharing, MMoE, SharedBottom, SingleTask
-from models.routing import ROUTINGS, RoutingFactory, check_routing
+from models.routing import ROUTINGS, RoutingFactory, check_routing, check_routings, routing_names
 from models.trainer import run_fn
 from models.training.step import training_function
 from schema.columns import model_columns
+from schema.loading import load_spec
 from schema.spec import Model
+from schema.tuning import Tuning
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
+SHORTVIDEO = Path(__file__).parents[2] / "schema" / "specs" / "shortvideo.yaml"
 
 
 @pytest.mark.parametrize("name", ROUTINGS)
@@ -51,14 +54,22 @@ def test_names_stand_for_what_they_say():
 def test_an_unknown_routing_is_refused_with_the_known_ones():
     with pytest.raises(
         ValueError,
-        match="unknown routing 'plee', expected one of adatt, cgc, cross_stitch, customized_sharing, ml_mmoe",
+        match="unknown routing 'plee', expected one of adatt, auto, cgc, cross_stitch, customized_sharing, ml_mmoe",
     ):
         check_routing("plee")
 
 
+def test_auto_is_a_routing_of_the_model_and_none_to_be_tried_in_tuning():
+    spec = load_spec(SHORTVIDEO)
+    check_routings(spec.with_training(routing="auto"))
+    tuning = spec.model_copy(update={"tuning": Tuning(routing=["ple", "auto"])})
+    with pytest.raises(ValueError, match=r"tuning.routing\[1\]: unknown routing 'auto', expected one of adatt, cgc"):
+        check_routings(tuning)
+
+
 def test_the_docs_list_every_routing_and_no_other():
     table = DOCS.read_text().split("## Routings")[1].split("## ")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[1:] == list(ROUTINGS)
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[1:] == list(routing_names())
 
 
 class Toy(tf.keras.layers.Layer):

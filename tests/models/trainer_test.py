@@ -69,7 +69,8 @@ def test_tensorboard_gets_every_epoch(trained):
 
 def test_the_diagnostics_follow_every_epoch_and_tell_the_weights_of_the_best(trained):
     found = json.loads((trained / "run" / "diagnostics.json").read_text())
-    assert set(found) == {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights"}
+    assert set(found) == {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights", "choices"}
+    assert found["choices"] == {}
     assert sum(found["gate_weights"]["level_2/task_like"]) == pytest.approx(1.0, abs=1e-4)
     assert [each["weights"]["like"] for each in found["loss_weights"]] == [1.0, 0.5, 0.25]
     assert [each["epoch"] for each in found["gradient_cosine"]] == [1, 2, 3]

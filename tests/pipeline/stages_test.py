@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tfx.orchestration.data_types import RuntimeParameter
 
+from components.run_parameters import compiled_parameters
 from pipeline.config import RunConfig
 from pipeline.pipeline import create_pipeline
 from schema.loading import load_spec
@@ -78,3 +80,35 @@ def test_a_reference_is_one_more_node_and_changes_no_other(shortvideo):
     changed = properties(SHORTVIDEO.model_copy(update={"training": training}))
     assert set(changed) - set(shortvideo) == {"ReferenceTrainer"}
     assert all(changed[name] == shortvideo[name] for name in shortvideo)
+
+
+def test_a_run_of_a_compiled_pipeline_may_choose_auto_only_where_the_reference_is_in_it():
+    def routings_of(routing: str) -> list[str]:
+        spec = SHORTVIDEO.with_training(routing=routing)
+        parameters = {
+            parameter.name: RuntimeParameter(parameter.name, parameter.type) for parameter in compiled_parameters()
+        }
+        config = RunConfig(
+            logs="logs", window=parameters["window"], output="output", fingerprint="", parameters=parameters
+        )
+        preflight = next(node for node in create_pipeline(spec, config).components if node.id == "Preflight")
+        return preflight.exec_properties["routings"].split(",")
+
+    assert "auto" not in routings_of("ple")
+    assert {"auto", "ple"} <= set(routings_of("auto"))
+
+
+def test_what_tasks_choose_from_is_trained_before_they_choose():
+    def inputs_of(routing: str, **settings: Any) -> dict[str, list[str]]:
+        spec = SHORTVIDEO.with_training(routing=routing, **settings)
+        nodes = create_pipeline(spec, RunConfig(logs="logs", output="output", fingerprint="")).components
+        return {node.id: [upstream.id for upstream in node.upstream_nodes] for node in nodes}
+
+    auto = inputs_of("auto")
+    assert "ReferenceTrainer" in auto["Trainer"]
+    assert "ReferenceTrainer" in auto["SeesawEvaluator"]
+    assert list(auto).index("ReferenceTrainer") < list(auto).index("Trainer")
+    # Another routing's gain is only measured against it.
+    ple = inputs_of("ple", reference=True)
+    assert "ReferenceTrainer" not in ple["Trainer"]
+    assert "ReferenceTrainer" in ple["SeesawEvaluator"]

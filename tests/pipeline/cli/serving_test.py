@@ -156,6 +156,31 @@ def test_someone_whom_nobody_knows_is_ranked_for(command, address, candidates):
     assert rows(printed)[0][1] == "new"
 
 
+def test_a_store_says_of_a_moment_what_the_logs_say(command, tiny, address, candidates, tmp_path):
+    store = ("--store", f"sqlite://{tmp_path}/store.db")
+    code, printed = command("materialize", "--output", tmp_path / "run", *store)
+    assert code == 0, printed
+    code, printed = command("materialize", "--output", tmp_path / "run", *store)
+    assert (code, "already" in printed) == (0, True), printed
+    for options in (("--user", "ann"), ("--user", "zoe", "--set", "country=BR")):
+        asked = (*options, "--at", "2017-07-14T23:00:00", "--candidates", candidates, "--server", address)
+        code, of_logs = command("rank", *asked)
+        assert code == 0, of_logs
+        result = CliRunner().invoke(app, ["rank", str(tiny[0]), *store, *map(str, asked)])
+        assert (result.exit_code, " ".join(result.output.split())) == (0, of_logs)
+    shown = CliRunner().invoke(app, ["show", store[1]])
+    assert (shown.exit_code, "tiny" in shown.output) == (0, True), shown.output
+    for wrong, said in (
+        (["rank", str(tiny[0]), "--user", "u", "--candidates", str(candidates)], "either --logs or --store"),
+        (["show", f"sqlite://{tmp_path}/none.db"], "no such file"),
+        (["update", str(tiny[0]), "--store", "nowhere:"], "expected a store such as"),
+        (["materialize", *map(str, tiny), *store, "--output", "x", "--until", "noon"], "expected a day such as"),
+    ):
+        result = CliRunner().invoke(app, [*wrong[:2], "--logs", *wrong[2:]] if wrong[0] == "materialize" else wrong)
+        assert result.exit_code in (1, 2)
+        assert said in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize(
     ("options", "said", "exit_code"),
     [

@@ -58,6 +58,17 @@ def test_spark_gets_the_worker_image_and_the_shared_folder():
     assert options.view_as(PortableOptions).environment_config == "registry/fulcrum:1"
 
 
+@pytest.mark.parametrize(
+    ("runner", "master"), [("flink", "master:8081"), ("spark", "spark://host:7077"), ("dataflow", None)]
+)
+def test_tfx_hands_the_arguments_of_a_cluster_with_an_image_on_unchanged(monkeypatch, runner, master):
+    monkeypatch.setattr(dependency_utils, "make_beam_dependency_flags", dependency_utils.make_beam_dependency_flags)
+    cluster = Cluster(master, "registry/fulcrum:1", "gs://bucket/staging")
+    arguments = list(beam_arguments(runner, cluster, GCP if runner == "dataflow" else ()))
+    pack_for_distributed_runners_only()
+    assert dependency_utils.make_beam_dependency_flags(arguments) == arguments
+
+
 def test_dataflow_gets_the_worker_image_and_a_temporary_location():
     options = parsed("dataflow", CLUSTER, GCP)
     assert options.view_as(WorkerOptions).sdk_container_image == "registry/fulcrum:1"

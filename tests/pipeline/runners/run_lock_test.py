@@ -19,7 +19,8 @@ with only_run(Path(sys.argv[1])):
 """
 
 
-def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path, end):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
@@ -30,7 +31,7 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
         ):
             pass
     finally:
-        os.kill(holder.pid, signal.SIGKILL)
+        os.kill(holder.pid, end)
         holder.wait()
     with only_run(tmp_path):
         pass

@@ -1,0 +1,90 @@
+"""Completes the gateway's requests from a store, by the spec of the model that is served."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ingest.kinds import reader_of
+from ingest.rank_request import RequestError
+from pipeline.online import generations
+from pipeline.online.completion import Completed, Completer
+from pipeline.online.generations import Generation
+from pipeline.online.updater import Updater
+from schema.columns import MISSING
+from schema.served import rank_inputs
+from schema.spec import RankingSpec
+from schema.statistics import statistics_of
+from serving.gateway.completing import CompletedRequest, CountedEvents, IdRequest, IdRequestError
+from serving.requests import encode
+from serving.store.memory import MemoryStore
+from serving.store.protocol import OnlineStore
+
+_ALWAYS = -(1 << 62)
+
+
+class StoreCompleting:
+    """See `serving.gateway.completing.Completing`."""
+
+    def __init__(self, spec: RankingSpec, store: OnlineStore):
+        self._spec, self._completer, self._nothing = spec, Completer(spec, store), Completer(spec, _nothing(spec))
+        self._tensors = rank_inputs(spec)
+        self._log_features = {feature.name: feature for feature in spec.features_of("log") if feature.is_text}
+        delays = [*(one.delay for one in statistics_of(spec)), *(one.delay for one in spec.behaviours)]
+        self._delay = max(delays, default=0)
+        self._updating, self._updater = threading.Lock(), Updater(spec, store)
+
+    def complete(self, request: IdRequest) -> CompletedRequest:
+        return self._completed(self._completer, request)
+
+    def without_store(self, request: IdRequest) -> CompletedRequest:
+        completed = self._completed(self._nothing, request)
+        return CompletedRequest(completed.inputs)
+
+    def count(self, lines: Sequence[bytes]) -> CountedEvents:
+        with self._updating:
+            done = self._updater.update(lines)
+        return CountedEvents(done.counted, [(bad.row, bad.reason) for bad in done.rejected])
+
+    def generation_age(self) -> float:
+        return time.time() - self._completer.generation().made
+
+    def _completed(self, completer: Completer, request: IdRequest) -> CompletedRequest:
+        try:
+            done = completer.complete(request.user, request.items, request.at, self._context(request.given))
+        except RequestError as error:
+            raise IdRequestError(str(error)) from None
+        late = done.lag_seconds > self._delay
+        return CompletedRequest(
+            encoded(self._tensors, done), done.unknown_user, done.unknown_items, done.lag_seconds, late
+        )
+
+    def _context(self, given: Mapping[str, np.ndarray]) -> dict[str, object]:
+        """Returns the typed values of features from the log that a request has itself: statistics may be by them."""
+        context: dict[str, object] = {}
+        for name, feature in self._log_features.items():
+            if name in given and given[name].shape == () and not feature.derive:
+                try:
+                    text = given[name].item().decode()
+                    context[name] = reader_of(feature).parse_text(feature, None if text == MISSING else text)
+                except (AttributeError, UnicodeDecodeError, ValueError) as error:
+                    raise IdRequestError(f"input {name!r}: {error}") from None
+        return context
+
+
+def encoded(tensors: Sequence[Any], done: Completed) -> dict[str, np.ndarray]:
+    """Returns the served tensors of both sides of a request."""
+    return {
+        tensor.name: encode(tensor, (done.candidates if tensor.side == "item" else done.user)[tensor.name])
+        for tensor in tensors
+    }
+
+
+def _nothing(spec: RankingSpec) -> OnlineStore:
+    """Returns a store whose generation knows nobody."""
+    store, digest = MemoryStore(), generations.digest_of(spec)
+    generation = Generation(digest, "0" * 8, 0, _ALWAYS, False, spec.log.timestamp.precision, 0, 0.0)
+    store.write([(generation.manifest, b"")], {generations.current_mark(digest): generation.to_json()})
+    return store

@@ -1,0 +1,139 @@
+"""Sorts the rows of a generation by buckets of users, on disk: the first half of `materialize`."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+
+from ingest.chunks import Chunk, by_source, unpacked
+from ingest.errors import IngestError
+from ingest.findings import Findings, judge
+from ingest.graph import ReadRows
+from ingest.sources import shard_count
+from ingest.statistics.graph import key_buckets
+from ingest.time_split import TimeCounts
+from ingest.windows.window import day_number
+from pipeline.online.plan import Plan, days_of
+from pipeline.online.spill import Spill, finished, read_chunks
+
+# Files that are open at once.
+_MOST_BUCKETS = 512
+
+
+@dataclass(frozen=True)
+class SortedRows:
+    """The rows of a generation by bucket.
+
+    Attributes:
+      buckets: how many buckets of users there are.
+      rows, bad: of the log, read and left out.
+      last_day: the latest day among the rows that go in.
+      latest: the ticks of the last of these.
+    """
+
+    folder: Path
+    buckets: int
+    rows: int
+    bad: int
+    last_day: int
+    latest: int
+
+    def users(self, bucket: int) -> dict[str, list[Chunk]]:
+        """Returns the chunks of a bucket of users by source."""
+        return by_source(read_chunks(self.folder / "users", bucket))
+
+    def items(self) -> pa.Table | None:
+        """Returns the rows of the items table."""
+        return unpacked(read_chunks(self.folder / "items", 0))
+
+    def states(self, number: int) -> list[bytes]:
+        """Returns what earlier days have carried on of a bucket of a statistic's keys (`ingest.statistics.graph`)."""
+        return [chunk[3] for chunk in read_chunks(self.folder / "states", number)]
+
+
+def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int, int], None]) -> SortedRows:
+    """Reads what goes into a generation, or finds it read by a run that was killed.
+
+    Args:
+      statistics: how many there are.
+      progress: called after each file with bytes read and in total.
+
+    Raises:
+      IngestError: a file can't be read, or too many of its rows can't be used.
+    """
+    buckets = min(shard_count(plan.files), _MOST_BUCKETS)
+    note = finished(folder / "states")
+    if note is not None:
+        return SortedRows(folder, **json.loads(note))
+    reader = _Reader(plan, folder, buckets, statistics)
+    try:
+        total, done = sum(file.size for file in plan.files), 0
+        for file in plan.files:
+            for output in reader.read.process(file):
+                reader.take(output)
+            done += file.size
+            progress(done, total)
+        return reader.finish()
+    except OSError as error:
+        raise IngestError(f"{error.filename or folder}: can't be written: {os.strerror(error.errno or 0)}") from None
+
+
+class _Reader:
+    """Takes what `ReadRows` yields, each to its place."""
+
+    def __init__(self, plan: Plan, folder: Path, buckets: int, statistics: int):
+        self._plan, self._folder, self._buckets = plan, folder, buckets
+        rolling = plan.rolling if plan.is_daily else None
+        self.read = ReadRows(plan.spec.to_json(), buckets, str(folder / "quarantine"), rolling)
+        self._users = Spill(folder / "users", buckets)
+        self._items = Spill(folder / "items", 1)
+        self._states = Spill(folder / "states", max(1, statistics * key_buckets(buckets)))
+        self._findings = Findings()
+        self._last_day, self._latest = 0, 0
+
+    def take(self, output: Any) -> None:
+        if not isinstance(output, TaggedOutput):
+            bucket, chunk = output
+            self._users.add(bucket, chunk)
+            if chunk[0] == "log":
+                self._look_at(pa.ipc.open_stream(chunk[3]).read_all()["time"].to_numpy())
+        elif output.tag == "items":
+            self._items.add(0, output.value)
+        elif output.tag == "parts":
+            number, (source, index, data) = output.value
+            self._states.add(number, (source, index, 0, data))
+        elif output.tag == "findings":
+            self._findings.add(output.value)
+
+    def _look_at(self, time: np.ndarray) -> None:
+        days = days_of(self._plan.spec, time)
+        if self._plan.until is not None and not self._plan.is_daily:
+            time = time[days <= day_number(self._plan.until)]
+        if len(time):
+            self._latest = max(self._latest, int(time.max()))
+            self._last_day = max(self._last_day, int(days_of(self._plan.spec, time.max()[None])[0]))
+
+    def finish(self) -> SortedRows:
+        counts = self._findings.counts
+        # Any times will do: nothing is split here.
+        verdict = judge(self._plan.spec, self._findings, TimeCounts.of(np.arange(100)))
+        if verdict.problems:
+            raise IngestError("\n".join(verdict.problems))
+        bad = sum(count for key, count in counts.items() if key[:2] == ("bad", "log"))
+        note = {
+            "buckets": self._buckets,
+            "rows": counts["rows", "log"],
+            "bad": bad,
+            "last_day": self._last_day,
+            "latest": self._latest,
+        }
+        self._users.finish()
+        self._items.finish()
+        self._states.finish(json.dumps(note).encode())
+        return SortedRows(self._folder, **note)

@@ -1,0 +1,1 @@
+"""What the server does with requests that hold ids and little else: a store completes them."""

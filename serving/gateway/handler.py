@@ -1,0 +1,142 @@
+"""Answers requests of ids: what they don't bring, a store does. Full requests pass through unchanged."""
+
+import time
+from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from schema.columns import ITEM_ID, TIMESTAMP, USER_ID
+from schema.served import RANK
+from serving.gateway.completing import CompletedRequest, Completing, IdRequest, IdRequestError
+from serving.gateway.metrics import StoreMetrics
+from serving.local_server.handler import Handler
+from serving.local_server.prometheus import Metrics
+from serving.local_server.versions import Versions
+from serving.model.errors import Code, ServingError, invalid
+from serving.model.predict import Limits, Value
+from serving.model.saved_model import Signature, TensorSpec
+from serving.store.protocol import KeySizeError, StoreError
+
+# The header of an answer that was made without the store.
+DEGRADED = "fulcrum-degraded"
+# What a request of ids may have, and the model need not take.
+_IDS = (
+    TensorSpec(USER_ID, tf.string, ()),
+    TensorSpec(ITEM_ID, tf.string, (None,)),
+    TensorSpec(TIMESTAMP, tf.int64, ()),
+)
+
+
+class GatewayHandler(Handler):
+    """A handler that completes requests of `rank`."""
+
+    takes_events = True
+
+    def __init__(self, versions: Versions, limits: Limits, metrics: Metrics, completing: Completing, degrade: bool):
+        """Takes what completes requests, and whether they are answered where it can't."""
+        super().__init__(versions, limits, metrics)
+        self._completing, self._degrade = completing, degrade
+        self._store = StoreMetrics(metrics.registry)
+        self._store.age.set_function(self._age)
+
+    def count_events(self, body: bytes) -> dict:
+        """Adds the events of a body, a JSON object a line, to the store.
+
+        Raises:
+          ServingError: UNAVAILABLE where the store can't take them; none was counted then.
+        """
+        lines = [line for line in body.splitlines() if line.strip()]
+        try:
+            done = self._completing.count(lines)
+        except StoreError as error:
+            self._store.errors.labels(type(error).__name__).inc()
+            raise ServingError(Code.UNAVAILABLE, f"store: {error}") from None
+        self._store.events.labels("counted").inc(done.counted)
+        self._store.events.labels("rejected").inc(len(done.rejected))
+        return {"counted": done.counted, "rejected": [{"event": at, "reason": why} for at, why in done.rejected]}
+
+    def _readable(self, signature: Signature) -> Signature:
+        if signature.name != RANK:
+            return signature
+        return replace(signature, inputs={**{spec.name: spec for spec in _IDS}, **signature.inputs})
+
+    def _inputs(
+        self, signature: Signature, inputs: Mapping[str, Value], headers: MutableMapping[str, str]
+    ) -> Mapping[str, Value]:
+        missing = signature.inputs.keys() - signature.defaults.keys() - inputs.keys()
+        if signature.name != RANK or not missing or USER_ID not in inputs or ITEM_ID not in inputs:
+            return inputs
+        completed = self._completed(self._request(inputs), headers)
+        extra = {spec.name for spec in _IDS} - signature.inputs.keys()
+        given = {name: value for name, value in inputs.items() if name not in extra}
+        return {**{name: completed.inputs[name] for name in missing if name in completed.inputs}, **given}
+
+    def _request(self, inputs: Mapping[str, Value]) -> IdRequest:
+        ids = {spec.name: _array(spec, inputs[spec.name], self._limits) for spec in _IDS if spec.name in inputs}
+        given = {
+            name: _array(None, value, self._limits)
+            for name, value in inputs.items()
+            if name not in ids and (isinstance(value, np.ndarray) or not value.tensor_shape.dim)
+        }
+        at = int(ids[TIMESTAMP]) if TIMESTAMP in ids else None
+        try:
+            return IdRequest(ids[USER_ID].item().decode(), [item.decode() for item in ids[ITEM_ID]], at, given)
+        except UnicodeDecodeError:
+            raise invalid(f"inputs {USER_ID!r}, {ITEM_ID!r}: expected UTF-8") from None
+
+    def _completed(self, request: IdRequest, headers: MutableMapping[str, str]) -> CompletedRequest:
+        start = time.perf_counter()
+        try:
+            try:
+                completed = self._completing.complete(request)
+                self._store.requests.labels("completed").inc()
+            except KeySizeError as error:
+                raise invalid(str(error)) from None
+            except StoreError as error:
+                self._store.errors.labels(type(error).__name__).inc()
+                if not self._degrade:
+                    self._store.requests.labels("failed").inc()
+                    raise ServingError(Code.UNAVAILABLE, f"store: {error}") from None
+                completed = self._completing.without_store(request)
+                headers[DEGRADED] = type(error).__name__
+                self._store.requests.labels("degraded").inc()
+        except IdRequestError as error:
+            raise invalid(str(error)) from None
+        finally:
+            self._store.seconds.observe(time.perf_counter() - start)
+        self._store.unknown_users.inc(completed.unknown_user)
+        self._store.unknown_items.inc(completed.unknown_items)
+        self._store.late.inc(completed.is_late)
+        if completed.lag_seconds is not None:
+            self._store.lag.set(completed.lag_seconds)
+        return completed
+
+    def _age(self) -> float:
+        try:
+            return self._completing.generation_age()
+        except StoreError:
+            return float("nan")
+
+
+def _array(spec: TensorSpec | None, value: Value, limits: Limits) -> np.ndarray:
+    """Returns an input's values, checked against what it has to be."""
+    if isinstance(value, tensor_pb2.TensorProto):
+        sizes = [dim.size for dim in value.tensor_shape.dim]
+        name = spec.name if spec else "input"
+        if value.tensor_shape.unknown_rank or len(sizes) > 1 or any(not 0 <= size <= limits.batch for size in sizes):
+            raise invalid(f"input {name!r}: expected at most {limits.batch:,} values in one dimension, got {sizes}")
+        try:
+            value = tf.make_ndarray(value)
+        except (ValueError, TypeError, KeyError):
+            raise invalid(f"input {name!r}: its values do not fill its shape") from None
+    if spec is not None:
+        if value.dtype != (object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype) or not spec.fits(
+            value.shape
+        ):
+            raise invalid(f"input {spec.name!r}: expected {spec}, got {value.dtype}{list(value.shape)}")
+        if value.shape and value.shape[0] > limits.batch:
+            raise invalid(f"input {spec.name!r}: {value.shape[0]:,} is above the limit of {limits.batch:,}")
+    return value

@@ -1,0 +1,114 @@
+"""Four days of simulated logs in daily folders, their examples, and their rows as events that arrive one by one."""
+
+import csv
+import gzip
+import json
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from examples_in_memory import examples_of
+from redis_server import NO_REDIS, REDIS, redis_server
+
+from schema.spec import RankingSpec
+from serving.store.opening import open_store
+from simulation.logs import simulate
+
+SHORTVIDEO = Path(__file__).resolve().parents[3] / "schema" / "specs" / "shortvideo.yaml"
+BY = [
+    {"keys": "author", "windows": ["6h", "30h"], "age": True},
+    {"keys": ["user", "category"], "age": True, "windows": ["30h"], "granularity": "10m", "half_lives": ["1d", "5h"]},
+    {"keys": ["user", "author"], "half_lives": ["7d"], "of": ["like"], "expire": "12h"},
+    {"keys": ["item", "tab"], "expire": "20h", "windows": ["26h"], "of": ["completion"]},
+    {"keys": ["hour", "country"], "half_lives": [], "of": ["like"]},
+]
+# How long before midnight a row is late: it lies in the next day's folder.
+LATE_MS = 1_800_000
+
+
+def day_number(text: str) -> int:
+    return (date.fromisoformat(text) - date(1970, 1, 1)).days
+
+
+@dataclass(frozen=True)
+class Event:
+    """A row of the log as it arrives."""
+
+    time: int
+    day: int
+    line: bytes
+
+
+@dataclass(frozen=True)
+class Days:
+    """Logs, and what they say."""
+
+    spec: RankingSpec
+    logs: Path
+    examples: list[dict]
+    events: list[Event]
+
+
+@pytest.fixture(scope="session")
+def days(tmp_path_factory) -> Days:
+    """The last half hour of each day is late and lies in the next day's folder; one user's times are often equal."""
+    logs = tmp_path_factory.mktemp("daily")
+    simulate(logs, users=40, impressions=1_500, seed=3, days=4, daily=True)
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    behaviours = [{**behaviour, "max_length": 5} for behaviour in declared["behaviours"]]
+    changed = {"behaviours": behaviours, "slices": [], "statistics": {"by": BY, "delay": "90m"}}
+    spec = RankingSpec.model_validate({**declared, **changed, "log": {**declared["log"], "request": {"gap": "45m"}}})
+    late: list[dict] = []
+    events = []
+    for folder in sorted(logs.glob("2026-*")):
+        (file,) = folder.glob("impressions-*.csv.gz")
+        with gzip.open(file, "rt") as stream:
+            rows = list(csv.DictReader(stream))
+        end = (day_number(folder.name) + 1) * 86_400_000 - LATE_MS
+        for before, row in pairwise(rows):
+            if row["user_id"] == before["user_id"] and int(row["video_id"][-1], 36) % 2:
+                row["timestamp"] = before["timestamp"]
+        moved = [row for row in rows if int(row["timestamp"]) >= end]
+        rows, late = [row for row in rows if row not in moved] + late, moved
+        # An example has one place in time, user and item.
+        rows = list({(row["user_id"], row["video_id"], row["timestamp"]): row for row in rows}.values())
+        with gzip.open(file, "wt", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        day = day_number(folder.name)
+        events += [Event(int(row["timestamp"]), day, json.dumps(row).encode()) for row in rows]
+    events.sort(key=lambda event: event.time)
+    sources = {
+        "log": sorted(logs.glob("2026-*/*.gz")),
+        "users": [logs / "users.csv"],
+        "items": [logs / "items.csv"],
+    }
+    return Days(spec, logs, examples_of(spec, sources).to_pylist(), events)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory):
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.skipif(not REDIS, reason=NO_REDIS))]
+)
+def any_store(request, tmp_path):
+    """A store of each backend, empty."""
+    url = {"memory": "memory:", "sqlite": f"sqlite://{tmp_path}/store.db"}.get(request.param)
+    opened = open_store(url or request.getfixturevalue("redis_url"), timeout_seconds=20, create=True)
+    if url is None:
+        opened._client.flushdb()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store():
+    return open_store("memory:")

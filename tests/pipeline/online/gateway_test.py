@@ -1,0 +1,78 @@
+"""What the gateway asks the model is what the logs would tell, whatever the request has itself."""
+
+import numpy as np
+import pytest
+
+from ingest.rank_request import RequestLogs
+from pipeline.online.gateway import StoreCompleting
+from pipeline.online.materialize import materialize
+from serving.gateway.completing import IdRequest, IdRequestError
+from serving.requests import rank_request
+from serving.store.protocol import StoreError
+
+AT = 1_767_225_600_000 + 4 * 86_400_000 + 3_600_000
+
+
+@pytest.fixture(scope="module")
+def logs(days) -> RequestLogs:
+    return RequestLogs.read(days.spec, str(days.logs), at=AT)
+
+
+def same(inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert inputs.keys() == expected.keys()
+    for name, value in expected.items():
+        assert inputs[name].dtype == value.dtype
+        np.testing.assert_array_equal(inputs[name], value, err_msg=name)
+
+
+def test_inputs_are_those_of_the_logs_and_features_of_the_request_count_as_keys(days, logs, store, tmp_path):
+    materialize(days.spec, str(days.logs), str(tmp_path), store)
+    completing = StoreCompleting(days.spec, store)
+    user, items = days.examples[0]["user_id"], [one["item_id"] for one in days.examples[:30]]
+    for given, context in (({}, None), ({"tab": np.array(b"search", object)}, {"tab": "search"})):
+        done = completing.complete(IdRequest(user, items, AT, given))
+        sides = logs.user_columns(user, AT, context), logs.candidate_columns(items, user, AT, context)
+        same(done.inputs, rank_request(days.spec, *sides))
+        assert (done.unknown_user, done.unknown_items) == (False, 0)
+    # Feedback is known after 90 minutes.
+    latest = max(event.time for event in days.events)
+    for minutes, is_late in ((89, False), (91, True)):
+        done = completing.complete(IdRequest("nobody", ["new", "newer"], latest + minutes * 60_000))
+        assert (done.lag_seconds, done.is_late) == (minutes * 60, is_late)
+        assert (done.unknown_user, done.unknown_items) == (True, 2)
+    assert 0 <= completing.generation_age() < 600
+
+
+def test_without_the_store_everybody_is_unknown(days, logs, store):
+    completing = StoreCompleting(days.spec, store)
+    with pytest.raises(StoreError):
+        completing.complete(IdRequest("u1", ["v1"], AT))
+    done = completing.without_store(IdRequest("nobody", ["new"], AT))
+    empty = RequestLogs(
+        days.spec, logs.log.slice(0, 0), *(type(logs.users).of(days.spec, one, None) for one in ("users", "items"))
+    )
+    sides = empty.user_columns("nobody", AT), empty.candidate_columns(["new"], "nobody", AT)
+    same(done.inputs, rank_request(days.spec, *sides))
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (IdRequest("", []), "user_id: the id is missing"),
+        (IdRequest("u1", ["a", "b\0"]), "at place 1"),
+        (IdRequest("u1", [], 5), "timestamp: got 5"),
+        (IdRequest("u1", [], AT, {"tab": np.array(3.0)}), "input 'tab'"),
+        (IdRequest("u1", [], AT, {"tab": np.array(b"\xff", object)}), "input 'tab'"),
+    ],
+)
+def test_what_can_not_be_asked_is_refused(days, store, tmp_path, request_, reason):
+    materialize(days.spec, str(days.logs), str(tmp_path), store)
+    with pytest.raises(IdRequestError, match=reason):
+        StoreCompleting(days.spec, store).complete(request_)
+
+
+def test_events_are_counted_with_their_places(days, store, tmp_path):
+    materialize(days.spec, str(days.logs), str(tmp_path), store)
+    done = StoreCompleting(days.spec, store).count([b"{}", b"no json"])
+    assert done.counted == 0
+    assert [place for place, _ in done.rejected] == [0, 1]

@@ -1,0 +1,184 @@
+"""Events are counted exactly once, however often they come and wherever a writer is killed."""
+
+import json
+import threading
+from datetime import date
+
+import pytest
+
+from pipeline.online import generations
+from pipeline.online.materialize import materialize
+from pipeline.online.updater import StreamGapError, Updater
+from serving.store.memory import MemoryStore
+from serving.store.opening import open_store
+
+THIRD = (date(2026, 1, 3) - date(1970, 1, 1)).days
+
+
+class KilledError(BaseException):
+    """What a kill is to the code that it hits."""
+
+
+class Dying(MemoryStore):
+    """A store whose user is killed at the n-th call: before it, or (`after`) once it is done."""
+
+    def __init__(self, values: dict, marks: dict, at: int, after: bool):
+        super().__init__()
+        self._values, self._marks = values, marks
+        self.calls, self._at, self._after = 0, at, after
+
+    def _call(self, method, *arguments):
+        self.calls += 1
+        if self.calls == self._at and not self._after:
+            raise KilledError
+        result = method(*arguments)
+        if self.calls == self._at:
+            raise KilledError
+        return result
+
+    def read(self, keys):
+        return self._call(super().read, keys)
+
+    def write(self, *arguments):
+        return self._call(super().write, *arguments)
+
+    def mark(self, name):
+        return self._call(super().mark, name)
+
+
+@pytest.fixture(scope="module")
+def base(days, tmp_path_factory):
+    """The store at the end of the second day: values and marks."""
+    store = open_store("memory:")
+    materialize(days.spec, str(days.logs), str(tmp_path_factory.mktemp("base")), store, date(2026, 1, 2))
+    return store._values, store._marks
+
+
+@pytest.fixture
+def based(base):
+    store = MemoryStore()
+    store._values, store._marks = dict(base[0]), dict(base[1])
+    return store
+
+
+@pytest.fixture(scope="module")
+def lines(days) -> list[bytes]:
+    return [event.line for event in days.events if event.day == THIRD][:90]
+
+
+@pytest.fixture(scope="module")
+def expected(days, base, lines) -> dict[bytes, bytes]:
+    """What the store holds where each event has come once."""
+    store = MemoryStore()
+    store._values, store._marks = dict(base[0]), dict(base[1])
+    done = Updater(days.spec, store).update(lines, day=THIRD)
+    assert (done.counted, done.rejected, done.repeated) == (len(lines), (), 0)
+    assert len(store._values) > len(base[0]) + 20
+    return store._values
+
+
+def test_batches_of_any_size_and_prefixes_that_come_again_are_what_one_batch_is(days, based, lines, expected):
+    updater = Updater(days.spec, based)
+    for start, stop in [(0, 7), (0, 31), (20, 31), (31, 32), (0, 32), (32, 90), (0, 90)]:
+        updater.update(lines[start:stop], day=THIRD)
+    assert based._values == expected
+
+
+def test_a_position_of_the_stream_is_counted_once(days, based, lines, expected):
+    updater = Updater(days.spec, based)
+    # Rows that are alike come again under another position, and are one all the same.
+    assert updater.update(lines[:40], "a", 0, THIRD).counted == 40
+    assert updater.position("a") == 40
+    again = updater.update(lines[:50], "a", 0, THIRD)
+    assert (again.repeated, again.counted) == (40, 10)
+    assert updater.update(lines[:10], "a", 10, THIRD).repeated == 10
+    with pytest.raises(StreamGapError, match="50 events have been counted"):
+        updater.update(lines[60:], "a", 60, THIRD)
+    updater.update(lines[50:], "a", day=THIRD)
+    assert (updater.position("a"), updater.position("b")) == (90, 0)
+    assert based._values == expected
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_between_any_two_statements_and_run_again_each_event_counts_once(days, base, lines, expected, after):
+    at, died = 1, 0
+    while True:
+        store = Dying(dict(base[0]), dict(base[1]), at, after)
+        try:
+            for start in (0, 45):
+                Updater(days.spec, store).update(lines[start : start + 45], "a", start, THIRD)
+            break
+        except KilledError:
+            died += 1
+        store._at = 0
+        for start in (0, 45):
+            Updater(days.spec, store).update(lines[start : start + 45], "a", start, THIRD)
+        assert store._values == expected
+        assert store._marks[generations.stream_mark(generations.digest_of(days.spec), "a")] == b"90"
+        at += 1
+    assert died >= 8
+
+
+def test_writers_of_several_streams_at_once_lose_nothing(days, based, lines, expected):
+    def write(stream: int) -> None:
+        updater = Updater(days.spec, based)
+        for line in lines[stream::3]:
+            updater.update([line], str(stream), day=THIRD)
+
+    threads = [threading.Thread(target=write, args=(stream,)) for stream in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    users = b".t%d/user./" % THIRD
+    # A user's rows stand in the order in which they have come.
+    assert {key: value for key, value in based._values.items() if users not in key} == {
+        key: value for key, value in expected.items() if users not in key
+    }
+    assert {key: len(value) for key, value in based._values.items()} == {
+        key: len(value) for key, value in expected.items()
+    }
+
+
+def test_feedback_that_comes_later_takes_the_place_of_its_impression(days, based, lines, expected):
+    updater = Updater(days.spec, based)
+    unseen = {"play_ms": "0", "clicked": "0", "like": "0", "share": "0", "comment": "0", "tab": "elsewhere"}
+    updater.update([json.dumps({**json.loads(line), **unseen}).encode() for line in lines], day=THIRD)
+    assert based._values != expected
+    updater.update(lines, day=THIRD)
+    # Keys of the tab that no row is of any more hold no tile.
+    left = {key: value for key, value in based._values.items() if key not in expected}
+    assert left
+    assert all(b"elsewhere" in key for key in left)
+    assert {key: based._values[key] for key in expected} == expected
+
+
+def test_rows_that_can_not_be_used_are_told_with_their_place_and_do_not_stop_the_others(days, based, lines, expected):
+    updater = Updater(days.spec, based)
+    row = json.loads(lines[0])
+    broken = [
+        b"not json",
+        b'{"user_id": "u1"}',
+        json.dumps({**row, "timestamp": "0"}).encode(),
+        json.dumps({**row, "user_id": "x" * 5_000}).encode(),
+        b"\xff\xfe",
+        b"[" * 10_000,
+        b"",
+        json.dumps({**row, "timestamp": str(int(row["timestamp"]) + 20 * 86_400_000)}).encode(),
+    ]
+    done = updater.update([*broken, *lines], "a", day=THIRD)
+    assert done.counted == len(lines)
+    assert sorted({bad.row for bad in done.rejected}) == [0, 1, 2, 3, 4, 5, 7]
+    assert based._values == expected
+    assert updater.position("a") == len(broken) + len(lines)
+
+
+def test_rows_of_days_that_the_base_holds_are_not_counted_again(days, based, base, lines):
+    done = Updater(days.spec, based).update(lines, day=THIRD)
+    assert done.settled == 0
+    before = [event.line for event in days.events if event.day == THIRD - 1][:20]
+    store = MemoryStore()
+    store._values, store._marks = dict(base[0]), dict(base[1])
+    done = Updater(days.spec, store).update(before, day=THIRD - 1)
+    assert (done.counted, done.settled) == (0, 20)
+    assert store._values == base[0]

@@ -1,0 +1,208 @@
+"""Requests of ids are completed, full ones pass through; a store that is down is an error, or an answer by choice."""
+
+import json
+from collections.abc import Sequence
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+
+from serving.client import ClientError, Target, connect, predict
+from serving.gateway.completing import CompletedRequest, CountedEvents, IdRequest, IdRequestError
+from serving.local_server.server import ModelServer, ServerOptions
+from serving.model.predict import Limits
+from serving.store.protocol import KeySizeError, StoreUnavailableError
+
+
+class Ranker(tf.Module):
+    """score = price + mood's length, of a user who costs `user_id`'s length."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([], tf.string, name="user_id"),
+            tf.TensorSpec([None], tf.string, name="item_id"),
+            tf.TensorSpec([None], tf.float32, name="price"),
+            tf.TensorSpec([], tf.string, name="mood"),
+        ]
+    )
+    def rank(self, user_id, item_id, price, mood):
+        score = price + tf.cast(tf.strings.length(mood), tf.float32) + 0.0 * tf.cast(tf.size(item_id), tf.float32)
+        return {"score": score, "user": tf.strings.length(user_id)}
+
+
+class Shelf:
+    """Completes by a price list; what is asked of it is kept."""
+
+    def __init__(self) -> None:
+        self.asked: list[IdRequest] = []
+        self.error: Exception | None = None
+        self.events: list[bytes] = []
+
+    def complete(self, request: IdRequest) -> CompletedRequest:
+        self.asked.append(request)
+        if self.error:
+            raise self.error
+        prices = np.array([float(len(item)) for item in request.items], np.float32)
+        inputs = {"price": prices, "mood": np.array(b"good", object)}
+        return CompletedRequest(inputs, request.user == "nobody", request.items.count("new"), 12.5, request.at == 7)
+
+    def without_store(self, request: IdRequest) -> CompletedRequest:
+        return CompletedRequest({"price": np.zeros(len(request.items), np.float32), "mood": np.array(b"", object)})
+
+    def count(self, lines: Sequence[bytes]) -> CountedEvents:
+        if self.error:
+            raise self.error
+        self.events += lines
+        return CountedEvents(len(lines) - 1, [(0, "no event")])
+
+    def generation_age(self) -> float:
+        return 3.0
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    folder, ranker = tmp_path_factory.mktemp("models") / "ranker", Ranker()
+    tf.saved_model.save(ranker, str(folder / "1"), signatures={"rank": ranker.rank})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["strict", "degrading"])
+def server(request, model_dir, shelf):
+    options = ServerOptions(
+        host="::1", grpc_port=0, rest_port=0, completing=shelf, degrade=request.param, limits=Limits(batch=100)
+    )
+    with ModelServer(model_dir, options) as running:
+        yield running
+
+
+@pytest.fixture(params=["grpc", "http"])
+def client(server, shelf, request):
+    shelf.error = None
+    shelf.asked.clear()
+    port = server.grpc_port if request.param == "grpc" else server.rest_port
+    with connect(f"{request.param}://[::1]:{port}", Target("ranker"), 30) as connection:
+        yield connection
+
+
+def ids(user: str, *items: str, **more: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "user_id": np.array(user.encode(), object),
+        "item_id": np.array([item.encode() for item in items], object),
+        **more,
+    }
+
+
+def score_of(client, inputs) -> list[float]:
+    return predict(client, "rank", inputs)["score"].tolist()
+
+
+def test_a_user_and_items_are_enough_and_what_a_request_has_itself_wins(client, shelf):
+    assert score_of(client, ids("u", "a", "bcd")) == [5.0, 7.0]
+    assert score_of(client, ids("u", "a", "bcd", timestamp=np.array(7, np.int64), mood=np.array(b"", object))) == [1, 3]
+    assert [(one.user, one.items, one.at) for one in shelf.asked] == [("u", ["a", "bcd"], None), ("u", ["a", "bcd"], 7)]
+    assert shelf.asked[1].given["mood"].item() == b""
+    assert score_of(client, ids("u")) == []
+
+
+def test_full_requests_do_not_reach_the_store(client, shelf):
+    shelf.error = StoreUnavailableError("down")
+    full = ids("u", "a", price=np.array([2.5], np.float32), mood=np.array(b"x", object))
+    assert score_of(client, full) == [3.5]
+    assert shelf.asked == []
+
+
+@pytest.mark.parametrize("error", [KeySizeError("too long"), IdRequestError("no id")], ids=lambda error: str(error))
+def test_what_the_request_is_to_blame_for_is_told_as_such(client, shelf, error):
+    shelf.error = error
+    with pytest.raises(ClientError, match=str(error)) as refused:
+        score_of(client, ids("u", "a"))
+    assert refused.value.code in ("INVALID_ARGUMENT", 400)
+
+
+def test_ids_of_another_shape_or_type_are_refused(client):
+    for wrong in (
+        {"user_id": np.array([b"u"], object)},
+        {"item_id": np.array([1.0], np.float32)},
+        {"item_id": np.array([b"a"] * 101, object)},
+        {"timestamp": np.array(1.5, np.float32)},
+        {"user_id": np.array(b"\xff", object)},
+    ):
+        with pytest.raises(ClientError) as refused:
+            score_of(client, {**ids("u", "a"), **wrong})
+        assert refused.value.code in ("INVALID_ARGUMENT", 400)
+    with pytest.raises(ClientError, match="price"):
+        predict(client, "rank", {"user_id": np.array(b"u", object)})
+
+
+def test_a_store_that_is_down_is_unavailable_or_a_marked_answer(server, client, shelf):
+    shelf.error = StoreUnavailableError("down")
+    if not server.options.degrade:
+        with pytest.raises(ClientError, match="store: down") as refused:
+            score_of(client, ids("u", "a"))
+        assert refused.value.code in ("UNAVAILABLE", 503)
+        return
+    prepared = client.prepare("rank", ids("u", "a"))
+    if client.address.startswith("grpc"):
+        response, call = client._stub.Predict.with_call(prepared, timeout=10)
+        headers = dict(call.initial_metadata())
+        assert client.outputs(response)["score"].tolist() == [0.0]
+    else:
+        response = client._pool.request("POST", client._path, prepared)
+        headers = response.headers
+        assert json.loads(response.data)["outputs"]["score"] == [0.0]
+    assert headers["fulcrum-degraded"] == "StoreUnavailableError"
+
+
+def rest(server, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    import urllib3
+
+    response = urllib3.HTTPConnectionPool("[::1]", server.rest_port).request(method, path, body)
+    return response.status, response.data
+
+
+def test_events_are_taken_by_post(server, shelf):
+    shelf.error = None
+    shelf.events.clear()
+    status, body = rest(server, "POST", "/v1/events", b'{"a": 1}\n\n{"b": 2}\n')
+    assert (status, shelf.events) == (200, [b'{"a": 1}', b'{"b": 2}'])
+    assert json.loads(body) == {"counted": 1, "rejected": [{"event": 0, "reason": "no event"}]}
+    shelf.error = StoreUnavailableError("down")
+    assert rest(server, "POST", "/v1/events", b"{}")[0] == 503
+
+
+def test_prometheus_reads_what_the_store_did(server, shelf):
+    shelf.error = None
+    with connect(f"grpc://[::1]:{server.grpc_port}", Target("ranker"), 30) as client:
+        before = metrics(server)
+        score_of(client, ids("nobody", "new", "new", timestamp=np.array(7, np.int64)))
+        after = metrics(server)
+    changed = {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
+    assert changed["fulcrum_store_unknown_users_total"] == 1
+    assert changed["fulcrum_store_unknown_items_total"] == 2
+    assert changed["fulcrum_store_late_requests_total"] == 1
+    assert changed['fulcrum_store_requests_total{outcome="completed"}'] == 1
+    assert changed["fulcrum_store_seconds_count"] == 1
+    assert (after["fulcrum_store_lag_seconds"], after["fulcrum_store_generation_age_seconds"]) == (12.5, 3.0)
+
+
+def metrics(server) -> dict[str, float]:
+    lines = rest(server, "GET", "/monitoring/prometheus/metrics")[1].decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def test_health_is_told_as_grpc_clients_ask_for_it(server):
+    with grpc.insecure_channel(f"[::1]:{server.grpc_port}") as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check", StringValue.SerializeToString, Int32Value.FromString
+        )
+        assert check(StringValue(), timeout=10).value == 1
+        with pytest.raises(grpc.RpcError) as refused:
+            check(StringValue(value="another"), timeout=10)
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND

@@ -210,10 +210,28 @@ def transform_examples():
 
 
 @pytest.fixture(scope="session")
-def trainer_arguments(transformed):
+def transformed_for(spec, transformed, tmp_path_factory):
+    """What Transform makes of the same examples for a spec of fewer columns, once for each set of columns.
+
+    A graph transforms all columns of a kind at once, so that it gives none of them where some are absent.
+    """
+    by_columns = {tuple(example_columns(spec)): transformed}
+
+    def transformed_as(lean: RankingSpec) -> Transformed:
+        columns = tuple(example_columns(lean))
+        if columns not in by_columns:
+            by_columns[columns] = run_transform(lean, transformed.raw, tmp_path_factory.mktemp("lean"))
+        return by_columns[columns]
+
+    return transformed_as
+
+
+@pytest.fixture(scope="session")
+def trainer_arguments(transformed_for):
     """What TFX gives `run_fn` and `tuner_fn`, for a directory that the model, its history and its checkpoints go to."""
 
     def given(spec, directory: Path, **custom) -> dict:
+        transformed = transformed_for(spec)
         return {
             "train_files": [transformed.examples["train"]],
             "eval_files": [transformed.examples["eval"]],

@@ -37,9 +37,10 @@ def alone(spec, trainer_arguments, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def on_two_devices(spec, transformed, trainer_arguments, tmp_path_factory) -> tuple[Path, dict]:
+def on_two_devices(spec, transformed_for, trainer_arguments, tmp_path_factory) -> tuple[Path, dict]:
     """Trained on two logical CPU devices, and how far each kind of step then is from one device's."""
     directory = tmp_path_factory.mktemp("mirrored")
+    transformed = transformed_for(lean(spec))
     given = {
         "graph": transformed.graph,
         "examples": transformed.examples["train"],

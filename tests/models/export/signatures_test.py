@@ -414,14 +414,15 @@ def test_a_session_that_compares_no_shapes_still_refuses_a_wrong_one(saved, exam
     model.close()
 
 
-def test_a_ranker_that_reads_nothing_of_the_candidates_has_no_rank(spec, transformed):
+def test_a_ranker_that_reads_nothing_of_the_candidates_has_no_rank(spec, transformed_for):
     reads_users = spec.model_copy(
         update={
             "features": tuple(feature for feature in spec.features if feature.source != "items"),
             "model": spec.model.model_copy(update={"embed_ids": ("user_id",)}),
         }
     )
-    servable = signatures.Servable(build_ranker(reads_users, transformed.output), transformed.output)
+    transform = transformed_for(reads_users).output
+    servable = signatures.Servable(build_ranker(reads_users, transform), transform)
     assert set(servable.functions) == {"serving_default", "predict"}
 
 

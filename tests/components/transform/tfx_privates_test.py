@@ -5,7 +5,7 @@ import inspect
 import pytest
 from tfx.components.transform import executor as transform
 
-from components.transform.executor import Executor, _DailyProcessor
+from components.transform.executor import Executor, _DailyProcessor, _Processor
 
 
 def parameters(function: object) -> list[str]:
@@ -46,7 +46,14 @@ def test_tfx_calls_the_methods_that_are_overridden():
     for name in ("_MakeDatasetList", "_JoinUncachedDatasets"):
         assert f"self.{name}(" in body
         assert getattr(_DailyProcessor, name) is not getattr(transform.TransformProcessor, name)
+    assert "self._OptimizeRun(" in body
+    assert _Processor._OptimizeRun is not transform.TransformProcessor._OptimizeRun
     assert issubclass(Executor, transform.Executor)
+
+
+def test_without_a_cache_tfx_analyses_every_data_set_as_the_processor_that_keeps_none_says():
+    body = inspect.getsource(transform.TransformProcessor._OptimizeRun)
+    assert "return ({d.dataset_key: d for d in self._analyze_data_list}, None," in body
 
 
 def test_a_dataset_has_the_fields_that_a_day_is_known_by():

@@ -34,11 +34,10 @@ def lines(analysis, rows: list[dict[str, list[bytes]]], directory: Path) -> dict
 
     def preprocess(inputs):
         files = analysis({name: inputs[name].flat_values for name in names})
-        looked_up = {
+        return {
             name: inputs[name].with_flat_values(tft.apply_vocabulary(inputs[name].flat_values, files[name]))
             for name in names
         }
-        return looked_up
 
     metadata = dataset_metadata.DatasetMetadata(schema)
     with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(directory / "beam")):

@@ -105,7 +105,7 @@ class Ranker(tfrs.models.Model):
         )
         self.compiled, self.sparse_tables = compiled, sparse_tables
         # XLA must not reach the served graph, so it wraps functions of training alone.
-        self._compiled_head = tf.function(self._head, jit_compile=True)
+        self._compiled_head = tf.function(self._head, jit_compile=True, autograph=False)
 
     def call(self, features: Features) -> dict[str, tf.Tensor]:
         return self.outputs_of(self.logits(features))

@@ -171,7 +171,7 @@ def _parser(spec_json: str, batch_size: int, lengths: Lengths = ()) -> Callable[
     spec = RankingSpec.from_json(spec_json)
     parsed_spec = transformed_feature_spec(spec)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         serialized = tf.pad(serialized, [[0, batch_size - tf.size(serialized)]], constant_values="")
         parsed = tf.io.parse_example(serialized, parsed_spec)

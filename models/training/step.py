@@ -72,7 +72,8 @@ def _on_every_replica(model: Ranker, step: Step, after: Callable[[], None] | Non
     """Returns the first replica's result; it is identical on all. `after` runs once all have taken the step."""
     strategy = model.distribute_strategy
 
-    @tf.function(jit_compile=model.compiled == "step")
+    # Nothing in a step branches on a tensor, so that there is nothing to convert, which takes as long as tracing.
+    @tf.function(jit_compile=model.compiled == "step", autograph=False)
     def run(batch):
         results = strategy.experimental_local_results(strategy.run(step, args=(batch,)))
         if after is not None:

@@ -84,9 +84,8 @@ def test_after_projection_two_tasks_no_longer_hurt_each_other():
 
 
 @pytest.mark.parametrize(("balancing", "compiled"), [("uncertainty", "nothing"), ("pcgrad", "step")])
-def test_every_way_of_balancing_learns(build, batch, balancing, compiled):
-    model = build(compiled, lean=True, balancing=balancing)
-    model(batch)
+def test_every_way_of_balancing_learns(build, build_for_training, batch, balancing, compiled):
+    model = build_for_training(compiled, lean=True, balancing=balancing)
     step = training_function(model)
     for _ in range(30):
         step(batch)

@@ -277,6 +277,19 @@ def build(spec, transformed):
 
 
 @pytest.fixture(scope="session")
+def build_for_training(build, batch):
+    """`build`, with the weights and the optimiser's state: a function that creates variables is traced twice."""
+
+    def built(*arguments, **named) -> Ranker:
+        model = build(*arguments, **named)
+        model(batch)
+        model.optimizer._create_all_weights(model.trainable_variables)
+        return model
+
+    return built
+
+
+@pytest.fixture(scope="session")
 def disturb():
     """Changes a ranker's weights as some training would: what starts from 0, or alike for all tasks, no longer is."""
 

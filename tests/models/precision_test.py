@@ -103,11 +103,11 @@ def test_padding_weighs_nothing_in_bfloat16():
     )
 
 
-def test_compiled_steps_learn_in_bfloat16_what_they_learn_in_float32(build, batch):
+def test_compiled_steps_learn_in_bfloat16_what_they_learn_in_float32(build_for_training, batch):
     losses = []
     for precision in ("float32", "bfloat16"):
-        model = build("step" if precision == "bfloat16" else "nothing", lean=True, precision=precision, routing="cgc")
-        model(batch)
+        compiled = "step" if precision == "bfloat16" else "nothing"
+        model = build_for_training(compiled, lean=True, precision=precision, routing="cgc")
         step = training_function(model)
         losses.append([float(step(batch)) for _ in range(30)])
     assert losses[1][-1] < 0.9 * losses[1][0]

@@ -32,9 +32,8 @@ def test_every_routing_gives_one_probability_a_task_on_every_bottom(build, batch
         ("ple", "dtrn", "head"),
     ],
 )
-def test_every_routing_learns(build, batch, routing, bottom, compiled):
-    model = build(compiled, lean=True, routing=routing, bottom=bottom)
-    model(batch)
+def test_every_routing_learns(build_for_training, batch, routing, bottom, compiled):
+    model = build_for_training(compiled, lean=True, routing=routing, bottom=bottom)
     step = training_function(model)
     losses = [float(step(batch)) for _ in range(30)]
     assert losses[-1] < 0.9 * losses[0]
@@ -74,14 +73,14 @@ def test_candidates_of_one_user_score_as_the_same_rows_do(build, disturb, spec, 
 
 
 @pytest.mark.parametrize("bottom", BOTTOMS)
-def test_empty_sequences_and_missing_numbers_are_fine(build, spec, batch, bottom):
+def test_empty_sequences_and_missing_numbers_are_fine(build_for_training, spec, batch, bottom):
     bare = dict(batch)
     for column in model_columns(spec):
         if column.ragged:
             bare[column.name] = tf.fill(tf.shape(batch[column.name]), tf.cast(-1, batch[column.name].dtype))
         elif kind_of(column).table(column) is None:
             bare[column.name] = tf.fill(tf.shape(batch[column.name]), np.float32(np.nan))
-    model = build(bottom=bottom)
+    model = build_for_training(bottom=bottom)
     assert all(np.isfinite(output).all() for output in model(bare).values())
     loss = training_function(model)(bare)
     assert np.isfinite(float(loss))
@@ -194,12 +193,10 @@ def test_examples_outside_every_space_change_neither_loss_nor_metrics(build, bat
         assert metrics == pytest.approx(results[1][1][task], rel=1e-5)
 
 
-def test_every_way_of_compiling_trains_alike(build, batch):
+def test_every_way_of_compiling_trains_alike(build_for_training, batch):
     losses = []
     for compiled in ("step", "head", "nothing"):
-        model = build(compiled, lean=True)
-        model(batch)
-        step = training_function(model)
+        step = training_function(build_for_training(compiled, lean=True))
         losses.append([float(step(batch)) for _ in range(5)])
     # Rows that no batch has read stay as they are in both: on one batch lazy Adam is Adam.
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)

@@ -90,10 +90,10 @@ def toy(monkeypatch) -> str:
     return "toy"
 
 
-def test_a_routing_of_a_users_own_is_one_entry(build, batch, toy):
+def test_a_routing_of_a_users_own_is_one_entry(build_for_training, batch, toy):
     with pytest.raises(ValueError, match="unknown routing 'toys'"):
-        build(lean=True, routing="toys")
-    model = build(lean=True, routing=toy)
+        build_for_training(lean=True, routing="toys")
+    model = build_for_training(lean=True, routing=toy)
     assert {task: output.shape for task, output in model(batch).items()} == dict.fromkeys(
         ("click", "completion", "like"), (64, 1)
     )

@@ -170,6 +170,8 @@ def test_a_changed_spec_does_not_go_on_from_another_ones_weights(spec, trainer_a
     (tmp_path / "model").write_text("a file, where the model's directory should be")
     for seed in (1, 2):
         changed = with_training(spec, epochs=1, seed=seed)
+        # Fewer columns, for time's sake.
+        changed = changed.model_copy(update={"features": (), "behaviours": ()})
         with pytest.raises(tf.errors.OpError):
             run_fn(FnArgs(**trainer_arguments(changed, tmp_path)))
     assert len(list(checkpoints.iterdir())) == 2

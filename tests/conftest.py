@@ -1,5 +1,6 @@
 """Which tests one process of pytest-xdist runs, so that what they share is made once; and what was skipped."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Beam makes an argument parser for each look at its options, and argparse looks for translations of each word on disk.
 os.environ["LANGUAGE"] = "C"
+
+# Else the collector goes over TFX's million objects again and again.
+gc.set_threshold(50_000, 20, 50)
 
 # By file, the run that these end-to-end tests read.
 SHARED_RUNS = {

@@ -58,12 +58,12 @@ def test_a_ranker_that_starts_from_a_model_scores_as_it_does(spec, transformed, 
     ],
 )
 def test_it_starts_with_several_tables_a_vocabulary_and_whatever_balances_the_losses(
-    spec, transformed, batch, disturb, tmp_path, settings, before, after
+    spec, transformed_for, batch, disturb, tmp_path, settings, before, after
 ):
     # Fewer columns, for time's sake.
     lean = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
     lean = lean.model_copy(update={"model": spec.model.model_copy(update=settings)})
-    transform = tft.TFTransformOutput(transformed.graph)
+    transform = transformed_for(lean).output
 
     def ranker(balancing: str):
         training = spec.training.model_copy(update={"loss_balancing": balancing})

@@ -117,7 +117,7 @@ class TrainingNoise:
         if grouped:
             shape = tf.stack([tf.size(features[order_name(grouped)]), self.longest[grouped]])
         if by_example:
-            positions = [1] * (len(shape) - 1)
+            positions = [1] * (values.shape.rank - 1 if grouped is None else 1)
             stays = tf.reshape(self._stays(rate, shape[:1], name, moment), [-1, *positions])
             stays = tf.broadcast_to(stays, shape)
         else:

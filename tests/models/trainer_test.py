@@ -140,13 +140,14 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arg
 
 
 def test_the_averages_are_what_is_saved_and_what_a_warm_start_begins_with(
-    spec, transformed, trainer_arguments, tmp_path
+    spec, transformed_for, trainer_arguments, tmp_path
 ):
     lean = with_training(spec, epochs=1, averaging=0.7)
     model = spec.model.model_copy(update={"routing": "shared_bottom"})
     lean = lean.model_copy(update={"features": (), "behaviours": (), "model": model})
     run_fn(FnArgs(**trainer_arguments(lean, tmp_path)))
 
+    transformed = transformed_for(lean)
     records = reading.serialized_examples(reading.example_files([transformed.examples["train"]], "train"))
     _, labels = reading.label_summaries(records, lean, "train")
     by_hand = build_ranker(lean, transformed.output, labels)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 
 from models.export import signatures
 from models.ranker import Ranker
@@ -13,6 +14,7 @@ from models.training import reading
 from models.training.build import build_ranker
 from models.training.warm_start import BaseModelError, warm_start
 from schema.spec import RankingSpec
+from tests.models.conftest import COUNTS, random_examples
 
 WATCH = {"name": "watch_s", "column": "play", "kind": "regression", "transform": "log1p"}
 SHIFT = {"name": "shift", "column": "moved", "kind": "regression", "loss": "huber"}
@@ -25,6 +27,13 @@ def regressions(spec) -> RankingSpec:
     declared["users"] = declared["items"] = None
     declared["behaviours"] = []
     return RankingSpec.model_validate({**declared, "tasks": [{"name": "click", "column": "click"}, WATCH, SHIFT]})
+
+
+@pytest.fixture(scope="module")
+def lean(regressions, transform_examples, tmp_path_factory) -> tft.TFTransformOutput:
+    """What Transform makes of examples of these columns alone."""
+    raw = {"train": random_examples(regressions, COUNTS["train"], 0)}
+    return transform_examples(regressions, raw, tmp_path_factory.mktemp("lean")).output
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +56,8 @@ def summaries(labelled) -> dict[str, LabelSummary]:
 
 
 @pytest.fixture(scope="module")
-def trained(regressions, transformed, labelled) -> Ranker:
-    ranker = build_ranker(regressions, transformed.output, summaries(labelled), steps=1)
+def trained(regressions, lean, labelled) -> Ranker:
+    ranker = build_ranker(regressions, lean, summaries(labelled), steps=1)
     step = tf.function(ranker.train_step)
     for _ in range(80):
         step(labelled)
@@ -56,15 +65,15 @@ def trained(regressions, transformed, labelled) -> Ranker:
 
 
 @pytest.fixture(scope="module")
-def saved(trained, transformed, tmp_path_factory) -> str:
+def saved(trained, lean, tmp_path_factory) -> str:
     directory = str(tmp_path_factory.mktemp("regressions"))
-    signatures.save(trained, transformed.output, directory)
+    signatures.save(trained, lean, directory)
     return directory
 
 
-def test_an_untrained_ranker_starts_from_the_means(regressions, transformed, labelled):
+def test_an_untrained_ranker_starts_from_the_means(regressions, lean, labelled):
     labels = summaries(labelled)
-    ranker = build_ranker(regressions, transformed.output, labels)
+    ranker = build_ranker(regressions, lean, labels)
     for kernel in ranker.towers.networks.kernels:
         kernel.assign(tf.zeros_like(kernel))
     outputs = ranker(labelled)
@@ -111,16 +120,16 @@ def test_rank_has_powers_of_what_is_positive_and_refuses_others(saved):
             rank(**request, exponents=tf.constant([1.0, 1.0, power]))
 
 
-def test_another_days_training_goes_on_in_the_units_of_the_weights(saved, trained, regressions, transformed, labelled):
+def test_another_days_training_goes_on_in_the_units_of_the_weights(saved, trained, regressions, lean, labelled):
     labels = {name: dataclasses.replace(one, scale_deviation=7.0) for name, one in summaries(labelled).items()}
-    fresh = build_ranker(regressions, transformed.output, labels)
-    warm_start(fresh, transformed.output, saved)
+    fresh = build_ranker(regressions, lean, labels)
+    warm_start(fresh, lean, saved)
     for task, expected in trained(labelled).items():
         np.testing.assert_allclose(fresh(labelled)[task], expected, rtol=1e-4)
 
 
-def test_weights_of_another_kind_of_task_are_refused(saved, regressions, transformed):
+def test_weights_of_another_kind_of_task_are_refused(saved, regressions, lean):
     tasks = (*regressions.tasks[:2], regressions.tasks[2].model_copy(update={"transform": "log1p"}))
     other = regressions.model_copy(update={"tasks": tasks})
     with pytest.raises(BaseModelError, match="its unbounded tasks differ"):
-        warm_start(build_ranker(other, transformed.output), transformed.output, saved)
+        warm_start(build_ranker(other, lean), lean, saved)

@@ -1,6 +1,7 @@
 """Logs that the pipeline has made examples of, and rankers trained on them as the pipeline trains."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,11 @@ def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
     return Prepared(load_spec(spec), data, examples, np.array(list(test.as_numpy_iterator()), object))
 
 
-def test_scores(prepared: Prepared, spec: RankingSpec) -> np.ndarray:
-    """Trains by `spec` and returns the best epoch's outputs on the test examples, float32 `(tasks, examples)`."""
+def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.ndarray]:
+    """Trains by `spec` and returns the function from raw examples to the best epoch's outputs.
+
+    It takes serialised examples, object `(examples,)`, and gives float32 `(tasks, examples)`.
+    """
     tf.keras.backend.clear_session()
     data = reading.read_training_data(prepared.data, spec)
     transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
@@ -70,9 +74,18 @@ def test_scores(prepared: Prepared, spec: RankingSpec) -> np.ndarray:
             model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs", data.labels
         )
         store.restore_best(progress)
-    score = signatures.Servable(model, transform).functions["serving_default"]
-    parts = [
-        score(tf.constant(prepared.test[start : start + SCORED_AT_ONCE]))
-        for start in range(0, len(prepared.test), SCORED_AT_ONCE)
-    ]
-    return np.stack([np.concatenate([batch[task.name].numpy()[:, 0] for batch in parts]) for task in spec.tasks])
+    serving_default = signatures.Servable(model, transform).functions["serving_default"]
+
+    def score(examples: np.ndarray) -> np.ndarray:
+        parts = [
+            serving_default(tf.constant(examples[start : start + SCORED_AT_ONCE]))
+            for start in range(0, len(examples), SCORED_AT_ONCE)
+        ]
+        return np.stack([np.concatenate([batch[task.name].numpy()[:, 0] for batch in parts]) for task in spec.tasks])
+
+    return score
+
+
+def test_scores(prepared: Prepared, spec: RankingSpec) -> np.ndarray:
+    """Trains by `spec` and returns the best epoch's outputs on the test examples, float32 `(tasks, examples)`."""
+    return trained(prepared, spec)(prepared.test)

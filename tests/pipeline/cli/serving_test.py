@@ -315,4 +315,8 @@ def test_serve_says_what_it_cannot_serve(model_dir, server, tmp_path):
     assert (code, "is a version itself" in printed) == (2, True)
     code, printed = serve(model_dir, "--grpc-port", server.grpc_port, "--rest-port", 0)
     assert (code, "can't listen on 127.0.0.1" in printed) == (1, True), printed
+    code, printed = serve(model_dir, "--upstream", "grpc://127.0.0.1:1")
+    assert (code, "expected --store beside it" in printed) == (2, True), printed
+    code, printed = serve(tmp_path / "none", "--upstream", "grpc://127.0.0.1:1", "--store", "memory:")
+    assert (code, "expected a model's directory" in printed) == (2, True), printed
     assert serve(model_dir, "--label", "stable=three") == (2, "error: --label stable: expected a number, got 'three'")

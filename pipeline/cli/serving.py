@@ -273,6 +273,9 @@ def load_test(
     duration: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds at most.")] = 10.0,
     requests: Annotated[int | None, typer.Option(min=1, help="Requests at most; by default as many as fit.")] = None,
     timeout: Timeout = 10.0,
+    store: Annotated[
+        bool, typer.Option("--store", help="Send ids alone, which a server with a store completes: `serve --store`.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed draws the same people and candidates.")] = 1,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let the server be another machine.")] = False,
 ) -> None:
@@ -281,7 +284,7 @@ def load_test(
     Ends with an error if any request fails.
     """
     from ingest.errors import IngestError
-    from pipeline.cli.load_test import is_loopback, recorded_requests
+    from pipeline.cli.load_test import id_requests, is_loopback, recorded_requests
     from schema.loading import SpecError, load_spec
     from schema.served import RANK
     from serving import client
@@ -291,7 +294,8 @@ def load_test(
         raise fail(f"--server {server}: is not on this machine; a load test of another one needs --allow-remote", 2)
     try:
         declared = load_spec(spec)
-        recorded = recorded_requests(declared, logs, candidates, users, seed, window)
+        requests_of = id_requests if store else recorded_requests
+        recorded = requests_of(declared, logs, candidates, users, seed, window)
         target = client.Target(name or declared.name, version, label)
         with client.connect(server, target, timeout) as connection:
             prepared = [[connection.prepare(RANK, inputs) for inputs in requests_] for requests_ in recorded]

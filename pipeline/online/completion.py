@@ -5,7 +5,7 @@ statistics and columns are made of them by what makes the examples.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,17 +16,15 @@ import pyarrow as pa
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.rank_request import NO_ITEM, RequestError, column_values, impressions
 from ingest.statistics.answers import Definition
-from ingest.statistics.bucket import BucketRows, BucketStatistics, answered
-from ingest.statistics.fold import Fold
-from ingest.statistics.requests import START, with_start
-from ingest.statistics.sums import scales
-from ingest.statistics.tiles import merged
-from ingest.statistics.vectors import Vectors, as_float32
+from ingest.statistics.requests import START, request_times, with_start
+from ingest.statistics.tiles import Tiles
 from ingest.timeline import join
 from ingest.windows.carried import prepend_carried
 from pipeline.online import generations
-from pipeline.online.cache import Answer, AnswerCache, ItemCache, KeyCache
+from pipeline.online.cache import AnswerCache, EdgeAnswers, ItemCache, Items, KeyCache
 from pipeline.online.generations import Generation, Updates
+from pipeline.online.statistics import KeyReader, UserStatistics, answer_widths, answers_at
+from pipeline.online.statistics import vectors as vectors_of
 from pipeline.online.user_rows import ids_of, last_features, read_tails, rows_until
 from pipeline.online.values import (
     Layout,
@@ -91,10 +89,13 @@ class Completer:
           StoreError: the store is down, holds nothing of this definition, or a value that is corrupt.
         """
         whose = ids_of([user], "user_id")[0]
-        items = ids_of(item_ids, "item_id")
+        items: Sequence[str] | None = None
         for _ in range(_TRIES):
+            # Before the generation: one that comes in between ends days that these updates still have.
+            updates = Updates.from_json(self._store.mark(generations.updates_mark(self._digest)))
             reader = self._current()
-            completed = reader.complete(whose, items, at, context or {})
+            items = reader.ids(item_ids) if items is None else items
+            completed = reader.complete(whose, items, at, context or {}, updates)
             if completed is not None:
                 return completed
         raise StoreUnavailableError("the store's generations change faster than a request is answered")
@@ -108,7 +109,9 @@ class Completer:
         return self._current().generation
 
     def _current(self) -> "_Reader":
-        generation = generations.require_current(self._store, self._spec)
+        generation = generations.current(self._store, self._digest)
+        if generation is None:
+            generation = generations.require_current(self._store, self._spec)
         with self._lock:
             if self._reader is None or self._reader.generation != generation:
                 self._reader = _Reader(self._spec, self._store, generation)
@@ -126,16 +129,26 @@ class _Reader:
         self._keys = KeyCache(_MOST_KEYS)
         self._lock = threading.Lock()
         self._columns, self._example_columns = model_columns(self._spec), example_columns(self._spec)
-        self._answers = {one.statistic.name: AnswerCache() for one in self._layout.shared}
+        self._answers = {
+            one.statistic.name: AnswerCache(*answer_widths(one), _MOST_KEYS) for one in self._layout.shared
+        }
+        self._nobody = Lookup.of(self._spec, "users", None)
         self._asking_schema = self._layout.log_schema
         if START in self._asking_schema.names:
             self._asking_schema = self._asking_schema.remove(self._asking_schema.get_field_index(START))
 
+    def ids(self, texts: Sequence[str]) -> Sequence[str]:
+        """Returns item ids as ingest would read them; those of known items are as they are.
+
+        Raises:
+          RequestError: one is empty or can't be one.
+        """
+        return texts if all(text in self._items for text in texts) else ids_of(texts, "item_id")
+
     def complete(
-        self, user: str, items: Sequence[str], at: int | None, context: Mapping[str, object]
+        self, user: str, items: Sequence[str], at: int | None, context: Mapping[str, object], updates: Updates
     ) -> Completed | None:
         """Returns the request; None if the generation isn't there any more."""
-        updates = Updates.from_json(self._store.mark(generations.updates_mark(self.generation.digest)))
         days = [day for day in updates.days if day > self.generation.until]
         moment = self._moment(at)
         stored, tail = self._user(user, days, items)
@@ -144,28 +157,29 @@ class _Reader:
         past = rows_until(stored.rows, moment), rows_until(tail, moment)
         values = last_features(past[1]) or stored.last
         values = {**values, **{f"feature:{name}": value for name, value in context.items()}}
-        asking = with_start(
-            self._spec, impressions(self._asking_schema, [user], [items or [NO_ITEM]], moment, [values])
-        )
-        log = pa.concat_tables([past[1], asking]).combine_chunks()
-        rows = prepend_carried(log, past[0])
+        # One row stands for all candidates: the user's side, and when the request began, is the same for each.
+        asking = with_start(self._spec, impressions(self._asking_schema, [user], [[NO_ITEM]], moment, [values]))
+        rows = prepend_carried(pa.concat_tables([past[1], asking]), past[0])
         assert rows is not None
         rows = rows.combine_chunks()
-        read = self._lookup([*dict.fromkeys([*items, *rows["item"].to_pylist()])])
-        if read is None:
+        known = self._known(items, dict.fromkeys(rows["item"].to_pylist()))
+        if known is None:
             return None
-        lookup, unknown = read
+        candidates, dealt_with = known
         users = self._users_lookup(user, stored)
-        asked = np.arange(rows.num_rows - asking.num_rows, rows.num_rows)
-        vectors = self._vectors(log, asking, rows, users, lookup, stored, days, updates.batches)
-        if vectors is None:
+        asked = int(request_times(self._spec, rows)[-1])
+        keys = KeyReader(self._spec, asking, users, candidates)
+        since = UserStatistics(self._spec, past[1], users, dealt_with)
+        by_user = self._by_user(since, keys, stored, asked)
+        shared = self._shared(keys, asked, days, updates)
+        if shared is None:
             return None
-        sides = self._sides(rows, asked, users, lookup, vectors, items)
+        sides = self._sides(rows, users, dealt_with, candidates, {**by_user, **shared})
         latest = max(self.generation.latest, updates.latest or 0)
         return Completed(
             *sides,
             stored.features is None and not (len(stored.rows) or len(tail)),
-            sum(item in unknown for item in items),
+            candidates.unknown if self._spec.items else 0,
             (moment - latest) / self._spec.log.timestamp.ticks_per_second,
         )
 
@@ -206,15 +220,18 @@ class _Reader:
         with self._lock:
             self._items.add(ids, keys, contents)
 
-    def _lookup(self, ids: Sequence[str]) -> tuple[Lookup, set[str]] | None:
-        """Returns items' features, and those that the table lacks; None if the generation isn't there any more."""
+    def _known(self, ids: Sequence[str], dealt_with: Collection[str]) -> tuple[Items, Lookup] | None:
+        """Returns what is known of the candidates, and the table of the items that the user has dealt with.
+
+        None if the generation isn't there any more.
+        """
         if not self._spec.items:
-            return Lookup.of(self._spec, "items", None), set()
+            return Items(ids, np.zeros(len(ids), np.int64), {}), Lookup.of(self._spec, "items", None)
         while True:
             with self._lock:
-                absent = self._items.absent(ids)
+                absent = self._items.absent(dict.fromkeys([*ids, *dealt_with]))
                 if not absent:
-                    return self._items.lookup(ids)
+                    return self._items.items(ids), self._items.items(list(dealt_with)).lookup()
             keys = [self.generation.key(generations.ITEM, item) for item in absent]
             manifest, *values = self._store.read([self.generation.manifest, *keys])
             if manifest is None:
@@ -223,91 +240,62 @@ class _Reader:
 
     def _users_lookup(self, user: str, stored: StoredUser) -> Lookup:
         if stored.features is None:
-            return Lookup.of(self._spec, "users", None)
-        none = Lookup.of(self._spec, "users", None).features
+            return self._nobody
         features = {
             name: pa.concat_arrays([stored.features[f"feature:{name}"].combine_chunks(), missing])
-            for name, missing in none.items()
+            for name, missing in self._nobody.features.items()
         }
         return Lookup(pa.array([user]), features)
 
-    def _vectors(
-        self,
-        log: pa.Table,
-        asking: pa.Table,
-        rows: pa.Table,
-        users: Lookup,
-        items: Lookup,
-        stored: StoredUser,
-        days: Sequence[int],
-        batches: int,
-    ) -> dict[str, Vectors] | None:
-        """Returns the vectors of each statistic; None if the generation isn't there any more."""
-        if not self._layout.definitions:
-            return {}
-        spec, result = self._spec, {}
-        tables: tuple[Callable[[int], Lookup], Callable[[int], Lookup]] = lambda _: users, lambda _: items
-        if self._layout.by_user:
-            since = BucketRows(log, rows, np.arange(log.num_rows))
-            here = BucketStatistics(spec, since, *tables, None)
-            numbers = [number for number, one in enumerate(self._layout.definitions) if one.statistic.by_user]
-            for number, state in zip(numbers, stored.statistics, strict=True):
-                definition = self._layout.definitions[number]
-                vectors, _ = answered(spec, number, definition, here, state, None)
-                assert vectors is not None
-                result[definition.statistic.column] = vectors
-        if self._layout.shared:
-            here = BucketStatistics(spec, BucketRows(asking, rows, np.arange(asking.num_rows)), *tables, None)
-            shared = self._shared(here, days, batches)
-            if shared is None:
-                return None
-            result.update(shared)
+    def _by_user(
+        self, statistics: UserStatistics, keys: KeyReader, stored: StoredUser, asked: int
+    ) -> dict[str, np.ndarray]:
+        """Returns the vectors of the statistics that nobody else's rows count in, by their column."""
+        result = {}
+        for one, state in zip(self._layout.by_user, stored.statistics, strict=True):
+            of_request = keys.of(one)
+            sums, latest = statistics.answers(one, state, of_request, _edge(one, asked))
+            result[one.statistic.column] = vectors_of(one, sums, latest, of_request.code, asked)
         return result
 
-    def _shared(self, here: BucketStatistics, days: Sequence[int], batches: int) -> dict[str, Vectors] | None:
-        """Returns the vectors of statistics that others' rows count in, too; all that is asked has one edge.
+    def _shared(
+        self, keys: KeyReader, asked: int, days: Sequence[int], updates: Updates
+    ) -> dict[str, np.ndarray] | None:
+        """Returns the vectors of the other statistics, by their column; None if the generation isn't there any more.
 
-        What was answered at the same edge, while no further batch of events has been counted, is answered again.
+        What was answered at the same edge is answered again, as long as no events from before it have come.
         """
-        asks, texts, codes, known, absent = {}, {}, {}, {}, {}
-        for one in self._layout.shared:
-            name = one.statistic.name
-            asks[name] = here.asks(one)
-            used, codes[name] = np.unique(asks[name].key, return_inverse=True)
-            texts[name] = here.keys(one).texts.take(pa.array(used)).to_pylist()
-            stamp = int(asks[name].edge[0]) if len(used) else 0, batches
-            known[name] = self._answers[name].at(stamp)
-            absent[name] = [text for text in texts[name] if text not in known[name]]
+        shared = self._layout.shared
+        of_request = {one.statistic.name: keys.of(one) for one in shared}
+        answers = {one.statistic.name: self._answers_at(one, asked, updates) for one in shared}
+        absent = {name: answers[name].absent(of_request[name].texts) for name in answers}
         contents = self._read_keys(absent, days) if any(absent.values()) else {}
         if contents is None:
             return None
         result = {}
-        for one in self._layout.shared:
+        for one in shared:
             name = one.statistic.name
             if absent[name]:
-                known[name].update(self._answered(one, absent[name], contents[name], int(asks[name].edge[0])))
-            answers = [known[name][text] for text in texts[name]]
-            width = len(one.statistic.spans) * len(one.sums)
-            sums = np.array([values for values, _ in answers], np.float32).reshape(-1, width)[codes[name]]
-            latest = None
-            if one.statistic.age:
-                latest = np.array([times for _, times in answers], np.int64).reshape(-1, len(one.sums))[codes[name]]
-            result[one.statistic.column] = here.from_float32(one, sums, latest, asks[name].place)
+                tiles = self._tiles(one, absent[name], contents[name])
+                sums, latest = answers_at(one, tiles, len(absent[name]), _edge(one, asked))
+                answers[name].add(absent[name], sums, latest)
+            sums, latest = answers[name].of(of_request[name].texts)
+            result[one.statistic.column] = vectors_of(one, sums, latest, of_request[name].code, asked)
         return result
 
-    def _answered(
-        self, definition: Definition, texts: Sequence[str], contents: Sequence[Sequence[bytes]], edge: int
-    ) -> dict[str, Answer]:
-        """Returns what keys' rows before an edge (a tile) sum up to, of their bases and of each day's tails."""
+    def _answers_at(self, definition: Definition, asked: int, updates: Updates) -> EdgeAnswers:
+        edge = _edge(definition, asked)
+        return self._answers[definition.statistic.name].at(edge, edge * definition.spans.granularity, updates)
+
+    def _tiles(self, definition: Definition, keys: Sequence[str], contents: Sequence[Sequence[bytes]]) -> list[Tiles]:
+        """Returns the tiles of keys' bases and of each day's tails; a tile's key is its place."""
         name, windows = definition.statistic.name, bool(definition.statistic.windows)
         types = [self._layout.state_types[name], *[self._layout.tail_types[name]] * (len(contents) - 1)]
-        keys, tiles = [text.encode() for text in texts], []
+        names, tiles = [key.encode() for key in keys], []
         for dtype, values in zip(types, contents, strict=True):
-            records, counts = read_records(dtype, keys, values)
+            records, counts = read_records(dtype, names, values)
             tiles.append(tiles_of_records(records, np.repeat(np.arange(len(keys)), counts), windows))
-        answers = Fold(merged(tiles), definition.spans).at(np.arange(len(keys)), np.full(len(keys), edge))
-        latest: Iterable[np.ndarray | None] = [None] * len(keys) if answers.latest is None else answers.latest
-        return dict(zip(texts, zip(as_float32(answers, scales(definition.sums)), latest, strict=True), strict=True))
+        return tiles
 
     def _read_keys(self, names: Mapping[str, list[str]], days: Sequence[int]) -> dict[str, list[list[bytes]]] | None:
         """Returns the bases of each statistic's keys, and what each of the days has added to them.
@@ -341,28 +329,28 @@ class _Reader:
         }
 
     def _sides(
-        self,
-        rows: pa.Table,
-        asked: np.ndarray,
-        users: Lookup,
-        items: Lookup,
-        vectors: Mapping[str, Vectors],
-        item_ids: Sequence[str],
+        self, rows: pa.Table, users: Lookup, dealt_with: Lookup, candidates: Items, statistics: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, Any], dict[str, Sequence[Any] | np.ndarray]]:
+        """Returns both sides; the last of `rows` is the request's."""
         timelines = join(self._spec, rows)
-        (which,) = np.flatnonzero(timelines.source[timelines.impressions] == asked[0])
-        build = ExampleBuilder(self._spec, rows, timelines, users, items, columns=self._example_columns)
+        (which,) = np.flatnonzero(timelines.source[timelines.impressions] == rows.num_rows - 1)
+        build = ExampleBuilder(self._spec, rows, timelines, users, dealt_with, columns=self._example_columns)
         built = build(np.array([which]))
-        ids = pa.array(item_ids, pa.string())
-        candidates = {ITEM_ID: ids, **items.at(ids)}
+        ids = np.empty(len(candidates.ids), object)
+        ids[:] = [item.encode() for item in candidates.ids]
+        of_items = {ITEM_ID: ids, **candidates.values()}
         user_side: dict[str, Any] = {}
         item_side: dict[str, Sequence[Any] | np.ndarray] = {}
         for column in self._columns:
             if column.side == "user":
-                vector = vectors[column.name].take(asked[:1]) if column.name in vectors else None
-                user_side[column.name] = (column_values(column, built[column.name]) if vector is None else vector)[0]
-            elif column.name in vectors:
-                item_side[column.name] = vectors[column.name].take(asked[: len(item_ids)])
+                values = statistics.get(column.name)
+                user_side[column.name] = (column_values(column, built[column.name]) if values is None else values)[0]
             else:
-                item_side[column.name] = column_values(column, candidates[column.name])
+                values = statistics.get(column.name)
+                item_side[column.name] = of_items[column.name] if values is None else values
         return user_side, item_side
+
+
+def _edge(definition: Definition, asked: int) -> int:
+    """Returns the tile before which rows count for a request that began at `asked`, in ticks."""
+    return int(definition.edge(np.array([asked]))[0])

@@ -185,14 +185,7 @@ class _TailWriter:
         text = self._store.mark(mark)
         updates = Updates.from_json(text)
         values = self._values(rows, days) if rows.num_rows else []
-        latest = [int(rows["time"].to_numpy().max())] if rows.num_rows else []
-        latest += [updates.latest] if updates.latest is not None else []
-        updates = Updates(
-            updates.batches + 1,
-            tuple(sorted({*updates.days, *days.tolist()})),
-            max(latest, default=None),
-            time.time(),
-        )
+        updates = updates.with_batch(rows["time"].to_numpy(), days.tolist(), time.time())
         self._store.write(values, {**marks, mark: updates.to_json()}, {**expected, mark: text})
 
     def _values(self, rows: pa.Table, days: np.ndarray) -> list[tuple[bytes, bytes]]:
@@ -237,7 +230,7 @@ class _TailWriter:
             # Some of them were dropped for others.
             item_keys = [generation.key(generations.ITEM, item) for item in absent]
             self._add_items(absent, item_keys, self._store.read(item_keys))
-        lookup = self._items.lookup(items)[0] if items else Lookup.of(self._spec, "items", None)
+        lookup = self._items.items(items).lookup() if items else Lookup.of(self._spec, "items", None)
         return values[: len(tails)], self._users(people, people_keys, of_people), lookup
 
     def _add_items(self, items: list[str], keys: list[bytes], values: Sequence[bytes | None]) -> None:

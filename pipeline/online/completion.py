@@ -5,7 +5,7 @@ statistics and columns are made of them by what makes the examples.
 """
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,15 +16,24 @@ import pyarrow as pa
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.rank_request import NO_ITEM, RequestError, column_values, impressions
 from ingest.statistics.answers import Definition
+from ingest.statistics.fold import Fold
 from ingest.statistics.requests import START, request_times, with_start
-from ingest.statistics.tiles import Tiles
+from ingest.statistics.tiles import Tiles, merged
 from ingest.timeline import join
 from ingest.windows.carried import prepend_carried
 from pipeline.online import generations
-from pipeline.online.cache import AnswerCache, EdgeAnswers, ItemCache, Items, KeyCache
+from pipeline.online.answers import AnswerCache, KeyCache
+from pipeline.online.cache import ItemCache, Items, Recent
 from pipeline.online.generations import Generation, Updates
-from pipeline.online.statistics import KeyReader, UserStatistics, answer_widths, answers_at
-from pipeline.online.statistics import vectors as vectors_of
+from pipeline.online.statistics import (
+    KeyReader,
+    UserState,
+    UserStatistics,
+    answer_widths,
+    answers_at,
+    edge_of,
+    vectors,
+)
 from pipeline.online.user_rows import ids_of, last_features, read_tails, rows_until
 from pipeline.online.values import (
     Layout,
@@ -37,8 +46,8 @@ from schema.columns import ITEM_ID, example_columns, model_columns
 from schema.spec import RankingSpec
 from serving.store.protocol import OnlineStore, StoreUnavailableError
 
-# What a process keeps at most, of items and of statistics' keys.
-_MOST_ITEMS, _MOST_KEYS = 500_000, 200_000
+# What a process keeps at most, of items, of statistics' keys and of users.
+_MOST_ITEMS, _MOST_KEYS, _MOST_USERS = 500_000, 200_000, 1_000
 # How often a request is begun anew whose generation has been removed meanwhile.
 _TRIES = 3
 
@@ -89,13 +98,11 @@ class Completer:
           StoreError: the store is down, holds nothing of this definition, or a value that is corrupt.
         """
         whose = ids_of([user], "user_id")[0]
-        items: Sequence[str] | None = None
         for _ in range(_TRIES):
             # Before the generation: one that comes in between ends days that these updates still have.
             updates = Updates.from_json(self._store.mark(generations.updates_mark(self._digest)))
             reader = self._current()
-            items = reader.ids(item_ids) if items is None else items
-            completed = reader.complete(whose, items, at, context or {}, updates)
+            completed = reader.complete(whose, item_ids, at, context or {}, updates)
             if completed is not None:
                 return completed
         raise StoreUnavailableError("the store's generations change faster than a request is answered")
@@ -118,6 +125,16 @@ class Completer:
             return self._reader
 
 
+@dataclass(frozen=True)
+class _User:
+    """What a generation has of a user (`StoredUser`), the users table's row ready to be joined, the states folded."""
+
+    rows: pa.Table
+    last: dict[str, object]
+    users: Lookup
+    statistics: tuple[UserState, ...]
+
+
 class _Reader:
     """Reads one generation, and what events have added to it."""
 
@@ -126,7 +143,7 @@ class _Reader:
         self._layout = Layout(self._spec)
         self._seal = Seal(generation.digest, generation.name, generation.until)
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
-        self._keys = KeyCache(_MOST_KEYS)
+        self._keys, self._users = KeyCache(_MOST_KEYS), Recent[_User](_MOST_USERS)
         self._lock = threading.Lock()
         self._columns, self._example_columns = model_columns(self._spec), example_columns(self._spec)
         self._answers = {
@@ -137,23 +154,19 @@ class _Reader:
         if START in self._asking_schema.names:
             self._asking_schema = self._asking_schema.remove(self._asking_schema.get_field_index(START))
 
-    def ids(self, texts: Sequence[str]) -> Sequence[str]:
-        """Returns item ids as ingest would read them; those of known items are as they are.
-
-        Raises:
-          RequestError: one is empty or can't be one.
-        """
-        return texts if all(text in self._items for text in texts) else ids_of(texts, "item_id")
-
     def complete(
         self, user: str, items: Sequence[str], at: int | None, context: Mapping[str, object], updates: Updates
     ) -> Completed | None:
         """Returns the request; None if the generation isn't there any more."""
         days = [day for day in updates.days if day > self.generation.until]
         moment = self._moment(at)
-        stored, tail = self._user(user, days, items)
-        if stored is None:
+        # What the cache has are ids as ingest reads them; reading these again changes nothing.
+        if NO_ITEM in items or self._known(items) is None:
+            items = ids_of(items, "item_id")
+        read = self._read_user(user, days, items)
+        if read is None:
             return None
+        stored, tail = read
         past = rows_until(stored.rows, moment), rows_until(tail, moment)
         values = last_features(past[1]) or stored.last
         values = {**values, **{f"feature:{name}": value for name, value in context.items()}}
@@ -162,23 +175,25 @@ class _Reader:
         rows = prepend_carried(pa.concat_tables([past[1], asking]), past[0])
         assert rows is not None
         rows = rows.combine_chunks()
-        known = self._known(items, dict.fromkeys(rows["item"].to_pylist()))
-        if known is None:
+        both = self._items_of(items, [*dict.fromkeys(rows["item"].to_pylist())])
+        if both is None:
             return None
-        candidates, dealt_with = known
-        users = self._users_lookup(user, stored)
+        candidates, dealt_with = both[0], both[1].lookup()
         asked = int(request_times(self._spec, rows)[-1])
-        keys = KeyReader(self._spec, asking, users, candidates)
-        since = UserStatistics(self._spec, past[1], users, dealt_with)
-        by_user = self._by_user(since, keys, stored, asked)
+        keys = KeyReader(self._spec, asking, stored.users, candidates)
+        since = UserStatistics(self._spec, past[1], stored.users, dealt_with)
+        by_user = {
+            one.statistic.column: since.vectors(one, state, keys.of(one), asked)
+            for one, state in zip(self._layout.by_user, stored.statistics, strict=True)
+        }
         shared = self._shared(keys, asked, days, updates)
         if shared is None:
             return None
-        sides = self._sides(rows, users, dealt_with, candidates, {**by_user, **shared})
+        sides = self._sides(rows, stored.users, dealt_with, candidates, {**by_user, **shared})
         latest = max(self.generation.latest, updates.latest or 0)
         return Completed(
             *sides,
-            stored.features is None and not (len(stored.rows) or len(tail)),
+            not (len(stored.users.keys) or len(stored.rows) or len(tail)),
             candidates.unknown if self._spec.items else 0,
             (moment - latest) / self._spec.log.timestamp.ticks_per_second,
         )
@@ -195,23 +210,45 @@ class _Reader:
             )
         return moment
 
-    def _user(self, user: str, days: Sequence[int], items: Sequence[str]) -> tuple[StoredUser | None, pa.Table]:
-        """Returns a user's base and the rows since; candidates that aren't known yet are read on the way."""
-        generation = self.generation
-        base = generation.key(generations.USER, user)
+    def _read_user(self, user: str, days: Sequence[int], items: Sequence[str]) -> tuple[_User, pa.Table] | None:
+        """Returns a user's base and the rows since; candidates that aren't known yet are read on the way.
+
+        None if the generation isn't there any more.
+        """
+        generation, cached = self.generation, self._users.get(user)
+        base = [generation.key(generations.USER, user)] if cached is None else []
         tails = [generations.tail_key(generation.digest, day, generations.USER, user) for day in days]
-        with self._lock:
-            absent = self._items.absent([*dict.fromkeys(items)]) if self._spec.items else []
+        absent = self._absent(items)
         item_keys = [generation.key(generations.ITEM, item) for item in absent]
-        manifest, value, *rest = self._store.read([generation.manifest, base, *tails, *item_keys])
-        empty = self._layout.log_schema.empty_table()
+        wanted = [*base, *tails, *item_keys]
+        manifest, *values = self._store.read([generation.manifest, *wanted]) if wanted else (b"",)
         if manifest is None:
-            return None, empty
-        self._add_items(absent, item_keys, rest[len(tails) :])
-        stored = StoredUser(self._layout.carried_schema.empty_table(), {}, None, (None,) * len(self._layout.by_user))
-        if value is not None:
-            stored = self._layout.read_user(user, base, self._seal.open(base, value))
-        return stored, pa.concat_tables([empty, *read_tails(self._layout, generation.digest, user, days, tails, rest)])
+            return None
+        self._add_items(absent, item_keys, values[len(base) + len(tails) :])
+        if cached is None:
+            cached = self._opened(user, base[0], values[0])
+            self._users.add(user, cached)
+        read = read_tails(self._layout, generation.digest, user, days, tails, values[len(base) :])
+        return cached, pa.concat_tables([self._layout.log_schema.empty_table(), *read])
+
+    def _opened(self, user: str, key: bytes, value: bytes | None) -> _User:
+        by_user = self._layout.by_user
+        if value is None:
+            states = tuple(UserState.of(one, None) for one in by_user)
+            return _User(self._layout.carried_schema.empty_table(), {}, self._nobody, states)
+        stored = self._layout.read_user(user, key, self._seal.open(key, value))
+        states = tuple(UserState.of(one, state) for one, state in zip(by_user, stored.statistics, strict=True))
+        return _User(stored.rows, stored.last, self._users_lookup(user, stored), states)
+
+    def _absent(self, items: Sequence[str]) -> list[str]:
+        if not self._spec.items:
+            return []
+        with self._lock:
+            return [] if self._items.items(items) is not None else self._items.absent(dict.fromkeys(items))
+
+    def _known(self, items: Sequence[str]) -> Items | None:
+        with self._lock:
+            return self._items.items(items)
 
     def _add_items(self, ids: Sequence[str], keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         contents = [
@@ -220,22 +257,23 @@ class _Reader:
         with self._lock:
             self._items.add(ids, keys, contents)
 
-    def _known(self, ids: Sequence[str], dealt_with: Collection[str]) -> tuple[Items, Lookup] | None:
-        """Returns what is known of the candidates, and the table of the items that the user has dealt with.
+    def _items_of(self, ids: Sequence[str], dealt_with: Sequence[str]) -> tuple[Items, Items] | None:
+        """Returns what is known of the candidates, and of the items that the user has dealt with.
 
         None if the generation isn't there any more.
         """
-        if not self._spec.items:
-            return Items(ids, np.zeros(len(ids), np.int64), {}), Lookup.of(self._spec, "items", None)
         while True:
             with self._lock:
-                absent = self._items.absent(dict.fromkeys([*ids, *dealt_with]))
-                if not absent:
-                    return self._items.items(ids), self._items.items(list(dealt_with)).lookup()
+                both = self._items.items(ids), self._items.items(dealt_with)
+                absent = self._items.absent(dict.fromkeys([*ids, *dealt_with])) if None in both else []
+            if both[0] is not None and both[1] is not None:
+                return both[0], both[1]
             keys = [self.generation.key(generations.ITEM, item) for item in absent]
-            manifest, *values = self._store.read([self.generation.manifest, *keys])
-            if manifest is None:
-                return None
+            values: Sequence[bytes | None] = [None] * len(keys)
+            if self._spec.items:
+                manifest, *values = self._store.read([self.generation.manifest, *keys])
+                if manifest is None:
+                    return None
             self._add_items(absent, keys, values)
 
     def _users_lookup(self, user: str, stored: StoredUser) -> Lookup:
@@ -247,17 +285,6 @@ class _Reader:
         }
         return Lookup(pa.array([user]), features)
 
-    def _by_user(
-        self, statistics: UserStatistics, keys: KeyReader, stored: StoredUser, asked: int
-    ) -> dict[str, np.ndarray]:
-        """Returns the vectors of the statistics that nobody else's rows count in, by their column."""
-        result = {}
-        for one, state in zip(self._layout.by_user, stored.statistics, strict=True):
-            of_request = keys.of(one)
-            sums, latest = statistics.answers(one, state, of_request, _edge(one, asked))
-            result[one.statistic.column] = vectors_of(one, sums, latest, of_request.code, asked)
-        return result
-
     def _shared(
         self, keys: KeyReader, asked: int, days: Sequence[int], updates: Updates
     ) -> dict[str, np.ndarray] | None:
@@ -265,36 +292,38 @@ class _Reader:
 
         What was answered at the same edge is answered again, as long as no events from before it have come.
         """
-        shared = self._layout.shared
-        of_request = {one.statistic.name: keys.of(one) for one in shared}
-        answers = {one.statistic.name: self._answers_at(one, asked, updates) for one in shared}
-        absent = {name: answers[name].absent(of_request[name].texts) for name in answers}
-        contents = self._read_keys(absent, days) if any(absent.values()) else {}
+        asks = []
+        for one in self._layout.shared:
+            of_request, edge = keys.of(one), edge_of(one, asked)
+            cache = self._answers[one.statistic.name]
+            answers = cache.at(edge, edge * one.spans.granularity, updates, of_request.epoch)
+            place = answers.places(of_request)
+            absent = np.unique(of_request.code[(place < 0) & (of_request.code >= 0)])
+            asks.append((one, of_request, edge, answers, place, absent))
+        names = {
+            one.statistic.name: [of_request.texts[code] for code in absent.tolist()]
+            for one, of_request, _, _, _, absent in asks
+        }
+        contents = self._read_keys(names, days) if any(names.values()) else {}
         if contents is None:
             return None
         result = {}
-        for one in shared:
-            name = one.statistic.name
-            if absent[name]:
-                tiles = self._tiles(one, absent[name], contents[name])
-                sums, latest = answers_at(one, tiles, len(absent[name]), _edge(one, asked))
-                answers[name].add(absent[name], sums, latest)
-            sums, latest = answers[name].of(of_request[name].texts)
-            result[one.statistic.column] = vectors_of(one, sums, latest, of_request[name].code, asked)
+        for one, of_request, edge, answers, place, absent in asks:
+            if len(absent):
+                fold = Fold(merged(self._tiles(one, contents[one.statistic.name])), one.spans)
+                answers.add(of_request, absent, *answers_at(one, fold, np.arange(len(absent)), edge))
+                place = answers.places(of_request)
+            result[one.statistic.column] = vectors(one, answers.sums, answers.latest, place, asked)
         return result
 
-    def _answers_at(self, definition: Definition, asked: int, updates: Updates) -> EdgeAnswers:
-        edge = _edge(definition, asked)
-        return self._answers[definition.statistic.name].at(edge, edge * definition.spans.granularity, updates)
-
-    def _tiles(self, definition: Definition, keys: Sequence[str], contents: Sequence[Sequence[bytes]]) -> list[Tiles]:
+    def _tiles(self, definition: Definition, contents: Sequence[Sequence[bytes]]) -> list[Tiles]:
         """Returns the tiles of keys' bases and of each day's tails; a tile's key is its place."""
         name, windows = definition.statistic.name, bool(definition.statistic.windows)
         types = [self._layout.state_types[name], *[self._layout.tail_types[name]] * (len(contents) - 1)]
-        names, tiles = [key.encode() for key in keys], []
+        tiles = []
         for dtype, values in zip(types, contents, strict=True):
-            records, counts = read_records(dtype, names, values)
-            tiles.append(tiles_of_records(records, np.repeat(np.arange(len(keys)), counts), windows))
+            records, counts = read_records(dtype, [name.encode()] * len(values), values)
+            tiles.append(tiles_of_records(records, np.repeat(np.arange(len(values)), counts), windows))
         return tiles
 
     def _read_keys(self, names: Mapping[str, list[str]], days: Sequence[int]) -> dict[str, list[list[bytes]]] | None:
@@ -336,9 +365,7 @@ class _Reader:
         (which,) = np.flatnonzero(timelines.source[timelines.impressions] == rows.num_rows - 1)
         build = ExampleBuilder(self._spec, rows, timelines, users, dealt_with, columns=self._example_columns)
         built = build(np.array([which]))
-        ids = np.empty(len(candidates.ids), object)
-        ids[:] = [item.encode() for item in candidates.ids]
-        of_items = {ITEM_ID: ids, **candidates.values()}
+        of_items = {ITEM_ID: candidates.ids, **candidates.values()}
         user_side: dict[str, Any] = {}
         item_side: dict[str, Sequence[Any] | np.ndarray] = {}
         for column in self._columns:
@@ -349,8 +376,3 @@ class _Reader:
                 values = statistics.get(column.name)
                 item_side[column.name] = of_items[column.name] if values is None else values
         return user_side, item_side
-
-
-def _edge(definition: Definition, asked: int) -> int:
-    """Returns the tile before which rows count for a request that began at `asked`, in ticks."""
-    return int(definition.edge(np.array([asked]))[0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,23 +15,10 @@ from ingest.statistics.keys import SEPARATOR, KeyColumns
 from ingest.statistics.sums import scales
 from ingest.statistics.tiles import Tiles, merged
 from ingest.statistics.vectors import Vectors, as_float32
+from pipeline.online.answers import KeyCodes
 from pipeline.online.cache import Items
 from schema.spec import RankingSpec
 from schema.statistics import ITEM, USER
-
-
-@dataclass(frozen=True)
-class RequestKeys:
-    """The keys of a statistic that a request's candidates have.
-
-    Attributes:
-      texts: distinct ones, without the user.
-      code: int64 [candidates], each one's place among `texts`, -1 where a part is missing; of a statistic that the
-        candidates have alike int64 [1].
-    """
-
-    texts: list[str]
-    code: np.ndarray
 
 
 class KeyReader:
@@ -41,34 +29,38 @@ class KeyReader:
         self._of_items = {ITEM, *(feature.name for feature in spec.features_of("items"))}
         self._columns = KeyColumns(spec, asking, lambda _: users, lambda _: items.lookup())
         self._items = items
-        self._by_name: dict[str, Sequence[str | None]] = {}
-        self._constants: dict[str, str | None] = {}
+        self._by_name: dict[str, KeyCodes] = {}
 
-    def of(self, definition: Definition) -> RequestKeys:
-        """Returns the keys by a statistic's names, in the order of `KeyColumns.of`, without the user's text."""
+    def of(self, definition: Definition) -> KeyCodes:
+        """Returns the keys by a statistic's names, in the order of `KeyColumns.of`, without the user's text.
+
+        Those that all candidates have alike are one.
+        """
         names = [name for name in definition.statistic.keys if name != USER]
         if self._of_items.isdisjoint(names):
             return _distinct([_joined([self._constant(name) for name in names])])
         if len(names) == 1:
-            return _distinct(self._column(names[0]))
+            return self._column(names[0])
         columns = [
-            self._column(name) if name in self._of_items else [self._constant(name)] * len(self._items.ids)
+            _texts(self._column(name)) if name in self._of_items else [self._constant(name)] * len(self._items)
             for name in names
         ]
         return _distinct([_joined(texts) for texts in zip(*columns, strict=True)])
 
-    def _column(self, name: str) -> Sequence[str | None]:
+    def _column(self, name: str) -> KeyCodes:
         if name not in self._by_name:
-            self._by_name[name] = self._items.ids if name == ITEM else self._items.texts(name)
+            self._by_name[name] = self._items.id_keys() if name == ITEM else self._items.keys(name)
         return self._by_name[name]
 
     def _constant(self, name: str) -> str | None:
         """Returns the text of what all candidates have alike; None where it is missing."""
-        if name not in self._constants:
-            keys = self._columns.of([name])
-            (code,) = keys.code.tolist()
-            self._constants[name] = None if code < 0 else keys.texts[code].as_py()
-        return self._constants[name]
+        keys = self._columns.of([name])
+        (code,) = keys.code.tolist()
+        return None if code < 0 else keys.texts[code].as_py()
+
+
+def _texts(keys: KeyCodes) -> list[str | None]:
+    return [None if code < 0 else keys.texts[code] for code in keys.code.tolist()]
 
 
 def _joined(texts: Sequence[str | None]) -> str | None:
@@ -76,10 +68,34 @@ def _joined(texts: Sequence[str | None]) -> str | None:
     return SEPARATOR.join(present) if len(present) == len(texts) else None
 
 
-def _distinct(texts: Sequence[str | None]) -> RequestKeys:
+def _distinct(texts: Sequence[str | None]) -> KeyCodes:
     places: dict[str, int] = {}
     code = [-1 if text is None else places.setdefault(text, len(places)) for text in texts]
-    return RequestKeys(list(places), np.array(code, np.int64))
+    return KeyCodes(np.array(code, np.int64), list(places))
+
+
+@dataclass(frozen=True)
+class UserState:
+    """A user's state of a statistic.
+
+    Attributes:
+      places: the number of each key, which lacks the user's text.
+      tiles, fold: the state, by these numbers.
+    """
+
+    places: dict[str, int]
+    tiles: Tiles
+    fold: Fold
+
+    @classmethod
+    def of(cls, definition: Definition, state: pa.Table | None) -> Self:
+        """Returns the state in a user's base; None is none."""
+        places: dict[str, int] = {}
+        tiles = definition.tiles(*(np.zeros(0, np.int64),) * 2, np.zeros((0, len(definition.sums)), np.int64))
+        if state is not None and state.num_rows:
+            code = _codes(state["key"].to_pylist(), places)
+            tiles = merged([tiles_of_table(state, code, bool(definition.statistic.windows))])
+        return cls(places, tiles, Fold(tiles, definition.spans))
 
 
 class UserStatistics:
@@ -92,21 +108,19 @@ class UserStatistics:
             self._keys = KeyColumns(spec, rows, lambda _: users, lambda _: items)
             self._sums, self._time = RowSums(spec, rows), rows["time"].to_numpy()
 
-    def answers(
-        self, definition: Definition, state: pa.Table | None, keys: RequestKeys, edge: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns float32 [keys, width] the sums before an edge, and int64 [keys, sums] the latest times.
-
-        Args:
-          state: the user's state, whose `key` lacks the user's text; None is none.
-        """
-        places = {text: place for place, text in enumerate(keys.texts)}
-        tiles: list[Tiles] = []
-        if state is not None:
-            tiles.append(tiles_of_table(state, _codes(state["key"].to_pylist(), places), _windows(definition)))
+    def vectors(self, definition: Definition, state: UserState, keys: KeyCodes, asked: int) -> np.ndarray:
+        """Returns float32 [candidates, slots] the vectors of a request that began at `asked`, in ticks."""
+        fold, places = state.fold, state.places
         if self._rows.num_rows:
-            tiles.append(self._tiles(definition, places))
-        return answers_at(definition, tiles, len(keys.texts), edge)
+            places = dict(places)
+            since = self._tiles(definition, places)
+            fold = Fold(merged([state.tiles, since]), definition.spans)
+        used, code = np.unique(keys.code[keys.code >= 0], return_inverse=True)
+        place = np.array([places.get(keys.texts[number], len(places)) for number in used.tolist()], np.int64)
+        sums, latest = answers_at(definition, fold, place, edge_of(definition, asked))
+        answer = np.full(len(keys.code), -1)
+        answer[keys.code >= 0] = code
+        return vectors(definition, sums, latest, answer, asked)
 
     def _tiles(self, definition: Definition, places: dict[str, int]) -> Tiles:
         of_rows = self._keys.of(definition.statistic.keys)
@@ -116,14 +130,15 @@ class UserStatistics:
         return definition.tiles(code, self._time, self._sums.of(definition.sums))
 
 
-def answers_at(
-    definition: Definition, tiles: Sequence[Tiles], keys: int, edge: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns what the first `keys` keys' tiles before an edge (a tile) sum up to; see `UserStatistics.answers`."""
-    if not tiles:
-        tiles = [definition.tiles(*(np.zeros(0, np.int64),) * 2, np.zeros((0, len(definition.sums)), np.int64))]
-    answers = Fold(merged(tiles), definition.spans).at(np.arange(keys), np.full(keys, edge))
+def answers_at(definition: Definition, fold: Fold, keys: np.ndarray, edge: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns what keys' tiles before an edge sum up to, float32 [keys, width], and int64 [keys, sums] latest times."""
+    answers = fold.at(keys, np.full(len(keys), edge))
     return as_float32(answers, scales(definition.sums)), answers.latest
+
+
+def edge_of(definition: Definition, asked: int) -> int:
+    """Returns the tile before which rows count for a request that began at `asked`, in ticks."""
+    return int(definition.edge(np.array([asked]))[0])
 
 
 def vectors(
@@ -137,10 +152,6 @@ def vectors(
 def _codes(texts: Sequence[str], places: dict[str, int]) -> np.ndarray:
     """Returns the place of each text, which is added where there is none."""
     return np.fromiter((places.setdefault(text, len(places)) for text in texts), np.int64, len(texts))
-
-
-def _windows(definition: Definition) -> bool:
-    return bool(definition.statistic.windows)
 
 
 def answer_widths(definition: Definition) -> tuple[int, int | None]:

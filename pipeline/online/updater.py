@@ -230,7 +230,8 @@ class _TailWriter:
             # Some of them were dropped for others.
             item_keys = [generation.key(generations.ITEM, item) for item in absent]
             self._add_items(absent, item_keys, self._store.read(item_keys))
-        lookup = self._items.items(items).lookup() if items else Lookup.of(self._spec, "items", None)
+        known = self._items.items(items) if items else None
+        lookup = known.lookup() if known is not None else Lookup.of(self._spec, "items", None)
         return values[: len(tails)], self._users(people, people_keys, of_people), lookup
 
     def _add_items(self, items: list[str], keys: list[bytes], values: Sequence[bytes | None]) -> None:

@@ -154,7 +154,7 @@ class _TailWriter:
         tables: list[pa.Table] = []
         bad: list[BadRow] = []
         unused = Unused()
-        for batch in read_json("events", lambda: io.BytesIO(content), columns, separators):
+        for batch in read_json("events", lambda: io.BytesIO(content), columns, separators, is_stream=True):
             if len(batch.rows) or batch.bad:
                 batch = _with_short_ids(self._spec, _all_columns(batch, columns))
                 table, rejected, named = parse(self._spec, "log", batch, between)

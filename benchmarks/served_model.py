@@ -120,7 +120,7 @@ def serve(folder: Path, *options: str) -> Iterator[Server]:
     follower = threading.Thread(target=server.follow)
     follower.start()
     try:
-        ports = server.wait("serving")
+        ports = server.wait("serving", seconds=300)
         for protocol, scheme in (("gRPC", "grpc"), ("REST", "http")):
             address = f"{scheme}://127.0.0.1:{ports[protocol.lower()]}"
             server.connects[protocol] = partial(connect, address, Target(NAME), 60.0)

@@ -157,7 +157,7 @@ def while_(server: Server, asked: Sequence[dict], disturb: Callable[[], object])
 def swap_versions(server: Server, versions: Sequence[Path], served: Path) -> None:
     for version in versions:
         version.rename(served / version.name)
-        server.wait("version unloaded", int(version.name) - 1)
+        server.wait("version unloaded", int(version.name) - 1, seconds=600)
 
 
 def swap_generations(make: Callable[[date], None], days: Sequence[date]) -> None:

@@ -112,15 +112,15 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Server]:
-    """`fulcrum serve` of the versions in `folder`, until the block ends."""
+def serve(folder: Path, *options: str) -> Iterator[Server]:
+    """`fulcrum serve` of the versions in `folder` with further options, until the block ends."""
     ports_and_pace = ("--grpc-port", "0", "--rest-port", "0", "--poll-seconds", "0.25")
-    command = [*FULCRUM, "serve", str(folder), "--name", NAME, *ports_and_pace]
+    command = [*FULCRUM, "serve", str(folder), "--name", NAME, *ports_and_pace, *options]
     server = Server(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
     follower = threading.Thread(target=server.follow)
     follower.start()
     try:
-        ports = server.wait("serving")
+        ports = server.wait("serving", seconds=300)
         for protocol, scheme in (("gRPC", "grpc"), ("REST", "http")):
             address = f"{scheme}://127.0.0.1:{ports[protocol.lower()]}"
             server.connects[protocol] = partial(connect, address, Target(NAME), 60.0)

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.serving`: trains a small ranker on simulated logs (or takes `--model`), serves it by
 `fulcrum serve` in a process of its own, and sends it rank requests of people in the logs. What is compared is sent in
-turns, by one client. Expected:
+turns, by one client. With `--store` something else is measured (`benchmarks.serving_store`). Expected:
 - `rank` of 500 candidates at least twice as fast as `serving_default` of the same 500 as full examples, p50 and p99;
 - the server's p50 over gRPC less than 25 % above that of the same SavedModel called in process, at 500 candidates;
 - while ten new versions appear under load no request fails, and p99 while they are swapped is below 3 times the usual.
@@ -26,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import serving_store
 from benchmarks.served_model import SPEC, Server, full_examples, serve, stage, train
 from pipeline.cli.load_test import recorded_requests
 from schema.loading import load_spec
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--spec", type=Path, default=SPEC, help="of --model")
     parser.add_argument("--logs", help="of --model")
     parser.add_argument("--requests", type=int, default=1_000, help="of each kind that is compared")
+    parser.add_argument("--store", action="store_true", help="requests of ids, completed from an online store, instead")
     parser.add_argument("--write", type=Path, help="a Markdown file for the tables")
     options = parser.parse_args()
     if options.model and not options.logs:
@@ -58,6 +60,9 @@ def main() -> int:
     spec = load_spec(options.spec)
     with tempfile.TemporaryDirectory() as directory:
         saved, logs = (options.model, options.logs) if options.model else train(Path(directory))
+        if options.store:
+            spec_file = options.spec if options.model else Path(directory, "spec.yaml")
+            return serving_store.run(spec, spec_file, saved, logs, Path(directory, "stores"), options.requests)
         *recorded, compared = recorded_requests(spec, logs, [*CANDIDATES, COMPARED], users=20)
         served, staged = Path(directory, "served"), Path(directory, "staged")
         served.mkdir()

@@ -37,12 +37,18 @@ def _parse_constant(name: str) -> str | None:
 _LENIENT = json.JSONDecoder(parse_float=str, parse_constant=_parse_constant)
 
 
-def read_json(name: str, reopen: Any, columns: Mapping[str, str], separators: Separators) -> Iterator[RawBatch]:
-    """Yields the `columns` of a file of JSON objects; a row's number is that of its line, or of its place in a list."""
+def read_json(
+    name: str, reopen: Any, columns: Mapping[str, str], separators: Separators, is_stream: bool = False
+) -> Iterator[RawBatch]:
+    """Yields the `columns` of a file of JSON objects; a row's number is that of its line, or of its place in a list.
+
+    Args:
+      is_stream: whether each line is an event of its own, so that a broken one says nothing of the others.
+    """
     rows = _Rows(name, list(columns), separators)
     lines = ((number, line) for number, line in enumerate(_lines(reopen()), 1) if not line.isspace())
     first = list(itertools.islice(lines, 2))
-    if _goes_over_lines([line for _, line in first]):
+    if not is_stream and _goes_over_lines([line for _, line in first]):
         adding = rows.add_document(_decoded(name, reopen().read()))
     else:
         adding = rows.add_lines(itertools.chain(first, lines))

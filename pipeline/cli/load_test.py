@@ -11,6 +11,7 @@ from ingest.errors import IngestError
 from ingest.rank_request import RequestLogs
 from ingest.sample import read_sample
 from ingest.windows.window import files_to_read
+from schema.columns import ITEM_ID, USER_ID
 from schema.spec import RankingSpec
 from serving.requests import Inputs, rank_request
 
@@ -37,6 +38,39 @@ def recorded_requests(
     Raises:
       IngestError: the logs can't be read, or hold no row.
     """
+    drawn = _drawn(spec, logs, candidates, users, seed, window)
+    all_drawn = {item for pairs in drawn for _, ids in pairs for item in ids}
+    chosen = list(dict.fromkeys(user for pairs in drawn for user, _ in pairs))
+    read = RequestLogs.read(spec, logs, chosen, all_drawn, window)
+    columns = {user: read.user_columns(user) for user in chosen}
+    return [
+        [rank_request(spec, columns[user], read.candidate_columns(ids, user)) for user, ids in pairs] for pairs in drawn
+    ]
+
+
+def id_requests(
+    spec: RankingSpec,
+    logs: str,
+    candidates: Sequence[int],
+    users: int = 50,
+    seed: int = 1,
+    window: str | None = None,
+) -> list[list[Inputs]]:
+    """Returns the same requests as `recorded_requests` with nothing in them but the ids, to be completed by a store."""
+    drawn = _drawn(spec, logs, candidates, users, seed, window)
+    return [
+        [
+            {USER_ID: np.array(user.encode(), object), ITEM_ID: np.array([item.encode() for item in ids], object)}
+            for user, ids in pairs
+        ]
+        for pairs in drawn
+    ]
+
+
+def _drawn(
+    spec: RankingSpec, logs: str, candidates: Sequence[int], users: int, seed: int, window: str | None
+) -> list[list[tuple[str, list[str]]]]:
+    """Returns people and their candidates, for each of the numbers of `candidates`."""
     files = [file for file in files_to_read(spec, logs, window) if file.source == "log"]
     sample = read_sample(spec, "log", files, _SAMPLE_ROWS)
     rows = sample.table()
@@ -45,17 +79,7 @@ def recorded_requests(
     random = np.random.default_rng(seed)
     people, items = (np.sort(pc.unique(rows[name]).to_numpy(zero_copy_only=False)) for name in ("user", "item"))
     chosen = random.permutation(people)[:users].tolist()
-    drawn = [[random.choice(items, count).tolist() for _ in chosen] for count in candidates]
-    all_drawn = {item for lists in drawn for ids in lists for item in ids}
-    read = RequestLogs.read(spec, logs, chosen, all_drawn, window)
-    users_columns = [read.user_columns(user) for user in chosen]
-    return [
-        [
-            rank_request(spec, columns, read.candidate_columns(ids, user))
-            for user, columns, ids in zip(chosen, users_columns, lists, strict=True)
-        ]
-        for lists in drawn
-    ]
+    return [[(user, random.choice(items, count).tolist()) for user in chosen] for count in candidates]
 
 
 def is_loopback(address: str) -> bool:

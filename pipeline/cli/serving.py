@@ -15,6 +15,7 @@ from pipeline.cli.terminal import console, fail
 if TYPE_CHECKING:
     from pipeline.online.gateway import StoreCompleting
     from schema.spec import RankingSpec
+    from serving.local_server.server import ServerOptions
 
 app = typer.Typer()
 T = TypeVar("T", int, float)
@@ -29,8 +30,15 @@ _LOCAL = "grpc://127.0.0.1:8500"
 
 @app.command()
 def serve(
-    model_dir: Annotated[Path, typer.Argument(help="The model's folder, one folder a version in it.")],
-    name: Annotated[str, typer.Option(help="Of the model in requests; by default the folder's.")] = "",
+    model_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="The model's folder, one folder a version in it; with --upstream its spec will do.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Of the model in requests; by default the folder's, or the spec's.")] = "",
     host: Annotated[str, typer.Option(help="The address to listen on; the loopback unless you say otherwise.")] = (
         "127.0.0.1"
     ),
@@ -55,11 +63,21 @@ def serve(
     degrade: Annotated[
         bool, typer.Option("--degrade", help="Answer without the store where it is down, and not with UNAVAILABLE.")
     ] = False,
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            help="grpc://HOST:PORT of a TensorFlow Serving that has the model: with --store, stand before it."
+        ),
+    ] = None,
+    upstream_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that --upstream may take.")] = 1.0,
 ) -> None:
     """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it.
 
-    With --store a request of a user's id and item ids is enough.
+    With --store a request of a user's id and item ids is enough; with --upstream such requests are completed, and
+    forwarded with all others.
     """
+    if upstream is not None and (store is None or version or label):
+        raise fail("--upstream: expected --store beside it, and neither --version nor --label: it has the versions", 2)
     labels = {key: _number(f"--label {key}", value, int) for key, value in _pairs("--label", label).items()}
 
     from serving.local_server.directory import VersionPolicy
@@ -68,6 +86,12 @@ def serve(
     from serving.local_server.server import serve as serve_until_stopped
 
     log_to(sys.stderr)
+    completing = None
+    if store is not None:
+        spec = _served_spec(model_dir, may_be_file=upstream is not None)
+        completing = _completing(spec, store, store_timeout)
+        if upstream is not None:
+            name = name or (spec.name if model_dir.is_file() else model_dir.resolve().name)
     options = ServerOptions(
         name=name,
         host=host,
@@ -79,40 +103,65 @@ def serve(
         threads=threads,
         intra_op_threads=intra_op_threads,
         inter_op_threads=inter_op_threads,
-        completing=None if store is None else _completing(model_dir, store, store_timeout),
+        completing=completing,
         degrade=degrade,
     )
     try:
-        serve_until_stopped(model_dir, options)
+        if upstream is None:
+            serve_until_stopped(model_dir, options)
+        else:
+            _serve_before(upstream, upstream_timeout, options)
     except FileNotFoundError as error:
         raise fail(error, 2) from None
     except OSError as error:
         raise fail(f"can't listen on {host}: {error.strerror or error}", 1) from None
 
 
-def _completing(model_dir: Path, url: str, timeout: float) -> "StoreCompleting":
-    """Returns what completes requests, by the spec of the newest version."""
-    from pipeline.online.gateway import StoreCompleting
-    from schema.loading import SpecError
+def _served_spec(path: Path, may_be_file: bool) -> "RankingSpec":
+    """Returns the spec of a model's newest version, or that in a file."""
+    from schema.loading import SpecError, load_spec
     from schema.served import SPEC_FILE
     from schema.spec import RankingSpec
     from serving.local_server.directory import versions_in
+
+    if may_be_file and path.is_file():
+        try:
+            return load_spec(path)
+        except SpecError as error:
+            raise fail(error, 2) from None
+    versions = versions_in(path)
+    if not versions:
+        raise fail(f"{path}: expected a model's directory, with one folder a version in it", 2)
+    path = versions[max(versions)] / SPEC_FILE
+    try:
+        return RankingSpec.from_json(path.read_text())
+    except (OSError, SpecError, ValueError) as error:
+        raise fail(f"{path}: expected the spec that the model was trained by: {error}", 2) from None
+
+
+def _completing(spec: "RankingSpec", url: str, timeout: float) -> "StoreCompleting":
+    """Returns what completes requests."""
+    from pipeline.online.gateway import StoreCompleting
     from serving.store.opening import open_store
     from serving.store.protocol import StoreError
 
-    versions = versions_in(model_dir)
-    if not versions:
-        raise fail(f"{model_dir}: expected a model's directory, with one folder a version in it", 2)
-    path = versions[max(versions)] / SPEC_FILE
     try:
-        spec = RankingSpec.from_json(path.read_text())
         completing = StoreCompleting(spec, open_store(url, timeout))
         completing.generation_age()
-    except (OSError, SpecError, ValueError) as error:
-        raise fail(f"{path}: expected the spec that the model was trained by: {error}", 2) from None
     except StoreError as error:
         raise fail(error, 2) from None
     return completing
+
+
+def _serve_before(address: str, timeout: float, options: "ServerOptions") -> None:
+    from serving.gateway.server import serve_before
+    from serving.gateway.upstream import Upstream
+
+    try:
+        upstream = Upstream(address, timeout)
+    except ValueError as error:
+        raise fail(f"--upstream: {error}", 2) from None
+    serve_before(upstream, options)
 
 
 @app.command()
@@ -224,6 +273,9 @@ def load_test(
     duration: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds at most.")] = 10.0,
     requests: Annotated[int | None, typer.Option(min=1, help="Requests at most; by default as many as fit.")] = None,
     timeout: Timeout = 10.0,
+    store: Annotated[
+        bool, typer.Option("--store", help="Send ids alone, which a server with a store completes: `serve --store`.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed draws the same people and candidates.")] = 1,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let the server be another machine.")] = False,
 ) -> None:
@@ -232,7 +284,7 @@ def load_test(
     Ends with an error if any request fails.
     """
     from ingest.errors import IngestError
-    from pipeline.cli.load_test import is_loopback, recorded_requests
+    from pipeline.cli.load_test import id_requests, is_loopback, recorded_requests
     from schema.loading import SpecError, load_spec
     from schema.served import RANK
     from serving import client
@@ -242,7 +294,8 @@ def load_test(
         raise fail(f"--server {server}: is not on this machine; a load test of another one needs --allow-remote", 2)
     try:
         declared = load_spec(spec)
-        recorded = recorded_requests(declared, logs, candidates, users, seed, window)
+        requests_of = id_requests if store else recorded_requests
+        recorded = requests_of(declared, logs, candidates, users, seed, window)
         target = client.Target(name or declared.name, version, label)
         with client.connect(server, target, timeout) as connection:
             prepared = [[connection.prepare(RANK, inputs) for inputs in requests_] for requests_ in recorded]

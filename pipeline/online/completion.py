@@ -5,7 +5,7 @@ statistics and columns are made of them by what makes the examples.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,17 +16,24 @@ import pyarrow as pa
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.rank_request import NO_ITEM, RequestError, column_values, impressions
 from ingest.statistics.answers import Definition
-from ingest.statistics.bucket import BucketRows, BucketStatistics, answered
 from ingest.statistics.fold import Fold
-from ingest.statistics.requests import START, with_start
-from ingest.statistics.sums import scales
-from ingest.statistics.tiles import merged
-from ingest.statistics.vectors import Vectors, as_float32
+from ingest.statistics.requests import START, request_times, with_start
+from ingest.statistics.tiles import Tiles, merged
 from ingest.timeline import join
 from ingest.windows.carried import prepend_carried
 from pipeline.online import generations
-from pipeline.online.cache import Answer, AnswerCache, ItemCache, KeyCache
+from pipeline.online.answers import AnswerCache, KeyCache
+from pipeline.online.cache import ItemCache, Items, Recent
 from pipeline.online.generations import Generation, Updates
+from pipeline.online.statistics import (
+    KeyReader,
+    UserState,
+    UserStatistics,
+    answer_widths,
+    answers_at,
+    edge_of,
+    vectors,
+)
 from pipeline.online.user_rows import ids_of, last_features, read_tails, rows_until
 from pipeline.online.values import (
     Layout,
@@ -39,8 +46,8 @@ from schema.columns import ITEM_ID, example_columns, model_columns
 from schema.spec import RankingSpec
 from serving.store.protocol import OnlineStore, StoreUnavailableError
 
-# What a process keeps at most, of items and of statistics' keys.
-_MOST_ITEMS, _MOST_KEYS = 500_000, 200_000
+# What a process keeps at most, of items, of statistics' keys and of users.
+_MOST_ITEMS, _MOST_KEYS, _MOST_USERS = 500_000, 200_000, 1_000
 # How often a request is begun anew whose generation has been removed meanwhile.
 _TRIES = 3
 
@@ -91,10 +98,11 @@ class Completer:
           StoreError: the store is down, holds nothing of this definition, or a value that is corrupt.
         """
         whose = ids_of([user], "user_id")[0]
-        items = ids_of(item_ids, "item_id")
         for _ in range(_TRIES):
+            # Before the generation: one that comes in between ends days that these updates still have.
+            updates = Updates.from_json(self._store.mark(generations.updates_mark(self._digest)))
             reader = self._current()
-            completed = reader.complete(whose, items, at, context or {})
+            completed = reader.complete(whose, item_ids, at, context or {}, updates)
             if completed is not None:
                 return completed
         raise StoreUnavailableError("the store's generations change faster than a request is answered")
@@ -108,11 +116,23 @@ class Completer:
         return self._current().generation
 
     def _current(self) -> "_Reader":
-        generation = generations.require_current(self._store, self._spec)
+        generation = generations.current(self._store, self._digest)
+        if generation is None:
+            generation = generations.require_current(self._store, self._spec)
         with self._lock:
             if self._reader is None or self._reader.generation != generation:
                 self._reader = _Reader(self._spec, self._store, generation)
             return self._reader
+
+
+@dataclass(frozen=True)
+class _User:
+    """What a generation has of a user (`StoredUser`), the users table's row ready to be joined, the states folded."""
+
+    rows: pa.Table
+    last: dict[str, object]
+    users: Lookup
+    statistics: tuple[UserState, ...]
 
 
 class _Reader:
@@ -123,49 +143,58 @@ class _Reader:
         self._layout = Layout(self._spec)
         self._seal = Seal(generation.digest, generation.name, generation.until)
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
-        self._keys = KeyCache(_MOST_KEYS)
+        self._keys, self._users = KeyCache(_MOST_KEYS), Recent[_User](_MOST_USERS)
         self._lock = threading.Lock()
         self._columns, self._example_columns = model_columns(self._spec), example_columns(self._spec)
-        self._answers = {one.statistic.name: AnswerCache() for one in self._layout.shared}
+        self._answers = {
+            one.statistic.name: AnswerCache(*answer_widths(one), _MOST_KEYS) for one in self._layout.shared
+        }
+        self._nobody = Lookup.of(self._spec, "users", None)
         self._asking_schema = self._layout.log_schema
         if START in self._asking_schema.names:
             self._asking_schema = self._asking_schema.remove(self._asking_schema.get_field_index(START))
 
     def complete(
-        self, user: str, items: Sequence[str], at: int | None, context: Mapping[str, object]
+        self, user: str, items: Sequence[str], at: int | None, context: Mapping[str, object], updates: Updates
     ) -> Completed | None:
         """Returns the request; None if the generation isn't there any more."""
-        updates = Updates.from_json(self._store.mark(generations.updates_mark(self.generation.digest)))
         days = [day for day in updates.days if day > self.generation.until]
         moment = self._moment(at)
-        stored, tail = self._user(user, days, items)
-        if stored is None:
+        # What the cache has are ids as ingest reads them; reading these again changes nothing.
+        if NO_ITEM in items or self._known(items) is None:
+            items = ids_of(items, "item_id")
+        read = self._read_user(user, days, items)
+        if read is None:
             return None
+        stored, tail = read
         past = rows_until(stored.rows, moment), rows_until(tail, moment)
         values = last_features(past[1]) or stored.last
         values = {**values, **{f"feature:{name}": value for name, value in context.items()}}
-        asking = with_start(
-            self._spec, impressions(self._asking_schema, [user], [items or [NO_ITEM]], moment, [values])
-        )
-        log = pa.concat_tables([past[1], asking]).combine_chunks()
-        rows = prepend_carried(log, past[0])
+        # One row stands for all candidates: the user's side, and when the request began, is the same for each.
+        asking = with_start(self._spec, impressions(self._asking_schema, [user], [[NO_ITEM]], moment, [values]))
+        rows = prepend_carried(pa.concat_tables([past[1], asking]), past[0])
         assert rows is not None
         rows = rows.combine_chunks()
-        read = self._lookup([*dict.fromkeys([*items, *rows["item"].to_pylist()])])
-        if read is None:
+        both = self._items_of(items, [*dict.fromkeys(rows["item"].to_pylist())])
+        if both is None:
             return None
-        lookup, unknown = read
-        users = self._users_lookup(user, stored)
-        asked = np.arange(rows.num_rows - asking.num_rows, rows.num_rows)
-        vectors = self._vectors(log, asking, rows, users, lookup, stored, days, updates.batches)
-        if vectors is None:
+        candidates, dealt_with = both[0], both[1].lookup()
+        asked = int(request_times(self._spec, rows)[-1])
+        keys = KeyReader(self._spec, asking, stored.users, candidates)
+        since = UserStatistics(self._spec, past[1], stored.users, dealt_with)
+        by_user = {
+            one.statistic.column: since.vectors(one, state, keys.of(one), asked)
+            for one, state in zip(self._layout.by_user, stored.statistics, strict=True)
+        }
+        shared = self._shared(keys, asked, days, updates)
+        if shared is None:
             return None
-        sides = self._sides(rows, asked, users, lookup, vectors, items)
+        sides = self._sides(rows, stored.users, dealt_with, candidates, {**by_user, **shared})
         latest = max(self.generation.latest, updates.latest or 0)
         return Completed(
             *sides,
-            stored.features is None and not (len(stored.rows) or len(tail)),
-            sum(item in unknown for item in items),
+            not (len(stored.users.keys) or len(stored.rows) or len(tail)),
+            candidates.unknown if self._spec.items else 0,
             (moment - latest) / self._spec.log.timestamp.ticks_per_second,
         )
 
@@ -181,23 +210,45 @@ class _Reader:
             )
         return moment
 
-    def _user(self, user: str, days: Sequence[int], items: Sequence[str]) -> tuple[StoredUser | None, pa.Table]:
-        """Returns a user's base and the rows since; candidates that aren't known yet are read on the way."""
-        generation = self.generation
-        base = generation.key(generations.USER, user)
+    def _read_user(self, user: str, days: Sequence[int], items: Sequence[str]) -> tuple[_User, pa.Table] | None:
+        """Returns a user's base and the rows since; candidates that aren't known yet are read on the way.
+
+        None if the generation isn't there any more.
+        """
+        generation, cached = self.generation, self._users.get(user)
+        base = [generation.key(generations.USER, user)] if cached is None else []
         tails = [generations.tail_key(generation.digest, day, generations.USER, user) for day in days]
-        with self._lock:
-            absent = self._items.absent([*dict.fromkeys(items)]) if self._spec.items else []
+        absent = self._absent(items)
         item_keys = [generation.key(generations.ITEM, item) for item in absent]
-        manifest, value, *rest = self._store.read([generation.manifest, base, *tails, *item_keys])
-        empty = self._layout.log_schema.empty_table()
+        wanted = [*base, *tails, *item_keys]
+        manifest, *values = self._store.read([generation.manifest, *wanted]) if wanted else (b"",)
         if manifest is None:
-            return None, empty
-        self._add_items(absent, item_keys, rest[len(tails) :])
-        stored = StoredUser(self._layout.carried_schema.empty_table(), {}, None, (None,) * len(self._layout.by_user))
-        if value is not None:
-            stored = self._layout.read_user(user, base, self._seal.open(base, value))
-        return stored, pa.concat_tables([empty, *read_tails(self._layout, generation.digest, user, days, tails, rest)])
+            return None
+        self._add_items(absent, item_keys, values[len(base) + len(tails) :])
+        if cached is None:
+            cached = self._opened(user, base[0], values[0])
+            self._users.add(user, cached)
+        read = read_tails(self._layout, generation.digest, user, days, tails, values[len(base) :])
+        return cached, pa.concat_tables([self._layout.log_schema.empty_table(), *read])
+
+    def _opened(self, user: str, key: bytes, value: bytes | None) -> _User:
+        by_user = self._layout.by_user
+        if value is None:
+            states = tuple(UserState.of(one, None) for one in by_user)
+            return _User(self._layout.carried_schema.empty_table(), {}, self._nobody, states)
+        stored = self._layout.read_user(user, key, self._seal.open(key, value))
+        states = tuple(UserState.of(one, state) for one, state in zip(by_user, stored.statistics, strict=True))
+        return _User(stored.rows, stored.last, self._users_lookup(user, stored), states)
+
+    def _absent(self, items: Sequence[str]) -> list[str]:
+        if not self._spec.items:
+            return []
+        with self._lock:
+            return [] if self._items.items(items) is not None else self._items.absent(dict.fromkeys(items))
+
+    def _known(self, items: Sequence[str]) -> Items | None:
+        with self._lock:
+            return self._items.items(items)
 
     def _add_items(self, ids: Sequence[str], keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         contents = [
@@ -206,108 +257,74 @@ class _Reader:
         with self._lock:
             self._items.add(ids, keys, contents)
 
-    def _lookup(self, ids: Sequence[str]) -> tuple[Lookup, set[str]] | None:
-        """Returns items' features, and those that the table lacks; None if the generation isn't there any more."""
-        if not self._spec.items:
-            return Lookup.of(self._spec, "items", None), set()
+    def _items_of(self, ids: Sequence[str], dealt_with: Sequence[str]) -> tuple[Items, Items] | None:
+        """Returns what is known of the candidates, and of the items that the user has dealt with.
+
+        None if the generation isn't there any more.
+        """
         while True:
             with self._lock:
-                absent = self._items.absent(ids)
-                if not absent:
-                    return self._items.lookup(ids)
+                both = self._items.items(ids), self._items.items(dealt_with)
+                absent = self._items.absent(dict.fromkeys([*ids, *dealt_with])) if None in both else []
+            if both[0] is not None and both[1] is not None:
+                return both[0], both[1]
             keys = [self.generation.key(generations.ITEM, item) for item in absent]
-            manifest, *values = self._store.read([self.generation.manifest, *keys])
-            if manifest is None:
-                return None
+            values: Sequence[bytes | None] = [None] * len(keys)
+            if self._spec.items:
+                manifest, *values = self._store.read([self.generation.manifest, *keys])
+                if manifest is None:
+                    return None
             self._add_items(absent, keys, values)
 
     def _users_lookup(self, user: str, stored: StoredUser) -> Lookup:
         if stored.features is None:
-            return Lookup.of(self._spec, "users", None)
-        none = Lookup.of(self._spec, "users", None).features
+            return self._nobody
         features = {
             name: pa.concat_arrays([stored.features[f"feature:{name}"].combine_chunks(), missing])
-            for name, missing in none.items()
+            for name, missing in self._nobody.features.items()
         }
         return Lookup(pa.array([user]), features)
 
-    def _vectors(
-        self,
-        log: pa.Table,
-        asking: pa.Table,
-        rows: pa.Table,
-        users: Lookup,
-        items: Lookup,
-        stored: StoredUser,
-        days: Sequence[int],
-        batches: int,
-    ) -> dict[str, Vectors] | None:
-        """Returns the vectors of each statistic; None if the generation isn't there any more."""
-        if not self._layout.definitions:
-            return {}
-        spec, result = self._spec, {}
-        tables: tuple[Callable[[int], Lookup], Callable[[int], Lookup]] = lambda _: users, lambda _: items
-        if self._layout.by_user:
-            since = BucketRows(log, rows, np.arange(log.num_rows))
-            here = BucketStatistics(spec, since, *tables, None)
-            numbers = [number for number, one in enumerate(self._layout.definitions) if one.statistic.by_user]
-            for number, state in zip(numbers, stored.statistics, strict=True):
-                definition = self._layout.definitions[number]
-                vectors, _ = answered(spec, number, definition, here, state, None)
-                assert vectors is not None
-                result[definition.statistic.column] = vectors
-        if self._layout.shared:
-            here = BucketStatistics(spec, BucketRows(asking, rows, np.arange(asking.num_rows)), *tables, None)
-            shared = self._shared(here, days, batches)
-            if shared is None:
-                return None
-            result.update(shared)
-        return result
+    def _shared(
+        self, keys: KeyReader, asked: int, days: Sequence[int], updates: Updates
+    ) -> dict[str, np.ndarray] | None:
+        """Returns the vectors of the other statistics, by their column; None if the generation isn't there any more.
 
-    def _shared(self, here: BucketStatistics, days: Sequence[int], batches: int) -> dict[str, Vectors] | None:
-        """Returns the vectors of statistics that others' rows count in, too; all that is asked has one edge.
-
-        What was answered at the same edge, while no further batch of events has been counted, is answered again.
+        What was answered at the same edge is answered again, as long as no events from before it have come.
         """
-        asks, texts, codes, known, absent = {}, {}, {}, {}, {}
+        asks = []
         for one in self._layout.shared:
-            name = one.statistic.name
-            asks[name] = here.asks(one)
-            used, codes[name] = np.unique(asks[name].key, return_inverse=True)
-            texts[name] = here.keys(one).texts.take(pa.array(used)).to_pylist()
-            stamp = int(asks[name].edge[0]) if len(used) else 0, batches
-            known[name] = self._answers[name].at(stamp)
-            absent[name] = [text for text in texts[name] if text not in known[name]]
-        contents = self._read_keys(absent, days) if any(absent.values()) else {}
+            of_request, edge = keys.of(one), edge_of(one, asked)
+            cache = self._answers[one.statistic.name]
+            answers = cache.at(edge, edge * one.spans.granularity, updates, of_request.epoch)
+            place = answers.places(of_request)
+            absent = np.unique(of_request.code[(place < 0) & (of_request.code >= 0)])
+            asks.append((one, of_request, edge, answers, place, absent))
+        names = {
+            one.statistic.name: [of_request.texts[code] for code in absent.tolist()]
+            for one, of_request, _, _, _, absent in asks
+        }
+        contents = self._read_keys(names, days) if any(names.values()) else {}
         if contents is None:
             return None
         result = {}
-        for one in self._layout.shared:
-            name = one.statistic.name
-            if absent[name]:
-                known[name].update(self._answered(one, absent[name], contents[name], int(asks[name].edge[0])))
-            answers = [known[name][text] for text in texts[name]]
-            width = len(one.statistic.spans) * len(one.sums)
-            sums = np.array([values for values, _ in answers], np.float32).reshape(-1, width)[codes[name]]
-            latest = None
-            if one.statistic.age:
-                latest = np.array([times for _, times in answers], np.int64).reshape(-1, len(one.sums))[codes[name]]
-            result[one.statistic.column] = here.from_float32(one, sums, latest, asks[name].place)
+        for one, of_request, edge, answers, place, absent in asks:
+            if len(absent):
+                fold = Fold(merged(self._tiles(one, contents[one.statistic.name])), one.spans)
+                answers.add(of_request, absent, *answers_at(one, fold, np.arange(len(absent)), edge))
+                place = answers.places(of_request)
+            result[one.statistic.column] = vectors(one, answers.sums, answers.latest, place, asked)
         return result
 
-    def _answered(
-        self, definition: Definition, texts: Sequence[str], contents: Sequence[Sequence[bytes]], edge: int
-    ) -> dict[str, Answer]:
-        """Returns what keys' rows before an edge (a tile) sum up to, of their bases and of each day's tails."""
+    def _tiles(self, definition: Definition, contents: Sequence[Sequence[bytes]]) -> list[Tiles]:
+        """Returns the tiles of keys' bases and of each day's tails; a tile's key is its place."""
         name, windows = definition.statistic.name, bool(definition.statistic.windows)
         types = [self._layout.state_types[name], *[self._layout.tail_types[name]] * (len(contents) - 1)]
-        keys, tiles = [text.encode() for text in texts], []
+        tiles = []
         for dtype, values in zip(types, contents, strict=True):
-            records, counts = read_records(dtype, keys, values)
-            tiles.append(tiles_of_records(records, np.repeat(np.arange(len(keys)), counts), windows))
-        answers = Fold(merged(tiles), definition.spans).at(np.arange(len(keys)), np.full(len(keys), edge))
-        latest: Iterable[np.ndarray | None] = [None] * len(keys) if answers.latest is None else answers.latest
-        return dict(zip(texts, zip(as_float32(answers, scales(definition.sums)), latest, strict=True), strict=True))
+            records, counts = read_records(dtype, [name.encode()] * len(values), values)
+            tiles.append(tiles_of_records(records, np.repeat(np.arange(len(values)), counts), windows))
+        return tiles
 
     def _read_keys(self, names: Mapping[str, list[str]], days: Sequence[int]) -> dict[str, list[list[bytes]]] | None:
         """Returns the bases of each statistic's keys, and what each of the days has added to them.
@@ -341,28 +358,21 @@ class _Reader:
         }
 
     def _sides(
-        self,
-        rows: pa.Table,
-        asked: np.ndarray,
-        users: Lookup,
-        items: Lookup,
-        vectors: Mapping[str, Vectors],
-        item_ids: Sequence[str],
+        self, rows: pa.Table, users: Lookup, dealt_with: Lookup, candidates: Items, statistics: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, Any], dict[str, Sequence[Any] | np.ndarray]]:
+        """Returns both sides; the last of `rows` is the request's."""
         timelines = join(self._spec, rows)
-        (which,) = np.flatnonzero(timelines.source[timelines.impressions] == asked[0])
-        build = ExampleBuilder(self._spec, rows, timelines, users, items, columns=self._example_columns)
+        (which,) = np.flatnonzero(timelines.source[timelines.impressions] == rows.num_rows - 1)
+        build = ExampleBuilder(self._spec, rows, timelines, users, dealt_with, columns=self._example_columns)
         built = build(np.array([which]))
-        ids = pa.array(item_ids, pa.string())
-        candidates = {ITEM_ID: ids, **items.at(ids)}
+        of_items = {ITEM_ID: candidates.ids, **candidates.values()}
         user_side: dict[str, Any] = {}
         item_side: dict[str, Sequence[Any] | np.ndarray] = {}
         for column in self._columns:
             if column.side == "user":
-                vector = vectors[column.name].take(asked[:1]) if column.name in vectors else None
-                user_side[column.name] = (column_values(column, built[column.name]) if vector is None else vector)[0]
-            elif column.name in vectors:
-                item_side[column.name] = vectors[column.name].take(asked[: len(item_ids)])
+                values = statistics.get(column.name)
+                user_side[column.name] = (column_values(column, built[column.name]) if values is None else values)[0]
             else:
-                item_side[column.name] = column_values(column, candidates[column.name])
+                values = statistics.get(column.name)
+                item_side[column.name] = of_items[column.name] if values is None else values
         return user_side, item_side

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
+import numpy as np
+
 from schema.spec import RankingSpec, Split
 from schema.stages import ingest_part
 from serving.store.protocol import OnlineStore, StoreError
 
 # All definitions that the store holds anything of: their names, by digest.
 DEFINITIONS = "definitions"
+# Of how many batches `Updates.earliest` says something.
+_BATCHES = 64
 # What keys are of, beside the names of statistics, which have no point.
 USER, ITEM, MANIFEST = "user.", "item.", b"manifest"
 
@@ -94,12 +98,16 @@ class Updates:
       days: those that there are tails of.
       latest: the ticks of the latest row; None where there was none.
       wrote: when the last batch was written, in seconds since 1970.
+      earliest: of batches the number, and the ticks before which neither it nor a later one has a row; both rise.
+      unknown: up to which batch `earliest` doesn't say anything.
     """
 
     batches: int = 0
     days: tuple[int, ...] = ()
     latest: int | None = None
     wrote: float = 0.0
+    earliest: tuple[tuple[int, int], ...] = ()
+    unknown: int = 0
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -109,11 +117,40 @@ class Updates:
         if text is None:
             return cls()
         values = json.loads(text)
-        return cls(**{**values, "days": tuple(values["days"])})
+        earliest = tuple((number, ticks) for number, ticks in values.get("earliest", ()))
+        return cls(**{**values, "days": tuple(values["days"]), "earliest": earliest})
+
+    def with_batch(self, times: np.ndarray, days: Iterable[int], wrote: float) -> Self:
+        """Returns the same after another batch, whose rows' times are in ticks."""
+        number = self.batches + 1
+        latest, earliest, unknown = self.latest, self.earliest, self.unknown
+        if len(times):
+            first, last = int(times.min()), int(times.max())
+            latest = last if latest is None else max(latest, last)
+            earliest = (*((batch, ticks) for batch, ticks in earliest if ticks < first), (number, first))
+            unknown = earliest[-_BATCHES - 1][0] if len(earliest) > _BATCHES else unknown
+            earliest = earliest[-_BATCHES:]
+        return replace(
+            self,
+            batches=number,
+            days=tuple(sorted({*self.days, *days})),
+            latest=latest,
+            wrote=wrote,
+            earliest=earliest,
+            unknown=unknown,
+        )
+
+    def are_since(self, batches: int, ticks: int) -> bool:
+        """Returns whether all batches after the first `batches` are known to have no row before `ticks`."""
+        if batches >= self.batches:
+            return True
+        return batches >= self.unknown and all(first >= ticks for number, first in self.earliest if number > batches)
 
     def without(self, until: int) -> Self:
         """Returns the same without the tails of days up to `until`."""
-        return replace(self, batches=self.batches + 1, days=tuple(day for day in self.days if day > until))
+        number = self.batches + 1
+        days = tuple(day for day in self.days if day > until)
+        return replace(self, batches=number, days=days, earliest=(), unknown=number)
 
 
 def tail_prefix(digest: str, day: int) -> bytes:

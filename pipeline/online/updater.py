@@ -154,7 +154,7 @@ class _TailWriter:
         tables: list[pa.Table] = []
         bad: list[BadRow] = []
         unused = Unused()
-        for batch in read_json("events", lambda: io.BytesIO(content), columns, separators):
+        for batch in read_json("events", lambda: io.BytesIO(content), columns, separators, is_stream=True):
             if len(batch.rows) or batch.bad:
                 batch = _with_short_ids(self._spec, _all_columns(batch, columns))
                 table, rejected, named = parse(self._spec, "log", batch, between)
@@ -185,14 +185,7 @@ class _TailWriter:
         text = self._store.mark(mark)
         updates = Updates.from_json(text)
         values = self._values(rows, days) if rows.num_rows else []
-        latest = [int(rows["time"].to_numpy().max())] if rows.num_rows else []
-        latest += [updates.latest] if updates.latest is not None else []
-        updates = Updates(
-            updates.batches + 1,
-            tuple(sorted({*updates.days, *days.tolist()})),
-            max(latest, default=None),
-            time.time(),
-        )
+        updates = updates.with_batch(rows["time"].to_numpy(), days.tolist(), time.time())
         self._store.write(values, {**marks, mark: updates.to_json()}, {**expected, mark: text})
 
     def _values(self, rows: pa.Table, days: np.ndarray) -> list[tuple[bytes, bytes]]:
@@ -200,16 +193,10 @@ class _TailWriter:
         digest = self.generation.digest
         keys = [generations.tail_key(digest, day, generations.USER, user) for day, user in groups]
         stored, users, items = self._read(keys, [user for _, user in groups], rows)
-        before, counts = [self._layout.log_schema.empty_table()], np.zeros(len(groups), np.int64)
-        for place, ((day, user), key, value) in enumerate(zip(groups, keys, stored, strict=True)):
-            if value is not None:
-                table, _, _ = self._layout.tail.unpack([Seal.of_tail(digest, day).open(key, value)])
-                before.append(with_user(present_texts(table), [user] * len(table), self._layout.log_schema))
-                counts[place] = len(table)
-        before_group = np.repeat(np.arange(len(groups)), counts)
+        before, before_group = self._tails(groups, keys, stored)
         day_of_group = np.array([day for day, _ in groups], np.int64)
         merged = merge_rows(
-            _with_day(pa.concat_tables(before), day_of_group[before_group]),
+            _with_day(before, day_of_group[before_group]),
             before_group,
             _with_day(rows, days),
             group,
@@ -221,6 +208,24 @@ class _TailWriter:
             for (day, _), key, content in zip(groups, keys, contents, strict=True)
         ]
         return values + self._statistics(merged, users, items)
+
+    def _tails(
+        self, groups: Sequence[tuple[int, str]], keys: Sequence[bytes], values: Sequence[bytes | None]
+    ) -> tuple[pa.Table, np.ndarray]:
+        """Returns the rows in the tails of days and users, and int64 [rows] the group of each."""
+        present = [place for place, value in enumerate(values) if value is not None]
+        contents = [
+            Seal.of_tail(self.generation.digest, groups[place][0]).open(keys[place], value)
+            for place, value in enumerate(values)
+            if value is not None
+        ]
+        schema = self._layout.log_schema
+        if not contents:
+            return schema.empty_table(), np.zeros(0, np.int64)
+        table, counts, _ = self._layout.tail.unpack(contents)
+        group = np.repeat(np.array(present, np.int64), counts)
+        users = pa.array([user for _, user in groups], pa.string()).take(pa.array(group))
+        return with_user(present_texts(table), users, schema), group
 
     def _read(self, tails: list[bytes], users: list[str], rows: pa.Table) -> tuple[list[bytes | None], Lookup, Lookup]:
         """Returns the tails as they are, and the features of the rows' users and items."""
@@ -237,7 +242,8 @@ class _TailWriter:
             # Some of them were dropped for others.
             item_keys = [generation.key(generations.ITEM, item) for item in absent]
             self._add_items(absent, item_keys, self._store.read(item_keys))
-        lookup = self._items.lookup(items)[0] if items else Lookup.of(self._spec, "items", None)
+        known = self._items.items(items) if items else None
+        lookup = known.lookup() if known is not None else Lookup.of(self._spec, "items", None)
         return values[: len(tails)], self._users(people, people_keys, of_people), lookup
 
     def _add_items(self, items: list[str], keys: list[bytes], values: Sequence[bytes | None]) -> None:

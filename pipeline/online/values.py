@@ -91,7 +91,7 @@ class StoredUser:
       rows: those that were carried on, as `carried.carried` returns them.
       last: the last row's features from the log, by their column; empty without a row.
       features: those of the users table as examples hold them, one row; None where the table lacks the user.
-      statistics: the state of each statistic by user, in their order.
+      statistics: the state of each statistic by user, in their order; the keys in it lack the user's text.
     """
 
     rows: pa.Table
@@ -148,7 +148,7 @@ class Layout:
             with_user(present_texts(rows), [user] * len(rows), self.carried_schema),
             {name: values[0] for name, values in present_features(last).to_pydict().items()} if len(last) else {},
             features if len(features) else None,
-            tuple(_with_keys(one, user, table) for one, table in zip(self.by_user, statistics, strict=True)),
+            tuple(statistics),
         )
 
 
@@ -220,12 +220,6 @@ def state_columns(definition: Definition, table: pa.Table) -> pa.Table:
     if definition.statistic.windows and "window" not in table.column_names:
         table = table.append_column("window", table["total"])
     return table.select(_state_schema(definition).names)
-
-
-def _with_keys(definition: Definition, user: str, table: pa.Table) -> pa.Table:
-    alone = len(definition.statistic.keys) == 1
-    keys = pc.binary_join_element_wise(user, table["key"], "\0") if not alone else pa.array([user] * len(table))
-    return table.set_column(0, pa.field("key", pa.string()), keys.cast(pa.string()))
 
 
 def keys_of_users(definition: Definition, table: pa.Table) -> tuple[pa.Array, pa.Table]:

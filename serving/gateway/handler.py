@@ -30,15 +30,14 @@ _IDS = (
 )
 
 
-class GatewayHandler(Handler):
-    """A handler that completes requests of `rank`."""
+class StoreRequests:
+    """What a handler with a store does with requests of `rank`, and with events."""
 
     takes_events = True
 
-    def __init__(self, versions: Versions, limits: Limits, metrics: Metrics, completing: Completing, degrade: bool):
+    def __init__(self, limits: Limits, metrics: Metrics, completing: Completing, degrade: bool):
         """Takes what completes requests, and whether they are answered where it can't."""
-        super().__init__(versions, limits, metrics)
-        self._completing, self._degrade = completing, degrade
+        self._limits, self._completing, self._degrade = limits, completing, degrade
         self._store = StoreMetrics(metrics.registry)
         self._store.age.set_function(self._age)
 
@@ -119,6 +118,15 @@ class GatewayHandler(Handler):
             return self._completing.generation_age()
         except StoreError:
             return float("nan")
+
+
+class GatewayHandler(StoreRequests, Handler):
+    """Completes requests of `rank` for a model that is loaded here."""
+
+    def __init__(self, versions: Versions, limits: Limits, metrics: Metrics, completing: Completing, degrade: bool):
+        """Takes what `Handler` does and what `StoreRequests` does."""
+        Handler.__init__(self, versions, limits, metrics)
+        StoreRequests.__init__(self, limits, metrics, completing, degrade)
 
 
 def _array(spec: TensorSpec | None, value: Value, limits: Limits) -> np.ndarray:

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.local_server.handler import Handler
+from serving.local_server.handler import RequestHandler
 from serving.local_server.logs import log
 from serving.model.errors import Code, ServingError, invalid
 
@@ -26,7 +26,7 @@ _SERVING, _NOT_SERVING = 1, 2
 _INTERNAL = "internal error; the server's log has the reason"
 
 
-def start_grpc(handler: Handler, address: str, max_request_bytes: int, threads: int) -> tuple[grpc.Server, int]:
+def start_grpc(handler: RequestHandler, address: str, max_request_bytes: int, threads: int) -> tuple[grpc.Server, int]:
     """A started server and its port.
 
     Raises:
@@ -46,7 +46,7 @@ def start_grpc(handler: Handler, address: str, max_request_bytes: int, threads: 
     return server, port
 
 
-def _prediction_service(handler: Handler) -> grpc.GenericRpcHandler:
+def _prediction_service(handler: RequestHandler) -> grpc.GenericRpcHandler:
     methods = {
         "Predict": _method(handler.predict, predict_pb2.PredictRequest, with_headers=True),
         "GetModelMetadata": _method(handler.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
@@ -55,7 +55,7 @@ def _prediction_service(handler: Handler) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", methods)
 
 
-def _model_service(handler: Handler) -> grpc.GenericRpcHandler:
+def _model_service(handler: RequestHandler) -> grpc.GenericRpcHandler:
     methods = {
         "GetModelStatus": _method(lambda r: handler.status(r.model_spec), get_model_status_pb2.GetModelStatusRequest),
         "HandleReloadConfigRequest": _method(handler.reload_config, model_management_pb2.ReloadConfigRequest),
@@ -63,7 +63,7 @@ def _model_service(handler: Handler) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", methods)
 
 
-def _health_service(handler: Handler) -> grpc.GenericRpcHandler:
+def _health_service(handler: RequestHandler) -> grpc.GenericRpcHandler:
     """Returns `grpc.health.v1.Health`: the server is healthy while a version of the model answers."""
 
     def check(request: StringValue) -> Int32Value:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from tensorflow_serving.apis import (
@@ -21,10 +22,61 @@ from serving.model.predict import Limits, Value, find_signature, predict
 from serving.model.saved_model import Signature
 
 
-class Handler:
-    """Answers requests about one model. Its methods may be called from many threads at once, and raise ServingError."""
+class RequestHandler(Protocol):
+    """What both protocols ask. Its methods may be called from many threads at once, and raise ServingError.
 
-    # Whether `count_events` adds events to something.
+    Attributes:
+      metrics: what Prometheus reads.
+      takes_events: whether `count_events` adds events to something.
+    """
+
+    metrics: Metrics
+    takes_events: bool
+
+    def predict(
+        self, request: predict_pb2.PredictRequest, headers: MutableMapping[str, str] | None = None
+    ) -> predict_pb2.PredictResponse:
+        """Answers a request; what is to be said of the answer beside it goes into `headers`."""
+        ...
+
+    def predict_json(
+        self, spec: model_pb2.ModelSpec, body: bytes, headers: MutableMapping[str, str] | None = None
+    ) -> bytes:
+        """Answers a request in JSON; see `predict`."""
+        ...
+
+    def count_events(self, body: bytes) -> dict:
+        """Adds the events of a body, a JSON object a line, to a store."""
+        ...
+
+    def is_serving(self) -> bool:
+        """Returns whether a version answers."""
+        ...
+
+    def metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Returns the signatures of a version."""
+        ...
+
+    def metadata_json(self, spec: model_pb2.ModelSpec) -> dict:
+        """Returns the signatures of a version as JSON."""
+        ...
+
+    def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+        """Returns where each version stands."""
+        ...
+
+    def reload_config(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Takes another configuration."""
+        ...
+
+
+class Handler(RequestHandler):
+    """Answers requests about one model that is loaded here."""
+
     takes_events = False
 
     def __init__(self, versions: Versions, limits: Limits, metrics: Metrics):

@@ -12,7 +12,7 @@ from aiohttp import web
 from tensorflow_serving.apis import model_pb2
 
 from serving.local_server import prometheus as metrics
-from serving.local_server.handler import Handler
+from serving.local_server.handler import RequestHandler
 from serving.local_server.logs import log
 from serving.model import messages
 from serving.model.errors import Code, ServingError, invalid
@@ -22,7 +22,7 @@ _MODEL = r"/v1/models/{name:[^/:]+}"
 _TARGETS = (_MODEL, _MODEL + r"/versions/{version:[^/:]+}", _MODEL + r"/labels/{label:[^/:]+}")
 
 
-def make_app(handler: Handler, max_request_bytes: int, threads: ThreadPoolExecutor) -> web.Application:
+def make_app(handler: RequestHandler, max_request_bytes: int, threads: ThreadPoolExecutor) -> web.Application:
     """The routes. What takes time runs in `threads`, so that the event loop is always free to take the next request."""
 
     async def status(request: web.Request) -> web.Response:
@@ -102,7 +102,7 @@ class RestServer:
     """The application on an event loop in a thread of its own."""
 
     def __init__(
-        self, handler: Handler, host: str, port: int, max_request_bytes: int, threads: int, grace_seconds: float
+        self, handler: RequestHandler, host: str, port: int, max_request_bytes: int, threads: int, grace_seconds: float
     ):
         """Raises OSError where the address can't be bound."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rest")

@@ -7,8 +7,8 @@ import gc
 import logging
 import signal
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,18 +17,14 @@ from typing import Self
 from serving.gateway.completing import Completing
 from serving.gateway.handler import GatewayHandler
 from serving.local_server.directory import VersionPolicy, versions_in
-from serving.local_server.grpc_service import start_grpc
-from serving.local_server.handler import Handler
+from serving.local_server.handler import Handler, RequestHandler
+from serving.local_server.listener import Listener
 from serving.local_server.logs import log
 from serving.local_server.prometheus import Metrics
-from serving.local_server.rest import RestServer
 from serving.local_server.versions import Versions
 from serving.local_server.warmup import warm_up
 from serving.model.predict import Limits
 from serving.model.saved_model import SavedModel
-
-# How long a stop lets gRPC hand on what has arrived.
-HAND_ON_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,6 +66,15 @@ class ServerOptions:
     completing: Completing | None = None
     degrade: bool = False
 
+    def listen(self, handler: RequestHandler) -> Listener:
+        """Returns what listens for a handler.
+
+        Raises:
+          OSError: an address is taken.
+        """
+        ports, most = (self.grpc_port, self.rest_port), self.limits.request_bytes
+        return Listener(handler, self.host, ports, most, self.threads, self.grace_seconds)
+
 
 class ModelServer:
     """A running server of one model's directory, in threads of this process; a context manager that stops it.
@@ -109,10 +114,11 @@ class ModelServer:
         gc.collect()
         gc.freeze()
         try:
-            self._listen(self._handler())
+            self._listener = options.listen(self._handler())
         except OSError:
             self.versions.stop(0)
             raise
+        self.grpc_port, self.rest_port = self._listener.grpc_port, self._listener.rest_port
         self._stopping = threading.Event()
         self._poller = threading.Thread(target=self._watch, name="versions", daemon=True)
         self._poller.start()
@@ -123,18 +129,6 @@ class ModelServer:
         if options.completing is None:
             return Handler(self.versions, options.limits, self._metrics)
         return GatewayHandler(self.versions, options.limits, self._metrics, options.completing, options.degrade)
-
-    def _listen(self, handler: Handler) -> None:
-        options, limit = self.options, self.options.limits.request_bytes
-        self._rest = RestServer(handler, options.host, options.rest_port, limit, options.threads, options.grace_seconds)
-        self.rest_port = self._rest.port
-        try:
-            host = f"[{options.host}]" if ":" in options.host else options.host
-            address = f"{host}:{options.grpc_port}"
-            self._grpc, self.grpc_port = start_grpc(handler, address, limit, options.threads)
-        except RuntimeError as error:
-            self._rest.stop()
-            raise OSError(str(error)) from None
 
     def _load(self, path: Path) -> SavedModel:
         with self._metrics.load(str(path)):
@@ -162,11 +156,7 @@ class ModelServer:
         self._stopping.set()
         grace = self.options.grace_seconds
         log("stopping", model=self.versions.name, grace_seconds=grace)
-        # gRPC cancels a call that has arrived and that it hasn't handed on yet.
-        time.sleep(HAND_ON_SECONDS)
-        stopped = self._grpc.stop(grace)
-        self._rest.stop()
-        stopped.wait()
+        self._listener.stop()
         self._poller.join()
         self.versions.stop(grace)
         log("stopped", model=self.versions.name)
@@ -185,12 +175,17 @@ def serve(model_dir: str | Path, options: ServerOptions = ServerOptions()) -> No
       FileNotFoundError: there is no such directory.
       OSError: an address is taken.
     """
+    until_stopped(lambda: ModelServer(model_dir, options))
+
+
+def until_stopped(start: Callable[[], AbstractContextManager]) -> None:
+    """Starts a server and stops it at SIGTERM or SIGINT. To be called in the main thread."""
     stop, numbers = threading.Event(), (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         signal.signal(number, lambda *_: stop.set())
     # Whoever started this process may have blocked them.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    with ModelServer(model_dir, options):
+    with start():
         # In turns: a signal that another thread takes doesn't wake this one.
         while not stop.wait(1.0):
             pass

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +33,14 @@ class Limits:
     finite: bool = True
 
 
-def find_signature(model: SavedModel, name: str) -> Signature:
+class Signed(Protocol):
+    """A model as far as its signatures go, by name."""
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]: ...
+
+
+def find_signature(model: Signed, name: str) -> Signature:
     name = name or SERVING_DEFAULT
     if name not in model.signatures:
         names = ", ".join(sorted(model.signatures))

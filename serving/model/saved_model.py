@@ -16,7 +16,8 @@ from schema.spec import RankingSpec
 from serving.model.errors import Code, ServingError, invalid
 from serving.model.tensorflow_c import Session, Tensor
 
-_PREDICT_METHOD = "tensorflow/serving/predict"
+# Of the signatures that take tensors by name.
+PREDICT_METHOD = "tensorflow/serving/predict"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,23 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     defaults: Mapping[str, tensor_pb2.TensorProto]
+
+    @classmethod
+    def of(cls, name: str, definition: meta_graph_pb2.SignatureDef) -> "Signature":
+        """Returns the signature of dense tensors that a SavedModel declares.
+
+        Raises:
+          ServingError: a tensor is sparse or ragged.
+        """
+        for field, info in (*definition.inputs.items(), *definition.outputs.items()):
+            if info.WhichOneof("encoding") != "name":
+                raise invalid(f"signature {name!r}: {field!r} is a sparse or ragged tensor; expected a dense one")
+        return cls(
+            name,
+            {field: TensorSpec.of(field, info) for field, info in sorted(definition.inputs.items())},
+            {field: TensorSpec.of(field, info) for field, info in sorted(definition.outputs.items())},
+            dict(definition.defaults),
+        )
 
 
 class SavedModel:
@@ -99,17 +117,9 @@ class SavedModel:
         self.signatures: dict[str, Signature] = {}
         self._inputs, self._outputs = {}, {}
         for name, definition in meta_graph.signature_def.items():
-            if definition.method_name != _PREDICT_METHOD:
+            if definition.method_name != PREDICT_METHOD:
                 continue
-            for field, info in (*definition.inputs.items(), *definition.outputs.items()):
-                if info.WhichOneof("encoding") != "name":
-                    raise invalid(f"signature {name!r}: {field!r} is a sparse or ragged tensor; expected a dense one")
-            self.signatures[name] = Signature(
-                name,
-                {field: TensorSpec.of(field, info) for field, info in sorted(definition.inputs.items())},
-                {field: TensorSpec.of(field, info) for field, info in sorted(definition.outputs.items())},
-                dict(definition.defaults),
-            )
+            self.signatures[name] = Signature.of(name, definition)
             self._inputs[name] = {field: self._session.endpoint(i.name) for field, i in definition.inputs.items()}
             self._outputs[name] = {field: self._session.endpoint(i.name) for field, i in definition.outputs.items()}
         if not self.signatures:

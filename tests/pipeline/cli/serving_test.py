@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 from ingest.rank_request import RequestError
 from pipeline.cli.candidates import read_candidates
-from pipeline.cli.load_test import is_loopback, recorded_requests
+from pipeline.cli.load_test import id_requests, is_loopback, recorded_requests
 from pipeline.cli.main import app
+from pipeline.online.gateway import StoreCompleting
 from schema.loading import load_spec
 from schema.served import SPEC_FILE
 from serving.local_server.server import ModelServer, ServerOptions
+from serving.store.opening import open_store
 
 
 def user(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
@@ -212,6 +214,20 @@ def test_a_load_test_prints_a_row_for_each_number_of_candidates(command, address
         assert 0 < float(row[4]) <= float(row[5]) <= float(row[6])
 
 
+def test_a_load_test_of_ids_alone_asks_a_server_with_a_store(command, server, model_dir, tiny, tmp_path):
+    address = f"grpc://127.0.0.1:{server.grpc_port}"
+    code, printed = command("load-test", "--store", "--server", address, "--requests", 5)
+    assert (code, "Missing but required" in printed) == (1, True), printed
+    url = f"sqlite://{tmp_path}/store.db"
+    assert command("materialize", "--output", tmp_path / "run", "--store", url)[0] == 0
+    completing = StoreCompleting(load_spec(tiny[0]), open_store(url))
+    with ModelServer(model_dir, ServerOptions(grpc_port=0, rest_port=0, completing=completing)) as gateway:
+        address = f"http://127.0.0.1:{gateway.rest_port}"
+        code, printed = command("load-test", "--store", "--server", address, "--candidates", 30, "--requests", 20)
+    assert code == 0, printed
+    assert [row[:3] for row in rows(printed)] == [["30", "20", "0"]]
+
+
 def test_a_load_test_of_another_machine_must_be_asked_for(command):
     code, printed = command("load-test", "--server", "grpc://192.0.2.1:8500")
     assert code == 2
@@ -243,6 +259,10 @@ def test_recorded_requests_are_the_same_for_the_same_seed(tiny):
     np.testing.assert_equal(once, again)
     assert [[columns["item_id"].shape for columns in requests] for requests in once] == [[(0,), (0,)], [(5,), (5,)]]
     assert {columns["user_id"].item() for columns in once[0]} == {b"ann", b"bob"}
+    ids = id_requests(spec, str(tiny[1]), [0, 5], users=2)
+    assert {name for requests in ids for columns in requests for name in columns} == {"user_id", "item_id"}
+    alone = [[{name: columns[name] for name in ("user_id", "item_id")} for columns in requests] for requests in once]
+    np.testing.assert_equal(ids, alone)
 
 
 @pytest.mark.parametrize(
@@ -315,4 +335,8 @@ def test_serve_says_what_it_cannot_serve(model_dir, server, tmp_path):
     assert (code, "is a version itself" in printed) == (2, True)
     code, printed = serve(model_dir, "--grpc-port", server.grpc_port, "--rest-port", 0)
     assert (code, "can't listen on 127.0.0.1" in printed) == (1, True), printed
+    code, printed = serve(model_dir, "--upstream", "grpc://127.0.0.1:1")
+    assert (code, "expected --store beside it" in printed) == (2, True), printed
+    code, printed = serve(tmp_path / "none", "--upstream", "grpc://127.0.0.1:1", "--store", "memory:")
+    assert (code, "expected a model's directory" in printed) == (2, True), printed
     assert serve(model_dir, "--label", "stable=three") == (2, "error: --label stable: expected a number, got 'three'")

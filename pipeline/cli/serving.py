@@ -15,6 +15,7 @@ from pipeline.cli.terminal import console, fail
 if TYPE_CHECKING:
     from pipeline.online.gateway import StoreCompleting
     from schema.spec import RankingSpec
+    from serving.gateway.request_log import RequestLog
 
 app = typer.Typer()
 T = TypeVar("T", int, float)
@@ -55,6 +56,14 @@ def serve(
     degrade: Annotated[
         bool, typer.Option("--degrade", help="Answer without the store where it is down, and not with UNAVAILABLE.")
     ] = False,
+    log_requests: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Log the requests of this share of the users, for `fulcrum consistency`."),
+    ] = None,
+    requests_file: Annotated[
+        Path, typer.Option(help="Where they are logged, as JSON lines; when it is full it becomes <name>.1.")
+    ] = Path("requests.jsonl"),
+    requests_mb: Annotated[float, typer.Option(min=0.001, help="How large each of the two files may become.")] = 100.0,
 ) -> None:
     """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it.
 
@@ -81,6 +90,7 @@ def serve(
         inter_op_threads=inter_op_threads,
         completing=None if store is None else _completing(model_dir, store, store_timeout),
         degrade=degrade,
+        request_log=_request_log(store, log_requests, requests_file, requests_mb),
     )
     try:
         serve_until_stopped(model_dir, options)
@@ -88,6 +98,20 @@ def serve(
         raise fail(error, 2) from None
     except OSError as error:
         raise fail(f"can't listen on {host}: {error.strerror or error}", 1) from None
+
+
+def _request_log(store: str | None, share: float | None, path: Path, megabytes: float) -> "RequestLog | None":
+    """Returns where requests are logged; None where none are."""
+    from serving.gateway.request_log import RequestLog
+
+    if not share:
+        return None
+    if store is None:
+        raise fail("--log-requests: logs what a store brings, expected --store", 2)
+    try:
+        return RequestLog(path, share, round(megabytes * 1e6))
+    except OSError as error:
+        raise fail(f"--requests-file {path}: can't be written: {error.strerror or error}", 2) from None
 
 
 def _completing(model_dir: Path, url: str, timeout: float) -> "StoreCompleting":

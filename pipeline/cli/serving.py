@@ -76,6 +76,7 @@ def serve(
     from serving.local_server.server import ServerOptions
     from serving.local_server.server import serve as serve_until_stopped
 
+    request_log = _request_log(store, log_requests, requests_file, requests_mb)
     log_to(sys.stderr)
     options = ServerOptions(
         name=name,
@@ -90,7 +91,7 @@ def serve(
         inter_op_threads=inter_op_threads,
         completing=None if store is None else _completing(model_dir, store, store_timeout),
         degrade=degrade,
-        request_log=_request_log(store, log_requests, requests_file, requests_mb),
+        request_log=request_log,
     )
     try:
         serve_until_stopped(model_dir, options)

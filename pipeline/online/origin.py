@@ -52,10 +52,16 @@ class Origin:
         """Reads it from a record.
 
         Raises:
-          ValueError: a value is missing.
+          ValueError: a value is missing, or of another type.
         """
-        names = [field.name for field in fields(cls)]
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise ValueError(f"origin: {', '.join(missing)} expected, and not there")
-        return cls(**{name: values[name] for name in names})
+        origin = cls(**{field.name: values.get(field.name) for field in fields(cls)})
+        numbers = [origin.until, origin.moment, origin.ticks_per_second, origin.latest_event or 0]
+        delays = [origin.behaviour_delays, origin.statistic_delays]
+        if (
+            not all(isinstance(number, int) for number in numbers)
+            or not all(isinstance(by_name, dict) for by_name in delays)
+            or not all(isinstance(delay, int) for by_name in delays for delay in by_name.values())
+            or origin.ticks_per_second < 1
+        ):
+            raise ValueError(f"origin: expected what a store's answer comes from, got {dict(values)}")
+        return origin

@@ -8,14 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from ingest.rank_request import RequestError
 from pipeline.online.gateway import context_of
 from pipeline.online.origin import Origin
 from pipeline.online.user_rows import ids_of
 from schema.columns import ITEM_ID, USER_ID
 from schema.served import ServedTensor
 from schema.spec import RankingSpec
-from serving.gateway.completing import IdRequestError
 
 
 class RecordError(ValueError):
@@ -54,18 +52,24 @@ class Served:
         """
         try:
             record = json.loads(text)
+            items = ids_of(record[ITEM_ID], ITEM_ID)
             given = {name: np.array(_bytes(value), object) for name, value in record["given"].items()}
-            inputs = record["inputs"].items()
+            inputs = {
+                name: array_of(tensors[name], values) for name, values in record["inputs"].items() if name in tensors
+            }
+            other = [name for name in inputs if tensors[name].side == "item" and len(inputs[name]) != len(items)]
+            if other:
+                raise ValueError(f"{other[0]}: {len(inputs[other[0]])} values of {len(items)} candidates")
             return cls(
                 line,
                 ids_of([record[USER_ID]], USER_ID)[0],
-                ids_of(record[ITEM_ID], ITEM_ID),
+                items,
                 context_of(spec, given),
                 record["degraded"],
                 Origin.from_json(record["origin"]),
-                {name: array_of(tensors[name], values) for name, values in inputs if name in tensors},
+                inputs,
             )
-        except (KeyError, TypeError, AttributeError, ValueError, RequestError, IdRequestError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise RecordError(f"line {line}: is no request that `--log-requests` has written: {error!r:.200}") from None
 
 
@@ -99,8 +103,10 @@ def array_of(tensor: ServedTensor, values: Any) -> np.ndarray:
     if not array.size and array.ndim < len(tensor.shape):
         # JSON doesn't say how wide the rows of an empty list are.
         array = array.reshape([size or 0 for size in tensor.shape])
-    if array.ndim != len(tensor.shape):
-        raise ValueError(f"{tensor.name}: expected {len(tensor.shape)} dimensions, got {list(array.shape)}")
+    sizes = zip(array.shape, tensor.shape, strict=False)
+    if array.ndim != len(tensor.shape) or any(expected not in (None, size) for size, expected in sizes):
+        shape = ["any" if size is None else size for size in tensor.shape]
+        raise ValueError(f"{tensor.name}: expected values by {shape}, got {list(array.shape)}: another spec's?")
     return array
 
 

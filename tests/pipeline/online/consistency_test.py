@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 from pipeline.online.consistency import reasons
+from pipeline.online.consistency.records import read_requests
 from pipeline.online.consistency.report import check_consistency
 from pipeline.online.gateway import StoreCompleting
 from pipeline.online.materialize import materialize
@@ -261,6 +262,40 @@ def test_answers_without_the_store_and_other_definitions_are_named(days, events,
     gateway = Gateway(days.spec, based, tmp_path / "again.jsonl")
     path = serve(gateway, moments(days, events), events)
     assert set(named(checked(other, days.logs, path)).values()) == {reasons.DEFINITION}
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("origin", "moment"), "soon"),
+        (("origin", "ticks_per_second"), 0),
+        (("origin", "statistic_delays"), {"author": None}),
+        (("origin",), None),
+        (("user_id",), 7),
+        (("user_id",), ""),
+        (("item_id",), ["v1"]),
+        (("given",), {"tab": 3.5}),
+        (("inputs", "author_statistics"), [[1.0]]),
+        (("inputs", "tab"), ["a"]),
+        (("inputs", "watched_age_s"), ["old"]),
+        (("inputs",), []),
+    ],
+    ids=lambda value: json.dumps(value)[:40],
+)
+def test_a_line_that_is_no_request_is_told_and_stops_no_other(days, events, based, tmp_path, where, value):
+    gateway = Gateway(days.spec, based, tmp_path / "requests.jsonl")
+    path = serve(gateway, moments(days, events)[:1], events)
+    good = path.read_text()
+    record = json.loads(good)
+    inner = record
+    for name in where[:-1]:
+        inner = inner[name]
+    inner[where[-1]] = value
+    tensors = {tensor.name: tensor for tensor in rank_inputs(days.spec)}
+    path.write_text(json.dumps(record) + "\n\n" + good)
+    bad, served = read_requests(days.spec, tensors, path)
+    assert str(bad).startswith("line 1: is no request")
+    assert (served.line, served.items) == (3, json.loads(good)["item_id"])
 
 
 def test_the_command_prints_each_column_and_ends_with_an_error_where_more_differs_than_is_allowed(

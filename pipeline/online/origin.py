@@ -54,7 +54,8 @@ class Origin:
         Raises:
           ValueError: a value is missing, or of another type.
         """
-        origin = cls(**{field.name: values.get(field.name) for field in fields(cls)})
+        named: dict[str, Any] = {field.name: values.get(field.name) for field in fields(cls)}
+        origin = cls(**named)
         numbers = [origin.until, origin.moment, origin.ticks_per_second, origin.latest_event or 0]
         delays = [origin.behaviour_delays, origin.statistic_delays]
         if (

@@ -128,6 +128,8 @@ class Explainer:
         differing = next((pair for pair in pairs if pair[0] != pair[1]), None)
         if differing is None:
             return _TABLES
+        if Counter(ours) == Counter(theirs):
+            return Reason(UNEXPLAINED, f"{behaviour}: events of one time stand in the logs in another order")
         event = _newer(*differing, Counter(ours), Counter(theirs))
         time = self._logs.moment_of(served) - round(event[-1] * self._spec.log.timestamp.ticks_per_second)
         item = f"{behaviour}: {event[0].decode()!r} of" if len(event) > 1 else f"{behaviour}: the event of"
@@ -154,7 +156,7 @@ class Explainer:
         for behaviour in self._spec.behaviours:
             # The same events as in the user's sequences: they say which.
             reason = self._by_sequence(served, behaviour.name, rebuilt)
-            if reason is not None and reason != _TABLES:
+            if reason is not None and reason.name in (LATE, UNLOGGED, DOUBLED):
                 return reason
         rows = self._rebuilder.rows_of(served)
         rows = rows.take(np.argsort(rows["time"].to_numpy(), kind="stable"))

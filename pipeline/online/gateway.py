@@ -65,7 +65,7 @@ class StoreCompleting:
             done.unknown_items,
             done.lag_seconds,
             late,
-            asdict(Origin.of(self._spec, done)),
+            lambda: asdict(Origin.of(self._spec, done)),
         )
 
 

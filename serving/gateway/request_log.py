@@ -70,7 +70,7 @@ class RequestLog:
             "item_id": list(request.items),
             "given": {name: value for name, value in request.given.items() if value.shape == ()},
             "degraded": degraded,
-            "origin": dict(completed.origin),
+            "origin": completed.origin,
             "inputs": dict(inputs),
         }
         try:
@@ -92,6 +92,7 @@ class RequestLog:
         while (waiting := self._waiting.get()) is not _STOP:
             record, count = waiting
             try:
+                record["origin"] = record["origin"]()
                 self._write(json.dumps(record, default=_plain).encode() + b"\n")
                 count("written")
             except (OSError, ValueError):

@@ -23,7 +23,7 @@ INPUTS = {
 def add(log: RequestLog, user: str = "u1", degraded: str | None = None) -> list[str]:
     counted: list[str] = []
     given = {"tab": np.array(b"search", object), "long": np.zeros(9, np.float32)}
-    completed = CompletedRequest(INPUTS, origin={"moment": 5})
+    completed = CompletedRequest(INPUTS, origin=lambda: {"moment": 5})
     log.add(IdRequest(user, ["v1", "v2"], None, given), completed, INPUTS, degraded, counted.append)
     return counted
 

@@ -70,7 +70,7 @@ def _print(done: "Consistency", tolerance: float) -> None:
         table.add_column(name, justify="right")
     table.add_column("why, of the first that differs")
     for row in _shown(done):
-        table.add_row(Text(row.part.name), *(f"{count:,}" for count in row.counts.counts.values()), _why(row))
+        table.add_row(Text(_name(row)), *(f"{count:,}" for count in row.counts.counts.values()), _why(row))
     console.print(table)
     if done.too_new:
         console.print(f"{done.too_new:,} requests are of days that the logs don't have yet", highlight=False)
@@ -92,6 +92,13 @@ def _shown(done: "Consistency") -> list["Row"]:
         named.add(column)
         rows.append(row)
     return rows
+
+
+def _name(row: "Row") -> str:
+    """Returns the column's or the slot's name; a slot of a statistic all of which is equal stands for the others."""
+    part = row.part
+    is_whole = part.slot is not None and not row.counts.different
+    return f"{part.column.name} ({part.column.width} slots)" if is_whole else part.name
 
 
 def _why(row: "Row") -> Text:

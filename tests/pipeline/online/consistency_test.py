@@ -75,6 +75,13 @@ def based(state):
     return store
 
 
+def copied(store):
+    """Returns a store in memory with the same values."""
+    other = open_store("memory:")
+    other._values, other._marks = dict(store._values), dict(store._marks)
+    return other
+
+
 def moments(days, events: list) -> list[tuple[str, list[str], int]]:
     """Returns requests at the times of some events, of their users and of items that they have dealt with or not."""
     items = sorted({example["item_id"] for example in days.examples})
@@ -304,12 +311,17 @@ def test_the_command_prints_each_column_and_ends_with_an_error_where_more_differ
     spec = tmp_path / "spec.yaml"
     spec.write_text(days.spec.to_json())
     gateway = Gateway(days.spec, based, tmp_path / "requests.jsonl")
+    fresh = Gateway(days.spec, copied(based), tmp_path / "right.jsonl")
+    right = serve(fresh, moments(days, events), events)
     path = serve(gateway, moments(days, events), events, lambda place: place % 5 == 2)
     arguments = ["consistency", str(spec), "--logs", str(days.logs), "--requests", str(path)]
     printed = CliRunner().invoke(app, arguments)
     assert printed.exit_code == 1, printed.output
     assert "late event" in printed.output
     assert "author.impressions.lifetime" in printed.output
+    whole = CliRunner().invoke(app, [*arguments[:-1], str(right)])
+    assert (whole.exit_code, "author_statistics (" in whole.output) == (0, True), whole.output
+    assert "author.impressions" not in whole.output
     assert CliRunner().invoke(app, [*arguments, "--tolerance", "1"]).exit_code == 0
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert (told["requests"], told["ok"], told["too_new"], told["unreadable"]) == (8, False, 0, 0)

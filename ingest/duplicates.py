@@ -78,6 +78,11 @@ def without_duplicates(
     return (left.filter(pa.array(~(repeats | carried))) if equal_rows else left), equal_rows
 
 
+def without_digests(table: pa.Table) -> pa.Table:
+    """Returns rows without what they are compared by, where nothing is compared any more."""
+    return table.drop_columns([name for name in (DIGEST, FILE, ROW) if name in table.column_names])
+
+
 def _equal_rows(table: pa.Table, original: np.ndarray, repeats: np.ndarray, carried: np.ndarray) -> list[EqualRow]:
     files, rows = table[FILE].cast(pa.string()).to_pylist(), table[ROW].to_pylist()
     return [

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.clock import with_precision
-from ingest.duplicates import without_duplicates
+from ingest.duplicates import without_digests, without_duplicates
 from ingest.examples import ExampleBuilder, Lookup
 from ingest.kinds import reader_of
 from ingest.raw import RawBatch
@@ -263,7 +263,7 @@ def _rows(spec: RankingSpec, source: str, files: Iterable[SourceFile], column: s
         for batch in read_source(spec, file):
             table, _, _ = parse(spec, source, batch, times_of(spec, file))
             tables.append(table if keys is None else table.filter(pc.is_in(table[column], value_set=keys)))
-    return without_duplicates(pa.concat_tables(tables).combine_chunks())[0]
+    return without_digests(without_duplicates(pa.concat_tables(tables).combine_chunks())[0])
 
 
 def _now(spec: RankingSpec) -> int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from ingest.chunks import Chunk, by_source, packed, unpacked
-from ingest.duplicates import without_duplicates
+from ingest.duplicates import EqualRow, without_duplicates
 from ingest.findings import Findings
 from ingest.ripeness import Span
 from ingest.time_split import TimeCounts, split_keys
@@ -61,15 +61,22 @@ class DropDuplicates(beam.DoFn):
             yield from ((bucket, chunk) for chunk in untouched)
         if log is None:
             return
-        new = None
-        if self._rolling and self._rolling.earlier:
-            # Statistics may have read days again whose rows were carried on, too.
-            new = log[DAY].to_numpy() >= day_number(self._rolling.earlier.day)
-        rows, equal_rows = without_duplicates(log, history, new)
+        rows, equal_rows = without_repeats(log, history, self._rolling)
         findings.count_duplicates(equal_rows)
         yield bucket, ("log", 0, 0, packed(rows))
         yield TaggedOutput("times", times_of_examples(spec, rows, self._rolling))
         yield TaggedOutput("findings", findings)
+
+
+def without_repeats(
+    log: pa.Table, history: pa.Table | None, rolling: Rolling | None
+) -> tuple[pa.Table, list[EqualRow]]:
+    """Returns a bucket's rows without those that are equal to one before, in the logs or carried on; and these."""
+    new = None
+    if rolling and rolling.earlier:
+        # Statistics may have read days again whose rows were carried on, too.
+        new = log[DAY].to_numpy() >= day_number(rolling.earlier.day)
+    return without_duplicates(log, history, new)
 
 
 def times_of_examples(spec: RankingSpec, rows: pa.Table, rolling: Rolling | None) -> TimeCounts:

@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress
 
 from components.run_parameters import RUN
-from pipeline.cli import ab_test, compile, init, online, options, report, serving
+from pipeline.cli import ab_test, compile, consistency, init, online, options, report, serving
 from pipeline.cli.options import LogsDir, LogWindow, SpecPath
 from pipeline.cli.terminal import console, errors, fail
 from pipeline.runners.garbage import collect_rarely
@@ -213,6 +213,7 @@ app.add_typer(report.app)
 app.add_typer(compile.app)
 app.add_typer(serving.app)
 app.add_typer(online.app)
+app.add_typer(consistency.app)
 app.add_typer(ab_test.app)
 
 

@@ -15,6 +15,7 @@ from pipeline.cli.terminal import console, fail
 if TYPE_CHECKING:
     from pipeline.online.gateway import StoreCompleting
     from schema.spec import RankingSpec
+    from serving.gateway.request_log import RequestLog
     from serving.local_server.server import ServerOptions
 
 app = typer.Typer()
@@ -70,6 +71,14 @@ def serve(
         ),
     ] = None,
     upstream_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that --upstream may take.")] = 1.0,
+    log_requests: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Log the requests of this share of the users, for `fulcrum consistency`."),
+    ] = None,
+    requests_file: Annotated[
+        Path, typer.Option(help="Where they are logged, as JSON lines; when it is full it becomes <name>.1.")
+    ] = Path("requests.jsonl"),
+    requests_mb: Annotated[float, typer.Option(min=0.001, help="How large each of the two files may become.")] = 100.0,
 ) -> None:
     """Serve a pushed model as TensorFlow Serving does, to try it out. Logs JSON lines to stderr; Ctrl-C stops it.
 
@@ -85,6 +94,7 @@ def serve(
     from serving.local_server.server import ServerOptions
     from serving.local_server.server import serve as serve_until_stopped
 
+    request_log = _request_log(store, log_requests, requests_file, requests_mb)
     log_to(sys.stderr)
     completing = None
     if store is not None:
@@ -105,6 +115,7 @@ def serve(
         inter_op_threads=inter_op_threads,
         completing=completing,
         degrade=degrade,
+        request_log=request_log,
     )
     try:
         if upstream is None:
@@ -115,6 +126,20 @@ def serve(
         raise fail(error, 2) from None
     except OSError as error:
         raise fail(f"can't listen on {host}: {error.strerror or error}", 1) from None
+
+
+def _request_log(store: str | None, share: float | None, path: Path, megabytes: float) -> "RequestLog | None":
+    """Returns where requests are logged; None where none are."""
+    from serving.gateway.request_log import RequestLog
+
+    if not share:
+        return None
+    if store is None:
+        raise fail("--log-requests: logs what a store brings, expected --store", 2)
+    try:
+        return RequestLog(path, share, round(megabytes * 1e6))
+    except OSError as error:
+        raise fail(f"--requests-file {path}: can't be written: {error.strerror or error}", 2) from None
 
 
 def _served_spec(path: Path, may_be_file: bool) -> "RankingSpec":

@@ -10,7 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.chunks import Chunk, bucket_of, unpacked
+from ingest.duplicates import refused
+from ingest.errors import IngestError
 from ingest.examples import Lookup
+from ingest.rows_once import without_repeats
 from ingest.statistics.answers import Definition
 from ingest.statistics.bucket import BucketRows, BucketStatistics, KnownTiles, state_part
 from ingest.statistics.encoding import common_codes, split_tiles, tiles_of_table
@@ -55,14 +58,22 @@ def bucket_values(
     Args:
       items: the items table of a day.
       last_features: the last rows' features of users that have no row here, as far as an earlier generation has them.
+
+    Raises:
+      IngestError: a row stands in the logs twice, and the spec allows none.
     """
     spec, rolling = plan.spec, plan.rolling
     log = unpacked(chunks.get("log", []))
     if log is not None and not plan.is_daily:
         log = _before(rolling, with_days(plan, log))
+    history = unpacked(chunks.get("history", []))
+    if log is not None:
+        log, equal_rows = without_repeats(log, history, rolling)
+        if equal_rows and spec.log.duplicates == "error":
+            raise IngestError(refused(len(equal_rows), equal_rows[0]))
     table = unpacked(chunks.get("users", []))
     users = lookup_by_day(spec, "users", table)
-    here = BucketRows.of(spec, log, unpacked(chunks.get("history", [])), rolling)
+    here = BucketRows.of(spec, log, history, rolling)
     rows = rolling.part(spec, here.rows) if here.rows is not None else None
     statistics = BucketStatistics(spec, here, users, items, rolling) if here.log is not None else None
     states: dict[int, bytes] = {}
@@ -104,7 +115,8 @@ def _user_values(
     states: dict[int, bytes],
     last_features: Callable[[list[str]], dict[str, pa.Table]],
 ) -> list[Content]:
-    rows = layout.carried_schema.empty_table() if rows_part is None else _read(rows_part)
+    schema = layout.carried_schema
+    rows = schema.empty_table() if rows_part is None else _read(rows_part).select(schema.names)
     whose: list[pa.Array] = [_text(rows["user"]), table.keys]
     whose += [_text(log["user"])] if log is not None else []
     by_user: list[tuple[pa.Array, pa.Table]] = []

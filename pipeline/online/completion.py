@@ -62,6 +62,9 @@ class Completed:
       unknown_user: whether the store has no row of the user, and the users table neither.
       unknown_items: how many of the candidates the items table lacks.
       lag_seconds: how long before the request the latest row was that is counted.
+      moment: when the request was, in ticks of the generation's precision.
+      generation: what it was completed from.
+      updates: what events had added since.
     """
 
     user: dict[str, Any]
@@ -69,6 +72,9 @@ class Completed:
     unknown_user: bool
     unknown_items: int
     lag_seconds: float
+    moment: int
+    generation: Generation
+    updates: Updates
 
 
 class Completer:
@@ -196,6 +202,9 @@ class _Reader:
             not (len(stored.users.keys) or len(stored.rows) or len(tail)),
             candidates.unknown if self._spec.items else 0,
             (moment - latest) / self._spec.log.timestamp.ticks_per_second,
+            moment,
+            self.generation,
+            updates,
         )
 
     def _moment(self, at: int | None) -> int:

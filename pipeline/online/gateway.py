@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ingest.rank_request import RequestError
 from pipeline.online import generations
 from pipeline.online.completion import Completed, Completer
 from pipeline.online.generations import Generation
+from pipeline.online.origin import Origin
 from pipeline.online.updater import Updater
 from schema.columns import MISSING
 from schema.served import rank_inputs
@@ -31,7 +33,6 @@ class StoreCompleting:
     def __init__(self, spec: RankingSpec, store: OnlineStore):
         self._spec, self._completer, self._nothing = spec, Completer(spec, store), Completer(spec, _nothing(spec))
         self._tensors = rank_inputs(spec)
-        self._log_features = {feature.name: feature for feature in spec.features_of("log") if feature.is_text}
         delays = [*(one.delay for one in statistics_of(spec)), *(one.delay for one in spec.behaviours)]
         self._delay = max(delays, default=0)
         self._updating, self._updater = threading.Lock(), Updater(spec, store)
@@ -41,7 +42,7 @@ class StoreCompleting:
 
     def without_store(self, request: IdRequest) -> CompletedRequest:
         completed = self._completed(self._nothing, request)
-        return CompletedRequest(completed.inputs)
+        return CompletedRequest(completed.inputs, origin=completed.origin)
 
     def count(self, lines: Sequence[bytes]) -> CountedEvents:
         with self._updating:
@@ -53,25 +54,37 @@ class StoreCompleting:
 
     def _completed(self, completer: Completer, request: IdRequest) -> CompletedRequest:
         try:
-            done = completer.complete(request.user, request.items, request.at, self._context(request.given))
+            context = context_of(self._spec, request.given)
+            done = completer.complete(request.user, request.items, request.at, context)
         except RequestError as error:
             raise IdRequestError(str(error)) from None
         late = done.lag_seconds > self._delay
         return CompletedRequest(
-            encoded(self._tensors, done), done.unknown_user, done.unknown_items, done.lag_seconds, late
+            encoded(self._tensors, done),
+            done.unknown_user,
+            done.unknown_items,
+            done.lag_seconds,
+            late,
+            lambda: asdict(Origin.of(self._spec, done)),
         )
 
-    def _context(self, given: Mapping[str, np.ndarray]) -> dict[str, object]:
-        """Returns the typed values of features from the log that a request has itself: statistics may be by them."""
-        context: dict[str, object] = {}
-        for name, feature in self._log_features.items():
-            if name in given and given[name].shape == () and not feature.derive:
-                try:
-                    text = given[name].item().decode()
-                    context[name] = reader_of(feature).parse_text(feature, None if text == MISSING else text)
-                except (AttributeError, UnicodeDecodeError, ValueError) as error:
-                    raise IdRequestError(f"input {name!r}: {error}") from None
-        return context
+
+def context_of(spec: RankingSpec, given: Mapping[str, np.ndarray]) -> dict[str, object]:
+    """Returns the typed values of features from the log that a request has itself: statistics may be by them.
+
+    Raises:
+      IdRequestError: a value isn't one of its feature.
+    """
+    context: dict[str, object] = {}
+    for feature in spec.features_of("log"):
+        name = feature.name
+        if feature.is_text and not feature.derive and name in given and given[name].shape == ():
+            try:
+                text = given[name].item().decode()
+                context[name] = reader_of(feature).parse_text(feature, None if text == MISSING else text)
+            except (AttributeError, UnicodeDecodeError, ValueError) as error:
+                raise IdRequestError(f"input {name!r}: {error}") from None
+    return context
 
 
 def encoded(tensors: Sequence[Any], done: Completed) -> dict[str, np.ndarray]:

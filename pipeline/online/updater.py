@@ -13,6 +13,7 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
+from ingest.duplicates import without_digests
 from ingest.examples import Lookup
 from ingest.json_rows import read_json
 from ingest.raw import BadRow, RawBatch
@@ -158,7 +159,7 @@ class _TailWriter:
             if len(batch.rows) or batch.bad:
                 batch = _with_short_ids(self._spec, _all_columns(batch, columns))
                 table, rejected, named = parse(self._spec, "log", batch, between)
-                tables.append(table)
+                tables.append(without_digests(table))
                 bad += rejected
                 unused.add(named)
         schema = self._layout.log_schema

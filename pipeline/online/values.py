@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.duplicates import without_digests
 from ingest.kinds import reader_of
 from ingest.raw import RawBatch
 from ingest.rows import columns_of, parse
@@ -106,7 +107,7 @@ class Layout:
     def __init__(self, spec: RankingSpec):
         self.spec = spec
         empty = {name: pa.array([], pa.string()) for name in columns_of(spec, "log")}
-        log = with_start(spec, parse(spec, "log", RawBatch("", np.zeros(0, np.int64), empty))[0])
+        log = with_start(spec, without_digests(parse(spec, "log", RawBatch("", np.zeros(0, np.int64), empty))[0]))
         # What the rows of the log are as `rows.parse` types them.
         self.log_schema = log.schema
         self.carried_schema = carried(spec, log, 0).schema

@@ -1,8 +1,8 @@
 """What completes requests of ids, as the server sees it: who starts the server hands it in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class CompletedRequest:
     Attributes:
       lag_seconds: how long before the request the latest row was that is counted; None where nothing was read.
       is_late: whether that is longer than feedback takes to be known, so that something may be missing.
+      origin: returns what the inputs were made from and when, in JSON's types, for a log of requests.
     """
 
     inputs: dict[str, np.ndarray]
@@ -40,6 +41,7 @@ class CompletedRequest:
     unknown_items: int = 0
     lag_seconds: float | None = None
     is_late: bool = False
+    origin: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True)

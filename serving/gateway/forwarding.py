@@ -17,6 +17,7 @@ from schema.columns import ITEM_ID, USER_ID
 from schema.served import RANK
 from serving.gateway.completing import Completing
 from serving.gateway.handler import StoreRequests
+from serving.gateway.request_log import RequestLog
 from serving.gateway.upstream import Upstream, signature_map
 from serving.local_server import json_tensors
 from serving.local_server.handler import RequestHandler
@@ -40,9 +41,10 @@ class ForwardingHandler(StoreRequests, RequestHandler):
         metrics: Metrics,
         completing: Completing,
         degrade: bool,
+        request_log: RequestLog | None = None,
     ):
         """Takes what `StoreRequests` does, and the upstream; `name` is of the model by which it is called healthy."""
-        super().__init__(limits, metrics, completing, degrade)
+        super().__init__(limits, metrics, completing, degrade, request_log)
         self._upstream, self._name, self.metrics = upstream, name, metrics
 
     def predict(

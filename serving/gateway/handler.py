@@ -12,6 +12,7 @@ from schema.columns import ITEM_ID, TIMESTAMP, USER_ID
 from schema.served import RANK
 from serving.gateway.completing import CompletedRequest, Completing, IdRequest, IdRequestError
 from serving.gateway.metrics import StoreMetrics
+from serving.gateway.request_log import RequestLog
 from serving.local_server.handler import Handler
 from serving.local_server.prometheus import Metrics
 from serving.local_server.versions import Versions
@@ -35,9 +36,16 @@ class StoreRequests:
 
     takes_events = True
 
-    def __init__(self, limits: Limits, metrics: Metrics, completing: Completing, degrade: bool):
-        """Takes what completes requests, and whether they are answered where it can't."""
-        self._limits, self._completing, self._degrade = limits, completing, degrade
+    def __init__(
+        self,
+        limits: Limits,
+        metrics: Metrics,
+        completing: Completing,
+        degrade: bool,
+        request_log: RequestLog | None = None,
+    ):
+        """Takes what completes requests, whether they are answered where it can't, and where a share is logged."""
+        self._limits, self._completing, self._degrade, self._request_log = limits, completing, degrade, request_log
         self._store = StoreMetrics(metrics.registry)
         self._store.age.set_function(self._age)
 
@@ -68,10 +76,16 @@ class StoreRequests:
         missing = signature.inputs.keys() - signature.defaults.keys() - inputs.keys()
         if signature.name != RANK or not missing or USER_ID not in inputs or ITEM_ID not in inputs:
             return inputs
-        completed = self._completed(self._request(inputs), headers)
+        request = self._request(inputs)
+        completed = self._completed(request, headers)
+        # The ids go to the model as they are read, as logs are: `1.0` as `1`.
+        ids = {spec.name for spec in _IDS} & signature.inputs.keys() & completed.inputs.keys()
         extra = {spec.name for spec in _IDS} - signature.inputs.keys()
-        given = {name: value for name, value in inputs.items() if name not in extra}
-        return {**{name: completed.inputs[name] for name in missing if name in completed.inputs}, **given}
+        given = {name: value for name, value in inputs.items() if name not in extra | ids}
+        brought = {name: completed.inputs[name] for name in (missing | ids) & completed.inputs.keys()}
+        if self._request_log is not None:
+            self._request_log.add(request, completed, brought, headers.get(DEGRADED), self._count_logged)
+        return {**brought, **given}
 
     def _request(self, inputs: Mapping[str, Value]) -> IdRequest:
         ids = {spec.name: _array(spec, inputs[spec.name], self._limits) for spec in _IDS if spec.name in inputs}
@@ -113,6 +127,9 @@ class StoreRequests:
             self._store.lag.set(completed.lag_seconds)
         return completed
 
+    def _count_logged(self, outcome: str) -> None:
+        self._store.logged.labels(outcome).inc()
+
     def _age(self) -> float:
         try:
             return self._completing.generation_age()
@@ -123,10 +140,18 @@ class StoreRequests:
 class GatewayHandler(StoreRequests, Handler):
     """Completes requests of `rank` for a model that is loaded here."""
 
-    def __init__(self, versions: Versions, limits: Limits, metrics: Metrics, completing: Completing, degrade: bool):
+    def __init__(
+        self,
+        versions: Versions,
+        limits: Limits,
+        metrics: Metrics,
+        completing: Completing,
+        degrade: bool,
+        request_log: RequestLog | None = None,
+    ):
         """Takes what `Handler` does and what `StoreRequests` does."""
         Handler.__init__(self, versions, limits, metrics)
-        StoreRequests.__init__(self, limits, metrics, completing, degrade)
+        StoreRequests.__init__(self, limits, metrics, completing, degrade, request_log)
 
 
 def _array(spec: TensorSpec | None, value: Value, limits: Limits) -> np.ndarray:

@@ -28,6 +28,12 @@ class StoreMetrics:
         self.errors = Counter(
             "fulcrum_store_errors", "What a store couldn't do, by the error's name.", ["error"], registry=registry
         )
+        self.logged = Counter(
+            "fulcrum_logged_requests",
+            "Requests that were to be logged: written, dropped (too many waited), or failed.",
+            ["outcome"],
+            registry=registry,
+        )
         self.lag = Gauge(
             "fulcrum_store_lag_seconds",
             "How long before the last request the latest counted row was.",

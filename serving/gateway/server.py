@@ -30,10 +30,16 @@ class GatewayServer:
           OSError: an address is taken.
         """
         assert options.completing is not None
-        self._upstream, self._name = upstream, options.name
+        self._upstream, self._name, self._request_log = upstream, options.name, options.request_log
         metrics = Metrics(options.name)
         handler = ForwardingHandler(
-            upstream, options.name, options.limits, metrics, options.completing, options.degrade
+            upstream,
+            options.name,
+            options.limits,
+            metrics,
+            options.completing,
+            options.degrade,
+            options.request_log,
         )
         # As `ModelServer` does.
         gc.collect()
@@ -62,6 +68,8 @@ class GatewayServer:
         log("stopping", model=self._name)
         self._listener.stop()
         self._upstream.close()
+        if self._request_log is not None:
+            self._request_log.close()
         log("stopped", model=self._name)
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ from typing import Self
 
 from serving.gateway.completing import Completing
 from serving.gateway.handler import GatewayHandler
+from serving.gateway.request_log import RequestLog
 from serving.local_server.directory import VersionPolicy, versions_in
 from serving.local_server.handler import Handler, RequestHandler
 from serving.local_server.listener import Listener
@@ -48,6 +49,7 @@ class ServerOptions:
       grace_seconds: how long a stop waits for requests under way.
       completing: completes requests of ids; None takes full ones alone.
       degrade: whether requests of ids are answered without the store where that can't be read.
+      request_log: where a share of the requests of ids is logged; closed with the server.
     """
 
     name: str = ""
@@ -65,6 +67,7 @@ class ServerOptions:
     grace_seconds: float = 10.0
     completing: Completing | None = None
     degrade: bool = False
+    request_log: RequestLog | None = None
 
     def listen(self, handler: RequestHandler) -> Listener:
         """Returns what listens for a handler.
@@ -128,7 +131,9 @@ class ModelServer:
         options = self.options
         if options.completing is None:
             return Handler(self.versions, options.limits, self._metrics)
-        return GatewayHandler(self.versions, options.limits, self._metrics, options.completing, options.degrade)
+        return GatewayHandler(
+            self.versions, options.limits, self._metrics, options.completing, options.degrade, options.request_log
+        )
 
     def _load(self, path: Path) -> SavedModel:
         with self._metrics.load(str(path)):
@@ -159,6 +164,8 @@ class ModelServer:
         self._listener.stop()
         self._poller.join()
         self.versions.stop(grace)
+        if self.options.request_log is not None:
+            self.options.request_log.close()
         log("stopped", model=self.versions.name)
 
     def __enter__(self) -> Self:

@@ -18,13 +18,14 @@ from schema.loading import load_spec
 from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
 from serving.client import Target, connect, predict
+from serving.gateway.request_log import RequestLog
 from serving.local_server.server import ModelServer, ServerOptions
 from serving.requests import rank_request
 from serving.store.opening import open_store
 
 BEFORE, LAST = "2026-01-03", "2026-01-04"
-# Just after the fourth day.
-AT = 1_767_225_600_000 + 4 * 86_400_000 + 60_000
+# The last moment of the fourth day.
+AT = 1_767_225_600_000 + 4 * 86_400_000 - 1
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,8 @@ def test_a_pushed_model_ranks_by_ids_what_it_ranks_by_full_requests(run: Run, ur
     (tmp_path / "shortvideo").mkdir()
     os.symlink(model, tmp_path / "shortvideo" / "1")
     completing = StoreCompleting(spec, open_store(url))
-    options = ServerOptions(grpc_port=0, rest_port=0, completing=completing)
+    logged = tmp_path / "requests.jsonl"
+    options = ServerOptions(grpc_port=0, rest_port=0, completing=completing, request_log=RequestLog(logged, 1.0))
     with ModelServer(tmp_path / "shortvideo", options) as server:
         for port, protocol in ((server.grpc_port, "grpc"), (server.rest_port, "http")):
             with connect(f"{protocol}://127.0.0.1:{port}", Target("shortvideo"), 60) as client:
@@ -78,3 +80,8 @@ def test_a_pushed_model_ranks_by_ids_what_it_ranks_by_full_requests(run: Run, ur
                     assert {name: values.tolist() for name, values in asked.items()} == {
                         name: values.tolist() for name, values in full.items()
                     }
+    compared = fulcrum("consistency", run.spec, "--logs", run.logs, "--requests", logged, "--json")
+    assert compared.code == 0, compared.out + compared.err
+    told = json.loads(compared.out)
+    assert (told["requests"], told["too_new"], told["unreadable"]) == (2 * (len(users) + 1), 0, 0)
+    assert all(column["equal"] >= told["requests"] for column in told["columns"])

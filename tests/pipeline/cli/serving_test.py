@@ -177,6 +177,11 @@ def test_a_store_says_of_a_moment_what_the_logs_say(command, tiny, address, cand
         (["show", f"sqlite://{tmp_path}/none.db"], "no such file"),
         (["update", str(tiny[0]), "--store", "nowhere:"], "expected a store such as"),
         (["materialize", *map(str, tiny), *store, "--output", "x", "--until", "noon"], "expected a day such as"),
+        (["serve", str(tmp_path), "--log-requests", "1"], "expected --store"),
+        (
+            ["serve", str(tmp_path), *store, "--log-requests", "1", "--requests-file", f"{tmp_path}/none/requests"],
+            "can't be written",
+        ),
     ):
         result = CliRunner().invoke(app, [*wrong[:2], "--logs", *wrong[2:]] if wrong[0] == "materialize" else wrong)
         assert result.exit_code in (1, 2)

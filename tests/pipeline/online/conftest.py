@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from examples_in_memory import examples_of
+from fed_store import Days, Event
 from redis_server import NO_REDIS, REDIS, redis_server
 
 from schema.spec import RankingSpec
@@ -31,25 +31,6 @@ LATE_MS = 1_800_000
 
 def day_number(text: str) -> int:
     return (date.fromisoformat(text) - date(1970, 1, 1)).days
-
-
-@dataclass(frozen=True)
-class Event:
-    """A row of the log as it arrives."""
-
-    time: int
-    day: int
-    line: bytes
-
-
-@dataclass(frozen=True)
-class Days:
-    """Logs, and what they say."""
-
-    spec: RankingSpec
-    logs: Path
-    examples: list[dict]
-    events: list[Event]
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +69,64 @@ def days(tmp_path_factory) -> Days:
         "items": [logs / "items.csv"],
     }
     return Days(spec, logs, examples_of(spec, sources).to_pylist(), events)
+
+
+# The feedback of the log of events: its name, its column in the log of impressions, and how many seconds it takes.
+FEEDBACK = (("play", "clicked", 40), ("like", "like", 4_000), ("share", "share", 20_000))
+
+
+@pytest.fixture(scope="session")
+def event_days(days, tmp_path_factory) -> Days:
+    """The same days as a log of events: a row is shown, and feedback comes as rows of its own, up to hours later."""
+    logs = tmp_path_factory.mktemp("events")
+    declared = days.spec.model_dump(mode="json", exclude_defaults=True)
+    log = {**declared["log"], "layout": "events", "files": ["events-*.jsonl"], "event": "event"}
+    log |= {"impression": "show", "attribution_window": "1d"}
+    by = [{**entry, **({"of": ["like"]} if "of" in entry else {})} for entry in BY]
+    spec = RankingSpec.model_validate(
+        {
+            **{name: declared[name] for name in ("name", "users", "items", "features")},
+            "log": log,
+            "behaviours": [
+                {"name": f"{event}s", "event": event, "max_length": 5, "delay": "5m"} for event in ("play", "like")
+            ],
+            "tasks": [{"name": event, "event": event} for event, _, _ in FEEDBACK],
+            "statistics": {"by": by, "delay": "90m"},
+        }
+    )
+    rows: list[tuple[int, int, dict]] = []
+    for event in days.events:
+        row = json.loads(event.line)
+        shared = {name: row[name] for name in ("user_id", "video_id", "tab", "network")}
+        rows.append((event.time, event.day, {**shared, "timestamp": event.time, "event": "show"}))
+        for name, column, seconds in FEEDBACK:
+            time = event.time + 1_000 * (1 + int(row["play_ms"]) % seconds)
+            day = max(event.day, time // 86_400_000)
+            if row[column] == "1" and day <= days.events[-1].day:
+                rows.append((time, day, {**shared, "timestamp": time, "event": name}))
+    # A user may share one item twice at a time: such rows are one.
+    alike = {(row["user_id"], row["video_id"], time, row["event"]): (time, day, row) for time, day, row in rows}
+    events = [Event(time, day, json.dumps(row).encode()) for time, day, row in alike.values()]
+    for day in sorted({event.day for event in events}):
+        folder = logs / str(date.fromordinal(date(1970, 1, 1).toordinal() + day))
+        folder.mkdir()
+        lines = [event.line for event in events if event.day == day]
+        (folder / "events-1.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    for table in ("users.csv", "items.csv"):
+        (logs / table).write_bytes((days.logs / table).read_bytes())
+    sources = {
+        "log": sorted(logs.glob("2026-*/*.jsonl")),
+        "users": [logs / "users.csv"],
+        "items": [logs / "items.csv"],
+    }
+    events.sort(key=lambda event: event.time)
+    return Days(spec, logs, examples_of(spec, sources).to_pylist(), events)
+
+
+@pytest.fixture(params=["impressions", "events"])
+def either(request) -> Days:
+    """The days in each layout of the log."""
+    return request.getfixturevalue({"impressions": "days", "events": "event_days"}[request.param])
 
 
 @pytest.fixture(scope="session")

@@ -1,68 +1,33 @@
 """What is served is what was trained: each completed request equals its impression's example, byte for byte."""
 
 import json
+import zipfile
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from examples_in_memory import examples_of, plain
+from fed_store import Event, Feed, differences, drawn
 
 from ingest.rank_request import RequestError, RequestLogs
+from pipeline.online import materialize as batch
 from pipeline.online.completion import Completer
 from pipeline.online.materialize import materialize
 from pipeline.online.updater import Updater
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 
+DESKDROP = Path(__file__).resolve().parents[4] / "shared" / "data" / "deskdrop" / "users_interactions.zip"
 KUAIRAND = Path(__file__).resolve().parents[2] / "data" / "kuairand"
 SPECS = Path(__file__).resolve().parents[3] / "schema" / "specs"
-MISSING = "__missing__"
 DAY_MS = 86_400_000
 
 
-def differences(spec: RankingSpec, completer: Completer, example: dict, at: int | None = None) -> list[str]:
-    """Returns the columns of a completed request that aren't those of the example."""
-    names = [feature.name for feature in spec.features_of("log") if not feature.derive]
-    context = {name: None if example[name] == MISSING else example[name] for name in names}
-    done = completer.complete(example["user_id"], [example["item_id"]], at or example["timestamp"], context)
-    columns = {**done.user, **{name: values[0] for name, values in done.candidates.items()}}
-    assert len(columns) > 20
-    return [name for name, value in columns.items() if plain(value) != plain(example[name])]
-
-
-class Feed:
-    """Rows that arrive in the order of their times."""
-
-    def __init__(self, updater: Updater, events: list):
-        self._updater, self._events, self._next = updater, events, 0
-
-    def up_to(self, time: int) -> None:
-        batch = []
-        while self._next < len(self._events) and self._events[self._next].time <= time:
-            batch.append(self._events[self._next])
-            self._next += 1
-        for day in sorted({event.day for event in batch}):
-            self._updater.update([event.line for event in batch if event.day == day], day=day)
-
-
-def drawn(examples: list[dict], since: int, until: int, count: int) -> list[dict]:
-    """Returns impressions in the order of time; among them the first and the last, and some of equal times."""
-    within = sorted((one for one in examples if since <= one["timestamp"] < until), key=lambda one: one["timestamp"])
-    places = np.random.default_rng(7).choice(len(within), count, replace=False)
-    twins = [
-        place
-        for place in range(1, len(within))
-        if within[place]["timestamp"] == within[place - 1]["timestamp"]
-        and within[place]["user_id"] == within[place - 1]["user_id"]
-    ]
-    assert twins
-    return [within[place] for place in sorted({0, len(within) - 1, *places.tolist(), *twins[:5]})]
-
-
-def test_each_input_is_the_examples_on_every_backend_over_midnight_and_a_swap(days, any_store, tmp_path):
+def test_each_input_is_the_examples_on_every_backend_over_midnight_and_a_swap(either, any_store, tmp_path):
+    days = either
     materialize(days.spec, str(days.logs), str(tmp_path), any_store, date(2026, 1, 2))
     third = 1_767_225_600_000 + 2 * DAY_MS
     feed = Feed(Updater(days.spec, any_store), [event for event in days.events if event.day >= third // DAY_MS])
@@ -80,10 +45,11 @@ def test_each_input_is_the_examples_on_every_backend_over_midnight_and_a_swap(da
     assert swapped
 
 
-def test_a_day_that_is_made_of_the_days_before_is_what_one_of_all_days_is(days, store, tmp_path):
+def test_a_day_that_is_made_of_the_days_before_is_what_one_of_all_days_is(either, store, tmp_path):
+    days = either
     for day in (1, 2, 3):
         made = materialize(days.spec, str(days.logs), str(tmp_path / "state"), store, date(2026, 1, day))
-    assert made.rows < len(days.examples) / 2
+    assert made.rows < len(days.events) / 2
     completer, count = Completer(days.spec, store), 0
     feed = Feed(Updater(days.spec, store), [event for event in days.events if event.day == made.generation.until + 1])
     fourth = 1_767_225_600_000 + 3 * DAY_MS
@@ -92,6 +58,53 @@ def test_a_day_that_is_made_of_the_days_before_is_what_one_of_all_days_is(days, 
         assert differences(days.spec, completer, example) == []
         count += 1
     assert count > 10
+
+
+def test_while_a_batch_runs_requests_and_events_are_what_they_were_before(event_days, any_store, tmp_path, monkeypatch):
+    days, materializing = event_days, []
+    monkeypatch.setattr(batch, "_VALUES_A_WRITE", 20)
+    materialize(days.spec, str(days.logs), str(tmp_path), any_store, date(2026, 1, 2))
+    third = 1_767_225_600_000 + 2 * DAY_MS
+    feed = Feed(Updater(days.spec, any_store), [event for event in days.events if event.day >= third // DAY_MS])
+    completer, write = Completer(days.spec, any_store), any_store.write
+    # Of the fourth day, for which the generation that is being made is complete.
+    requests = iter(drawn(days.examples, third + DAY_MS, third + 2 * DAY_MS, 12))
+    answered = []
+
+    def write_and_ask(*arguments):
+        write(*arguments)
+        if materializing and len(arguments[0] if isinstance(arguments[0], list) else []) == 20:
+            # What follows writes, too.
+            materializing.clear()
+            example = next(requests, None)
+            if example is not None:
+                feed.up_to(example["timestamp"])
+                assert differences(days.spec, completer, example) == []
+                answered.append(completer.generation().until)
+            materializing.append(True)
+
+    monkeypatch.setattr(any_store, "write", write_and_ask)
+    materializing.append(True)
+    made = materialize(days.spec, str(days.logs), str(tmp_path), any_store, date(2026, 1, 3))
+    materializing.clear()
+    assert len(answered) > 5
+    assert set(answered) == {made.generation.until - 1}
+    for example in drawn(days.examples, third + DAY_MS, third + 2 * DAY_MS, 5)[-3:]:
+        feed.up_to(example["timestamp"])
+        assert differences(days.spec, completer, example) == []
+    assert completer.generation() == made.generation
+
+
+def test_rows_that_come_out_of_order_and_again_are_the_same_rows(either, store, tmp_path):
+    days, random = either, np.random.default_rng(5)
+    materialize(days.spec, str(days.logs), str(tmp_path), store, date(2026, 1, 3))
+    fourth = 1_767_225_600_000 + 3 * DAY_MS
+    example = drawn(days.examples, fourth, fourth + DAY_MS, 5)[-2]
+    rows = [event for event in days.events if event.day == fourth // DAY_MS and event.time <= example["timestamp"]]
+    updater, order = Updater(days.spec, store), random.permutation(len(rows))
+    for places in np.array_split(np.concatenate((order, order[::3])), 7):
+        updater.update([rows[place].line for place in places.tolist()], day=fourth // DAY_MS)
+    assert differences(days.spec, Completer(days.spec, store), example) == []
 
 
 def test_unknown_users_and_items_are_answered_as_the_logs_would(days, store, tmp_path):
@@ -153,9 +166,50 @@ def test_kuairands_last_day_is_what_its_examples_hold(store, tmp_path):
         assert differences(spec, completer, example) == []
 
 
-def events_of(rows: pd.DataFrame) -> list:
+@pytest.mark.skipif(not DESKDROP.exists(), reason="the online store on a real log of events: Deskdrop isn't there")
+def test_deskdrops_events_of_a_day_are_what_its_examples_hold(store, tmp_path):
+    declared = yaml.safe_load((SPECS / "deskdrop.yaml").read_text())
+    statistics = {"delay": "10m", "age": True, "by": ["item", ["user", "country"], {"keys": "user", "windows": ["3h"]}]}
+    spec = RankingSpec.model_validate({**declared, "statistics": statistics, "slices": []})
+    rows = deskdrop_week()
+    last = int(rows.timestamp.max()) // 86_400
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    with zipfile.ZipFile(logs / "users_interactions.zip", "w") as archive:
+        archive.writestr("users_interactions.csv", rows.to_csv(index=False))
+    examples = examples_of(spec, {"log": [logs / "users_interactions.zip"]}).to_pylist()
+    materialize(spec, str(logs), str(tmp_path), store, date.fromordinal(date(1970, 1, 1).toordinal() + last - 1))
+    feed = Feed(Updater(spec, store), deskdrop_events(rows[rows.timestamp >= last * 86_400]))
+    completer, before = Completer(spec, store), set(rows[rows.timestamp < last * 86_400].personId)
+    of_day = sorted((one for one in examples if one["timestamp"] >= last * 86_400), key=lambda one: one["timestamp"])
+    new = [place for place, example in enumerate(of_day) if example["user_id"] not in before]
+    assert new
+    for place in sorted({*np.linspace(0, len(of_day) - 1, 15).astype(int).tolist(), *new[:2]}):
+        feed.up_to(of_day[place]["timestamp"])
+        assert differences(spec, completer, of_day[place]) == []
+
+
+def deskdrop_week() -> pd.DataFrame:
+    """Returns a busy week of Deskdrop's rows, texts but for the time; of rows that a stream can't tell apart one."""
+    with zipfile.ZipFile(DESKDROP) as archive:
+        rows = pd.read_csv(archive.open("users_interactions.csv"), dtype=str, keep_default_na=False)
+    rows["timestamp"] = rows.timestamp.astype(int)
+    days = rows.timestamp // 86_400
+    rows = rows[(days > days.value_counts().idxmax() - 7) & (days <= days.value_counts().idxmax())]
+    return rows.drop_duplicates(["personId", "contentId", "timestamp", "eventType"], keep="last")
+
+
+def deskdrop_events(rows: pd.DataFrame) -> list[Event]:
+    """Returns rows of Deskdrop's log as they arrive."""
+    return [
+        Event(row["timestamp"], row["timestamp"] // 86_400, json.dumps(row).encode())
+        for row in rows.sort_values("timestamp", kind="stable").to_dict("records")
+    ]
+
+
+def events_of(rows: pd.DataFrame) -> list[Event]:
     """Returns rows of KuaiRand's log as they arrive."""
     return [
-        SimpleNamespace(time=row["time_ms"], day=row["time_ms"] // DAY_MS, line=json.dumps(row).encode())
+        Event(row["time_ms"], row["time_ms"] // DAY_MS, json.dumps(row).encode())
         for row in rows.sort_values("time_ms", kind="stable").to_dict("records")
     ]

@@ -5,6 +5,7 @@ import threading
 from datetime import date
 
 import pytest
+from fed_store import Dying, KilledError
 
 from pipeline.online import generations
 from pipeline.online.materialize import materialize
@@ -13,37 +14,6 @@ from serving.store.memory import MemoryStore
 from serving.store.opening import open_store
 
 THIRD = (date(2026, 1, 3) - date(1970, 1, 1)).days
-
-
-class KilledError(BaseException):
-    """What a kill is to the code that it hits."""
-
-
-class Dying(MemoryStore):
-    """A store whose user is killed at the n-th call: before it, or (`after`) once it is done."""
-
-    def __init__(self, values: dict, marks: dict, at: int, after: bool):
-        super().__init__()
-        self._values, self._marks = values, marks
-        self.calls, self._at, self._after = 0, at, after
-
-    def _call(self, method, *arguments):
-        self.calls += 1
-        if self.calls == self._at and not self._after:
-            raise KilledError
-        result = method(*arguments)
-        if self.calls == self._at:
-            raise KilledError
-        return result
-
-    def read(self, keys):
-        return self._call(super().read, keys)
-
-    def write(self, *arguments):
-        return self._call(super().write, *arguments)
-
-    def mark(self, name):
-        return self._call(super().mark, name)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +87,32 @@ def test_killed_between_any_two_statements_and_run_again_each_event_counts_once(
         assert store._marks[generations.stream_mark(generations.digest_of(days.spec), "a")] == b"90"
         at += 1
     assert died >= 8
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_feedback_of_a_log_of_events_counts_once_wherever_its_writer_is_killed(event_days, tmp_path, after):
+    spec, store = event_days.spec, open_store("memory:")
+    materialize(spec, str(event_days.logs), str(tmp_path), store, date(2026, 1, 2))
+    base = store._values, store._marks
+    lines = [event.line for event in event_days.events if event.day == THIRD][:120]
+    assert {json.loads(line)["event"] for line in lines} == {"show", "play", "like", "share"}
+    calm = Dying(dict(base[0]), dict(base[1]), 0, False)
+    assert Updater(spec, calm).update(lines, day=THIRD).counted == len(lines)
+    at = 1
+    while True:
+        store = Dying(dict(base[0]), dict(base[1]), at, after)
+        try:
+            Updater(spec, store).update(lines[:70], "a", 0, THIRD)
+            Updater(spec, store).update(lines[70:], "a", 70, THIRD)
+            break
+        except KilledError:
+            store._at = 0
+        position = Updater(spec, store).position("a")
+        assert position in (0, 70, 120)
+        Updater(spec, store).update(lines[position:], "a", position, THIRD)
+        assert store._values == calm._values
+        at += 1
+    assert at > 8
 
 
 def test_writers_of_several_streams_at_once_lose_nothing(days, based, lines, expected):

@@ -38,7 +38,10 @@ class Shelf:
         if self.error:
             raise self.error
         prices = np.array([float(len(item)) for item in request.items], np.float32)
-        inputs = {"price": prices, "mood": np.array(b"good", object)}
+        # As logs have them: `1.0` as `1`.
+        ids = np.array([item.removesuffix(".0").encode() for item in request.items], object)
+        user = np.array(request.user.removesuffix(".0").encode(), object)
+        inputs = {"price": prices, "mood": np.array(b"good", object), "user_id": user, "item_id": ids}
         return CompletedRequest(inputs, request.user == "nobody", request.items.count("new"), 12.5, request.at == 7)
 
     def without_store(self, request: IdRequest) -> CompletedRequest:

@@ -9,6 +9,7 @@ from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from serving.client import ClientError, Target, connect, predict
 from serving.gateway.completing import IdRequestError
+from serving.gateway.request_log import RequestLog
 from serving.local_server.server import ModelServer, ServerOptions
 from serving.model.predict import Limits
 from serving.store.protocol import KeySizeError, StoreUnavailableError
@@ -50,6 +51,40 @@ def test_a_user_and_items_are_enough_and_what_a_request_has_itself_wins(client, 
     assert [(one.user, one.items, one.at) for one in shelf.asked] == [("u", ["a", "bcd"], None), ("u", ["a", "bcd"], 7)]
     assert shelf.asked[1].given["mood"].item() == b""
     assert score_of(client, ids("u")) == []
+
+
+def test_the_model_takes_ids_as_logs_have_them(client):
+    assert int(predict(client, "rank", ids("12.0", "a"))["user"]) == 2
+    full = ids("12.0", "a", price=np.array([2.5], np.float32), mood=np.array(b"x", object))
+    assert int(predict(client, "rank", full)["user"]) == 4
+
+
+def test_a_share_of_the_requests_is_logged_without_what_they_had_themselves(model_dir, shelf, tmp_path):
+    shelf.error = None
+    path = tmp_path / "requests.jsonl"
+    options = ServerOptions(
+        host="::1", grpc_port=0, rest_port=0, completing=shelf, degrade=True, request_log=RequestLog(path, 1.0)
+    )
+    with (
+        ModelServer(model_dir, options) as server,
+        connect(f"grpc://[::1]:{server.grpc_port}", Target("ranker"), 30) as client,
+    ):
+        score_of(client, ids("u", "a", "bcd", mood=np.array(b"!", object)))
+        score_of(client, ids("u", "a", price=np.array([1.0], np.float32), mood=np.array(b"x", object)))
+        shelf.error = StoreUnavailableError("down")
+        score_of(client, ids("u", "a"))
+        shelf.error = None
+        counted = metrics(server)
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert (first["user_id"], first["item_id"], first["given"], first["degraded"]) == (
+        "u",
+        ["a", "bcd"],
+        {"mood": "!"},
+        None,
+    )
+    assert first["inputs"] == {"price": [1.0, 3.0], "user_id": "u", "item_id": ["a", "bcd"]}
+    assert (second["degraded"], second["inputs"]["price"]) == ("StoreUnavailableError", [0.0])
+    assert counted['fulcrum_logged_requests_total{outcome="written"}'] >= 1
 
 
 def test_full_requests_do_not_reach_the_store(client, shelf):

@@ -12,11 +12,15 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from benchmarks.command import fulcrum
 from models.export import signatures
+from models.ranker import Ranker
+from models.sharing import ChosenNetworks, choose_networks
 from models.training import reading
 from models.training.build import build_ranker
 from models.training.loop import train_epochs
 from models.training.progress import ProgressStore
+from models.training.reading import TrainingData
 from schema.loading import load_spec
+from schema.modelling import AUTO_ROUTING, SINGLE_TASK
 from schema.spec import RankingSpec
 
 SCORED_AT_ONCE = 1_000
@@ -67,13 +71,12 @@ def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.
     tf.keras.backend.clear_session()
     data = reading.read_training_data(prepared.data, spec)
     transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
-    model = build_ranker(spec, transform, data.labels, data.steps(spec))
-    with tempfile.TemporaryDirectory() as scratch:
-        store = ProgressStore.of(f"{scratch}/state", model)
-        progress = train_epochs(
-            model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs", data.labels
-        )
-        store.restore_best(progress)
+    shared = _trained(spec, data, transform)
+    model: Ranker | ChosenNetworks = shared
+    if spec.model.routing == AUTO_ROUTING:
+        own = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
+        choices = choose_networks(shared, own, reading.batches(data.evaluation, spec, spec.training.batch_size))
+        model = ChosenNetworks(shared, own, {task: choice.network for task, choice in choices.items()})
     serving_default = signatures.Servable(model, transform).functions["serving_default"]
 
     def score(examples: np.ndarray) -> np.ndarray:
@@ -84,6 +87,17 @@ def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.
         return np.stack([np.concatenate([batch[task.name].numpy()[:, 0] for batch in parts]) for task in spec.tasks])
 
     return score
+
+
+def _trained(spec: RankingSpec, data: TrainingData, transform: tft.TFTransformOutput) -> Ranker:
+    model = build_ranker(spec, transform, data.labels, data.steps(spec))
+    with tempfile.TemporaryDirectory() as scratch:
+        store = ProgressStore.of(f"{scratch}/state", model)
+        progress = train_epochs(
+            model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs", data.labels
+        )
+        store.restore_best(progress)
+    return model
 
 
 def test_scores(prepared: Prepared, spec: RankingSpec) -> np.ndarray:

@@ -50,6 +50,10 @@ class Source:
 # How long after its row feedback is taken to be known, and a pause after which a user asks anew.
 _DELAY, _PAUSE = "5m", "30m"
 _FEW_TIMES = 20
+# No task may lose by sharing, which a newcomer can't know beforehand.
+_ROUTING = Entry(
+    "auto", "PLE and single-task networks, each task served by what does best; `ple` alone takes half the time"
+)
 
 
 def compose(name: str, about: str, log: Source, users: Source | None, items: Source | None, hints: Hints) -> Draft:
@@ -274,6 +278,7 @@ def _finished(
         split=_split(parts),
         slices=slices_of(features, bool(statistics)),
         gates=gates_of(feedback.labels, counts or {}),
+        model={"routing": _ROUTING} if len(tasks) > 1 else {},
     )
 
 

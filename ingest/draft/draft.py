@@ -26,7 +26,7 @@ class Entry:
 class Draft:
     """A whole spec. `left_out` has (source, column or event, why), in the order of the files.
 
-    `log`, `users`, `items` and `gates` have an entry a key, the others an entry an element.
+    `log`, `users`, `items`, `gates` and `model` have an entry a key, the others an entry an element.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Draft:
     split: Entry = Entry({"by": "time", "eval": 0.1, "test": 0.1})
     slices: Sequence[Entry] = ()
     gates: Mapping[str, Entry] = field(default_factory=dict)
+    model: Mapping[str, Entry] = field(default_factory=dict)
 
     @property
     def doubts(self) -> list[tuple[str, str]]:
@@ -85,6 +86,8 @@ def _lines(draft: Draft) -> Iterator[str]:
     if draft.gates:
         yield "# What blesses a model. A binary task that isn't here has to reach AUC 0.5 (docs/evaluation.md)."
         yield from _mapping("gates", draft.gates)
+    if draft.model:
+        yield from _mapping("model", draft.model)
 
 
 def _mapping(name: str, entries: Mapping[str, Entry]) -> Iterator[str]:

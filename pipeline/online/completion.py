@@ -35,7 +35,7 @@ from pipeline.online.values import (
     read_records,
     tiles_of_records,
 )
-from schema.columns import ITEM_ID, example_columns, model_columns
+from schema.columns import ITEM_ID, example_columns, input_columns
 from schema.spec import RankingSpec
 from serving.store.protocol import OnlineStore, StoreUnavailableError
 
@@ -125,7 +125,7 @@ class _Reader:
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
         self._keys = KeyCache(_MOST_KEYS)
         self._lock = threading.Lock()
-        self._columns, self._example_columns = model_columns(self._spec), example_columns(self._spec)
+        self._columns, self._example_columns = input_columns(self._spec), example_columns(self._spec)
         self._answers = {one.statistic.name: AnswerCache() for one in self._layout.shared}
         self._asking_schema = self._layout.log_schema
         if START in self._asking_schema.names:

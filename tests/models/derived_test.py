@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from evaluation.importance import inputs_of
 from models.derived import derive
 from models.export import signatures
 from models.export.evening import even
@@ -188,6 +189,13 @@ def test_requests_hold_what_is_crossed_and_looked_up_and_not_what_comes_of_it(cr
     assert {"country", "topic", "tastes", "shops"} <= names
     assert not names & {derived.name for derived in crossed.derive}
     assert not {column.name for column in example_columns(crossed)} & {derived.name for derived in crossed.derive}
+
+
+def test_importance_permutes_what_examples_hold(crossed):
+    inputs = {one.name: one.of_user for one in inputs_of(crossed)}
+    assert not inputs.keys() & {derived.name for derived in crossed.derive}
+    assert inputs["tastes"]
+    assert not inputs["topic"]
 
 
 def tensors(arrays) -> dict[str, tf.Tensor]:

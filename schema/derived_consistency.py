@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from schema.columns import example_columns
-from schema.features import FEATURE_KINDS, Feature
+from schema.features import Feature
 
 if TYPE_CHECKING:
     from schema.spec import RankingSpec
@@ -67,6 +67,6 @@ def _wrong_feature(
     got = "no feature"
     if name in features:
         feature = features[name]
-        noun = FEATURE_KINDS[feature.kind or "categorical"].noun
+        noun = feature.traits.noun
         got = f"{noun}, without `scale: buckets`" if feature.kind == "numeric" else noun
     yield f"{where}: got {name!r}, which is {got}; expected {expected}: {', '.join(usable) or 'the spec has none'}"

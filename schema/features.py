@@ -16,8 +16,7 @@ class FeatureKind:
 
     Attributes:
       noun: how a message calls such a feature.
-      column_kind: the entry of `models.kinds.KINDS` that has what Transform and the model make of its columns; no
-        model reads a map, but for what is looked up in it.
+      column_kind: the entry of `models.kinds.KINDS` that has what Transform and the model make of its columns.
       dtype: of the values in the examples.
       ragged: whether an example holds any number of values.
       scales: the values of `scale` that it takes.
@@ -36,9 +35,10 @@ FEATURE_KINDS: Mapping[str, FeatureKind] = MappingProxyType(
         "numeric": FeatureKind("numeric", "number", "float", scales=("standardize", "log", "buckets")),
         "multi": FeatureKind("multi-valued", "id", "string", ragged=True),
         "vector": FeatureKind("a vector", "vector", "float", scales=("none", "standardize", "l2")),
-        "map": FeatureKind("a map", "map", "string", ragged=True),
     }
 )
+# What look-ups read, and no model by itself: it is no kind of column to Transform.
+MAP = FeatureKind("a map", "map", "string", ragged=True)
 
 # What `strip` takes from both ends of a value of a list in text.
 LIST_MARKS = " \t[](){}'\""
@@ -75,7 +75,7 @@ class Feature(Frozen):
             if self.column or self.kind:
                 raise ValueError("a derived feature takes neither `column` nor `kind`")
         elif self.kind is None:
-            *others, last = (kind for kind in FEATURE_KINDS if kind != "map")
+            *others, last = FEATURE_KINDS
             raise ValueError(f"expected `kind` ({', '.join(others)} or {last}) or `derive`; `map` is for look-ups")
         return self
 
@@ -108,7 +108,7 @@ class Feature(Frozen):
     @property
     def traits(self) -> FeatureKind:
         """Returns what its values are; a derived one is a category."""
-        return FEATURE_KINDS[self.kind or "categorical"]
+        return MAP if self.kind == "map" else FEATURE_KINDS[self.kind or "categorical"]
 
     @property
     def source_column(self) -> str:

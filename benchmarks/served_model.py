@@ -21,7 +21,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import schema
 from benchmarks.command import FULCRUM, fulcrum
 from report.summary import load_summary
-from schema.columns import model_columns
+from schema.columns import input_columns
 from schema.spec import RankingSpec
 from serving.client import Client, Target, connect
 from serving.local_server.warmup import WARMUP_FILE
@@ -61,7 +61,7 @@ def stage(spec: RankingSpec, saved: Path, folder: Path, requests: Sequence[dict[
 
 def full_examples(spec: RankingSpec, columns: dict[str, np.ndarray]) -> np.ndarray:
     """A rank request as serialised tf.Examples, one a candidate, each with all of the user's side: object `[N]`."""
-    sides = {column.name: column.side for column in model_columns(spec)}
+    sides = {column.name: column.side for column in input_columns(spec)}
     user = tf.train.Example()
     items = [name for name in columns if sides[name] == "item"]
     for name in columns.keys() - set(items):

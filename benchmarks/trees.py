@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.training import reading
-from schema.columns import ExampleColumn, example_columns, label_name, model_columns, space_name
+from schema.columns import ExampleColumn, example_columns, input_columns, label_name, space_name
 from schema.spec import RankingSpec, Task
 from schema.statistics import counts_of, rates_of, slots, smoothed_rate, statistic_of
 
@@ -68,7 +68,7 @@ class Table:
 
     def __init__(self, train: Split, spec: RankingSpec, statistics: bool):
         self.spec = spec
-        columns = [column for column in model_columns(spec) if not column.ragged]
+        columns = [column for column in input_columns(spec) if not column.ragged]
         self.categories = {column.name: _codes(train.values[column.name]) for column in columns if column.vocabulary}
         self.numbers = [column.name for column in columns if column.kind in ("number", "buckets")]
         self.vectors = [column for column in columns if column.kind == "statistic"] if statistics else []

@@ -21,7 +21,7 @@ from evaluation.plan import Plan, PlannedModel, PlannedTask
 from evaluation.result import CANDIDATE, MIN_USERS, Estimate
 from evaluation.scored import ScoredRows, slice_views
 from evaluation.totals import COUNTS, StackedTotals, totals
-from schema.columns import model_columns
+from schema.columns import input_columns
 from schema.spec import RankingSpec
 from schema.statistics import statistics_of
 
@@ -97,7 +97,7 @@ class _GatedTask(PlannedTask):
 
 def inputs_of(spec: RankingSpec) -> list[Input]:
     """Returns what a model of the spec reads: ids, features, behaviours with all their columns, and statistics."""
-    columns = model_columns(spec)
+    columns = input_columns(spec)
     inputs = [
         Input(column.name, "id", (column.name,), column.side == "user") for column in columns if column.role == "id"
     ]

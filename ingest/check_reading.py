@@ -49,6 +49,13 @@ def reading_findings(spec: RankingSpec, source: str, sample: Sample) -> Iterator
             f"{source}.encoding",
             "some rows are not UTF-8; if the files are of another encoding, declare it, such as `encoding: latin-1`",
         )
+    for where, count in sample.rounded.items():
+        yield Finding(
+            "warning",
+            where,
+            f"{count:,} of {sample.rows:,} ids are floats beyond 2^53, which have lost their last digits: several ids "
+            "may have become one. Write the column as integers or text",
+        )
     for column, files in sample.absent.somewhere.items():
         where = f"{files:,} of {len(sample.absent.files):,} files have no column {column!r}"
         yield Finding("warning", source, f"{where}; it is missing in all their rows")

@@ -15,7 +15,7 @@ import orjson
 import pyarrow as pa
 
 from ingest.errors import IngestError
-from ingest.raw import BadRow, RawBatch, Separators, require
+from ingest.raw import BadRow, RawBatch, Separators, holds_maps, require
 
 _ROWS = 50_000
 # From here on a float64 no longer holds every integer.
@@ -239,8 +239,10 @@ class _Rows:
             value = record.get(name)
             if value is None or (type(value) is str and not is_exact):
                 texts.append(value)
-            elif isinstance(value, list) and name in self._separators:
+            elif isinstance(value, list) and self._separators.get(name):
                 texts.append([_text(name, element, is_exact) for element in value])
+            elif isinstance(value, dict) and holds_maps(name, self._separators):
+                texts.append(orjson.dumps(value).decode())
             else:
                 texts.append(_text(name, value, is_exact))
         return texts
@@ -259,9 +261,9 @@ class _Rows:
         return {name: pa.array([], pa.string()) for name in self._names}
 
     def _array(self, name: str, cells: tuple[Any, ...]) -> pa.Array:
-        if name not in self._separators or not any(isinstance(cell, list) for cell in cells):
+        separator = self._separators.get(name)
+        if separator is None or not any(isinstance(cell, list) for cell in cells):
             return pa.array(cells, pa.string())
-        separator = self._separators[name]
         lists = (cell.split(separator) if isinstance(cell, str) else cell for cell in cells)
         return pa.array(lists, pa.list_(pa.string()))
 

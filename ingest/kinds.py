@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.maps import map_entries
 from ingest.values import Column, Rejects
 from schema.columns import MISSING
+from schema.features import LIST_MARKS
 from schema.spec import Feature
 
 
@@ -73,7 +75,7 @@ class Texts(Reader):
 class TextLists(Reader):
     """Any number of texts a row."""
 
-    def separator(self, feature: Feature) -> str:
+    def separator(self, feature: Feature) -> str | None:
         return feature.separator
 
     def type(self, feature: Feature) -> pa.DataType:
@@ -127,12 +129,8 @@ class TextLists(Reader):
             )
 
 
-# What `strip` takes from both ends of a value of a list in text.
-_LIST_MARKS = " \t[](){}'\""
-
-
 def _stripped(texts: pa.Array) -> pa.Array:
-    return pc.utf8_trim(texts, _LIST_MARKS)
+    return pc.utf8_trim(texts, LIST_MARKS)
 
 
 def _compact(lists: pa.Array) -> tuple[np.ndarray, pa.Array]:
@@ -211,11 +209,25 @@ def _vectors(name: str, lists: pa.Array, size: int) -> tuple[np.ndarray, np.ndar
     return numbers, is_wrong | (absent.any(axis=1) & ~absent.all(axis=1))
 
 
+class Maps(TextLists):
+    """Any number of entries `key=value` a row."""
+
+    def separator(self, feature: Feature) -> str | None:
+        return None
+
+    def parse(self, feature: Feature, column: Column) -> pa.Array:
+        return map_entries(feature, column)
+
+    def doubts(self, feature: Feature, values: pa.Array) -> Iterator[str]:
+        yield from ()
+
+
 READERS: dict[str, Reader] = {
     "categorical": Texts(),
     "multi": TextLists(),
     "numeric": Numbers(),
     "vector": Vectors(),
+    "map": Maps(),
 }
 
 

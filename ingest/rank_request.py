@@ -27,7 +27,7 @@ from ingest.timeline import join
 from ingest.times import times
 from ingest.values import Column, Rejects, even
 from ingest.windows.window import files_to_read, times_of
-from schema.columns import ITEM_ID, ExampleColumn, model_columns
+from schema.columns import ITEM_ID, ExampleColumn, input_columns
 from schema.spec import Feature, RankingSpec
 
 # What the artificial impression is of; it doesn't reach the user's side.
@@ -183,7 +183,7 @@ class RequestLogs:
         return {name: statistic.take(asked) for name, statistic in vectors.items()}
 
     def _columns(self, side: str) -> Iterator[ExampleColumn]:
-        return (column for column in model_columns(self.spec) if column.side == side)
+        return (column for column in input_columns(self.spec) if column.side == side)
 
     def _rows_of(self, user: str) -> pa.Table:
         start, stop = self._places.get(user, (0, 0))

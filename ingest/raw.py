@@ -11,8 +11,13 @@ import pyarrow as pa
 
 from ingest.errors import IngestError
 
-# What stands between the values of a cell of text, by column, where it may hold several.
-Separators = Mapping[str, str]
+# What stands between the values of a cell of text, by column, where it may hold several; None where it holds a map.
+Separators = Mapping[str, str | None]
+
+
+def holds_maps(column: str, separators: Separators) -> bool:
+    """Returns whether a column's cells are maps."""
+    return column in separators and separators[column] is None
 
 
 @dataclass(frozen=True)

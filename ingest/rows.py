@@ -103,12 +103,15 @@ def required_columns(spec: RankingSpec, source: str) -> set[str]:
     return {column for column in columns if column}
 
 
-def separators_of(spec: RankingSpec, source: str) -> dict[str, str]:
-    """Returns what separates the values in a cell, for those columns of a source that may hold several."""
-    separators: dict[str, str] = {}
+def separators_of(spec: RankingSpec, source: str) -> dict[str, str | None]:
+    """Returns what separates the values in a cell, for those columns of a source that may hold several.
+
+    None is for a column of maps.
+    """
+    separators: dict[str, str | None] = {}
     for feature in spec.features_of(source):
         separator = None if feature.derive else reader_of(feature).separator(feature)
-        if separator:
+        if separator or feature.kind == "map":
             separators.setdefault(feature.source_column, separator)
     return separators
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingest.absent import AbsentColumns
 from ingest.duplicates import EqualRow, counts_of, without_duplicates
@@ -22,6 +23,8 @@ from schema.spec import RankingSpec
 
 # Values of a batch on which the units of the clock are tried.
 _CLOCK_SAMPLE = 1_000
+# From here on a float64 no longer holds every integer; and an integer of as many digits, written as a float.
+_EXACT, _LONG_FLOAT = 2.0**53, r"^-?\d{16,300}\.0+$"
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Sample:
     clock: Counter = field(default_factory=Counter)
     clock_tried: int = 0
     absent: AbsentColumns = field(default_factory=AbsentColumns)
+    # Ids by where the spec names their column that were floats too large to hold all their digits.
+    rounded: Counter = field(default_factory=Counter)
     # Rows that are left out, or not wanted, because an equal one stands before them.
     equal_rows: list[EqualRow] = field(default_factory=list)
     # Of the bytes of the files, roughly, how much the rows are.
@@ -111,6 +116,7 @@ class _Reading:
                 sample.bad += [(batch.file, row) for row in bad]
                 sample.rows += len(batch.rows) + len(batch.bad)
                 sample.unused.add(unused)
+                sample.rounded.update(_rounded_ids(spec, self._file.source, batch))
                 if self._file.source == "log" and spec.log.timestamp.column:
                     _try_clocks(spec.log.timestamp, batch, sample)
         except IngestError as error:
@@ -128,6 +134,7 @@ class _Reading:
         sample.problems += read.problems
         sample.unused.add(read.unused)
         sample.clock.update(read.clock)
+        sample.rounded.update(read.rounded)
         sample.clock_tried += read.clock_tried
 
 
@@ -181,6 +188,24 @@ def _head(batch: RawBatch, rows: int) -> RawBatch:
     count = int((batch.rows <= upto).sum())
     columns = {name: array.slice(0, count) for name, array in batch.columns.items()}
     return replace(batch, rows=batch.rows[:count], columns=columns, bad=[bad for bad in batch.bad if bad.row <= upto])
+
+
+def _rounded_ids(spec: RankingSpec, source: str, batch: RawBatch) -> Counter:
+    """Returns how many ids are floats, or were written as such, from where on a float doesn't hold every integer."""
+    if source == "log":
+        columns = {"log.user": spec.log.user, "log.item": spec.log.item}
+    else:
+        columns = {f"{source}.key": getattr(spec, source).key}
+    counts: Counter = Counter()
+    for where, column in columns.items():
+        ids = batch.columns[column]
+        if not pa.types.is_floating(ids.type):
+            is_text = pa.types.is_string(ids.type) or pa.types.is_binary(ids.type)
+            if not (is_text and pc.any(pc.match_substring(ids, ".0")).as_py()):
+                continue
+            ids = ids.filter(pc.match_substring_regex(ids, _LONG_FLOAT)).cast(pa.string()).cast(pa.float64())
+        counts[where] += pc.sum(pc.greater_equal(pc.abs(ids), _EXACT)).as_py() or 0
+    return +counts
 
 
 def _try_clocks(clock: Timestamp, batch: RawBatch, sample: Sample) -> None:

@@ -175,15 +175,22 @@ def open_raw(path: str):
 def matched(logs: str, pattern: str) -> list[FileMetadata]:
     """Returns the files in the folder `logs` that a pattern names, but those that begin with `_` or `.`.
 
-    The folder is taken as it is written: only the pattern has wildcards. Links to files and to folders are followed.
+    The folder is taken as it is written: only the pattern has wildcards, of which `**/` is any number of folders, none
+    too. Links to files and to folders are followed.
     """
     if FileSystems.get_scheme(logs) is None:
         return _matched_here(logs, pattern)
     try:
-        files = FileSystems.match([FileSystems.join(logs, pattern)])[0].metadata_list
+        results = FileSystems.match([FileSystems.join(logs, name) for name in _with_and_without_folders(pattern)])
     except BeamIOError as error:
         raise IngestError(f"{logs}: can't be listed: {error}") from None
-    return [file for file in files if _is_data(file.path)]
+    files = {file.path: file for result in results for file in result.metadata_list}
+    return [file for file in files.values() if _is_data(file.path)]
+
+
+def _with_and_without_folders(pattern: str) -> list[str]:
+    """Returns what Beam's `**/`, which is one folder or more, has to match for any number of them."""
+    return [*dict.fromkeys([pattern, pattern.replace("**/", "")])]
 
 
 def _matched_here(logs: str, pattern: str) -> list[FileMetadata]:
@@ -191,9 +198,14 @@ def _matched_here(logs: str, pattern: str) -> list[FileMetadata]:
     if os.path.lexists(os.path.join(folder, name)):
         paths: Iterable[str] = [os.path.join(folder, name)] if not os.path.isdir(os.path.join(folder, name)) else []
     else:
-        expression = re.compile(FileSystems.get_filesystem(folder).translate_pattern(name))
+        translate = FileSystems.get_filesystem(folder).translate_pattern
+        expressions = [re.compile(translate(variant)) for variant in _with_and_without_folders(name)]
         depth = None if "**" in name else name.count("/")
-        paths = (path for path in _below(folder, depth, ()) if expression.fullmatch(os.path.relpath(path, folder)))
+        paths = (
+            path
+            for path in _below(folder, depth, ())
+            if any(expression.fullmatch(os.path.relpath(path, folder)) for expression in expressions)
+        )
     return [_metadata(path) for path in paths if _is_data(path)]
 
 

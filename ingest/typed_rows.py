@@ -8,12 +8,13 @@ from typing import Any
 
 import fastavro
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ingest.errors import IngestError
-from ingest.raw import RawBatch, Separators, require
+from ingest.raw import RawBatch, Separators, holds_maps, require
 
 _PARQUET_ROWS = 131_072
 _AVRO_ROWS = 50_000
@@ -78,6 +79,9 @@ def read_avro(name: str, reopen: Any, columns: Mapping[str, str], separators: Se
 
 def _inferred(name: str, column: str, values: list[Any], separators: Separators) -> pa.Array:
     values = [str(value) if isinstance(value, uuid.UUID) else value for value in values]
+    if holds_maps(column, separators):
+        # Not a struct, which would have a column for each key.
+        return pa.array([orjson.dumps(value).decode() if isinstance(value, dict) else value for value in values])
     try:
         return flat(name, column, pa.array(values), separators)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -99,7 +103,9 @@ def flat(name: str, column: str, array: pa.Array, separators: Separators) -> pa.
         return _as_uuids(array.storage) if is_uuid else flat(name, column, array.storage, separators)
     if pa.types.is_dictionary(array_type):
         return flat(name, column, array.dictionary_decode(), separators)
-    if any(is_list(array_type) for is_list in _LISTS) and column in separators:
+    if (pa.types.is_map(array_type) or pa.types.is_struct(array_type)) and holds_maps(column, separators):
+        return array
+    if any(is_list(array_type) for is_list in _LISTS) and separators.get(column):
         if pa.types.is_nested(array_type.value_type):
             raise IngestError(f"{name}: column {column!r} holds {array_type}, expected lists of single values")
         return array

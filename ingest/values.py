@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.errors import IngestError
-from schema.files import MISSING_IDS_AND_NUMBERS, MISSING_WORDS, SourceFiles
+from schema.files import MISSING_IDS_AND_NUMBERS, MISSING_WORDS, WHOLE_NUMBER, SourceFiles
 
 # The longest id or categorical value, in bytes.
 MAX_TEXT = 64 << 10
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)$"
-_WHOLE = re.compile(r"^(-?\d+)\.0+$")
+_WHOLE = re.compile(WHOLE_NUMBER)
 _SHOWN = 60
 
 

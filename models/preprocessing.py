@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from models.derived import derive
 from models.kinds import kind_of
 from models.kinds.base import Columns, Values
 from schema.columns import (
@@ -12,6 +13,7 @@ from schema.columns import (
     REQUEST_START,
     USER_ID,
     ExampleColumn,
+    derived_columns,
     label_name,
     model_columns,
     space_name,
@@ -28,18 +30,22 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
     Ragged columns stay ragged. Every string becomes an int64 id: its index in the vocabulary, or an out-of-vocabulary
     bucket after it. Numbers become float32, or int64 ids from 1 on of quantile buckets; a missing one is NaN, or id 0.
     A vector becomes the `model_width` numbers that the ranker reads, of which the last says whether it is missing.
-    With a ranking loss, `RANKING_GROUP` says which examples it orders among themselves.
+    What the spec derives is made of the raw columns first. With a ranking loss, `RANKING_GROUP` says which examples it
+    orders among themselves.
 
     Args:
       inputs: the columns of `schema.columns.example_columns`.
       custom_config: `{"spec": the ranking spec as JSON}`.
     """
     spec = RankingSpec.from_json(custom_config["spec"])
-    columns = model_columns(spec)
-    raw = {column.name: inputs[column.name] for column in columns} | _newest(columns, inputs, spec)
-    transformed = _transform(
-        {column.name: _values(raw[column.name], column) for column in columns}, columns, inputs, spec
-    )
+    columns, derived = model_columns(spec), derived_columns(spec)
+    plain = [column for column in columns if column not in derived]
+    raw = {column.name: inputs[column.name] for column in plain} | _newest(plain, inputs, spec)
+    transformed = _transform({column.name: _values(raw[column.name], column) for column in plain}, plain, inputs, spec)
+    if derived:
+        made = derive(inputs, transformed, spec)
+        raw |= made
+        transformed |= _transform(made, derived, {**inputs, **made}, spec)
     outputs: dict[str, tf.Tensor | tf.RaggedTensor] = {
         column.name: _as_rows(transformed[column.name], raw[column.name], column) for column in columns
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from schema.derived import derived_feature
 from schema.statistics import Statistic, is_of_item, numbers_read, slots, statistics_of
 from schema.tasks import UNIT_INTERVAL, Domain
 
@@ -43,7 +44,7 @@ class ExampleColumn:
     """
 
     name: str
-    role: Literal["id", "timestamp", "request", "feature", "sequence", "statistic", "label", "space"]
+    role: Literal["id", "timestamp", "request", "feature", "sequence", "statistic", "label", "space", "derived"]
     dtype: Literal["string", "float", "int"]
     side: Literal["user", "item", "target"]
     ragged: bool = False
@@ -144,7 +145,7 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
         columns.append(ExampleColumn(label_name(task), "label", "float", "target", domain=task.domain))
         columns.append(ExampleColumn(space_name(task), "space", "float", "target", domain=space))
     column_by_name: dict[str, ExampleColumn] = {}
-    for column in columns:
+    for column in [*columns, *derived_columns(spec)]:
         if column.name in column_by_name:
             raise ValueError(
                 f"the example column {column.name!r} would be written twice, as {_shown(column_by_name[column.name])} "
@@ -154,14 +155,42 @@ def example_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
     return tuple(columns)
 
 
+def derived_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
+    """Returns the columns that Transform makes of others: no example and no request holds them."""
+    sides = {feature.name: _side(feature) for feature in spec.features}
+    return tuple(
+        _column_of(
+            derived_feature(spec, derived),
+            derived.name,
+            role="derived",
+            side="item" if "item" in [sides[name] for name in derived.features] else "user",
+        )
+        for derived in spec.derive
+    )
+
+
 def model_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
-    """Returns the columns that the ranker reads: no targets, no timestamp, no ids that the spec doesn't embed."""
-    unread = {USER_ID, ITEM_ID} - set(spec.model.embed_ids)
+    """Returns the columns that the ranker reads, of the examples and derived.
+
+    No targets, no timestamp, no maps, no ids that the spec doesn't embed.
+    """
+    return (*(column for column in example_columns(spec) if _is_read(column, spec)), *derived_columns(spec))
+
+
+def input_columns(spec: RankingSpec) -> tuple[ExampleColumn, ...]:
+    """Returns the columns of the examples that the ranker takes: those that it reads, and what others derive from."""
+    sources = {name for derived in spec.derive for name in derived.features}
     return tuple(
         column
         for column in example_columns(spec)
-        if column.side != "target" and column.role != "timestamp" and column.vocabulary not in unread
+        if _is_read(column, spec) or (column.role == "feature" and column.name in sources)
     )
+
+
+def _is_read(column: ExampleColumn, spec: RankingSpec) -> bool:
+    unread = {USER_ID, ITEM_ID} - set(spec.model.embed_ids)
+    is_input = column.side != "target" and column.role != "timestamp"
+    return is_input and column.vocabulary not in unread and column.kind != "map"
 
 
 def _feature_column(feature: Feature) -> ExampleColumn:
@@ -169,9 +198,13 @@ def _feature_column(feature: Feature) -> ExampleColumn:
         feature,
         feature.name,
         role="feature",
-        side="item" if feature.source == "items" else "user",
+        side=_side(feature),
         ragged=feature.traits.ragged,
     )
+
+
+def _side(feature: Feature) -> Literal["user", "item"]:
+    return "item" if feature.source == "items" else "user"
 
 
 def _sequence_columns(behaviour: str, features: tuple[Feature, ...]) -> Iterator[ExampleColumn]:

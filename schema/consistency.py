@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from schema.columns import label_name
+from schema.derived_consistency import derive_problems
 from schema.features import FEATURE_KINDS
 from schema.served import EXPONENTS, ORDER, SCORE
 from schema.statistics import impressions_by_key
@@ -23,6 +24,7 @@ def inconsistencies(spec: RankingSpec) -> Iterator[str]:
     """Yields a line for each thing that doesn't fit: where in the spec, what was given, what was expected."""
     yield from _name_problems(spec)
     yield from _feature_problems(spec)
+    yield from derive_problems(spec)
     yield from _condition_problems(spec)
     yield from _time_problems(spec)
     yield from statistics_problems(spec)
@@ -145,7 +147,9 @@ def _gate_problems(spec: RankingSpec) -> Iterator[str]:
 
 
 def _drift_problems(spec: RankingSpec) -> Iterator[str]:
-    expected = [feature.name for feature in spec.features] + [label_name(task) for task in spec.tasks]
+    expected = [feature.name for feature in spec.features if feature.kind != "map"] + [
+        label_name(task) for task in spec.tasks
+    ]
     for name in spec.drift.limits if spec.drift else ():
         if name not in expected:
             yield f"drift.limits: got {name!r}, expected a feature or a task's label: {', '.join(expected)}"
@@ -201,6 +205,7 @@ def _training_problems(spec: RankingSpec) -> Iterator[str]:
         )
     yield from _ranking_loss_problems(spec)
     with_ids = [feature.name for feature in spec.features if feature.is_text]
+    with_ids += [derived.name for derived in spec.derive if derived.cross]
     for i, name in enumerate(training.id_mask_features):
         if name not in with_ids:
             expected = f"a feature that is not numeric: {', '.join(with_ids)}"

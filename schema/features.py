@@ -37,6 +37,11 @@ FEATURE_KINDS: Mapping[str, FeatureKind] = MappingProxyType(
         "vector": FeatureKind("a vector", "vector", "float", scales=("none", "standardize", "l2")),
     }
 )
+# What look-ups read, and no model by itself: it is no kind of column to Transform.
+MAP = FeatureKind("a map", "map", "string", ragged=True)
+
+# What `strip` takes from both ends of a value of a list in text.
+LIST_MARKS = " \t[](){}'\""
 
 
 class Feature(Frozen):
@@ -45,7 +50,7 @@ class Feature(Frozen):
     name: Name
     source: Literal["log", "users", "items"]
     column: Column | None = None
-    kind: Literal["categorical", "numeric", "multi", "vector"] | None = None
+    kind: Literal["categorical", "numeric", "multi", "vector", "map"] | None = None
     derive: Literal["hour_of_day", "day_of_week"] | None = None
     # Multi and vector: what stands between the values of a cell of text.
     separator: Annotated[str, Field(min_length=1)] = "|"
@@ -59,6 +64,8 @@ class Feature(Frozen):
     buckets: Annotated[int, Field(ge=2, le=1000)] = 10
     # Vector: how many numbers it has.
     size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    # Map: what its keys have.
+    values: Literal["numeric", "categorical"] = "numeric"
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -69,7 +76,7 @@ class Feature(Frozen):
                 raise ValueError("a derived feature takes neither `column` nor `kind`")
         elif self.kind is None:
             *others, last = FEATURE_KINDS
-            raise ValueError(f"expected `kind` ({', '.join(others)} or {last}) or `derive`")
+            raise ValueError(f"expected `kind` ({', '.join(others)} or {last}) or `derive`; `map` is for look-ups")
         return self
 
     @model_validator(mode="after")
@@ -82,6 +89,7 @@ class Feature(Frozen):
             ("scale", is_numeric or is_vector, "`kind: numeric` or `kind: vector`"),
             ("buckets", is_numeric and self.scale == "buckets", "`kind: numeric` with `scale: buckets`"),
             ("size", is_vector, "`kind: vector`"),
+            ("values", self.kind == "map", "`kind: map`"),
         ):
             if option in self.model_fields_set and not fits:
                 raise ValueError(f"`{option}` belongs to {owner}, got {self._shown_kind}")
@@ -100,7 +108,7 @@ class Feature(Frozen):
     @property
     def traits(self) -> FeatureKind:
         """Returns what its values are; a derived one is a category."""
-        return FEATURE_KINDS[self.kind or "categorical"]
+        return MAP if self.kind == "map" else FEATURE_KINDS[self.kind or "categorical"]
 
     @property
     def source_column(self) -> str:
@@ -109,7 +117,7 @@ class Feature(Frozen):
     @property
     def is_text(self) -> bool:
         """Returns whether its values are texts, which have ids in a vocabulary and can name slices."""
-        return self.traits.dtype == "string"
+        return self.traits.column_kind == "id"
 
     @property
     def column_kind(self) -> str:

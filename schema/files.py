@@ -11,6 +11,8 @@ from schema.parts import Column, Frozen
 # Namibia, and `none` a value, where they are categories.)
 MISSING_WORDS = ("NULL", "null", "Null", "\\N", "nan", "NaN", "NAN", "None", "undefined", "<NA>")
 MISSING_IDS_AND_NUMBERS = ("NA", "N/A", "n/a", "#N/A", "none", "nil", "-nan")
+# Of a whole number with a fraction of zeros, as pandas writes it beside missing ones: an id or a category without it.
+WHOLE_NUMBER = r"^(-?\d+)\.0+$"
 
 _SEPARATOR_NAMES = {"\\t": "\t", "tab": "\t"}
 

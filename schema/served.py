@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from schema.columns import ITEM_ID, ExampleColumn, example_columns, model_columns
+from schema.columns import ITEM_ID, ExampleColumn, example_columns, input_columns
 
 if TYPE_CHECKING:
     from schema.spec import RankingSpec
@@ -89,7 +89,7 @@ def predict_inputs(spec: RankingSpec, names: Collection[str] | None = None) -> t
         behaviour the item ids, which say where its padding is, even where the ranker doesn't read them.
     """
     if names is None:
-        read = {column.name for column in model_columns(spec)}
+        read = {column.name for column in input_columns(spec)}
         names = read | {_positions(behaviour.name) for behaviour in spec.behaviours}
     return tuple(_of_examples(column) for column in request_columns(spec) if column.name in names)
 
@@ -104,7 +104,7 @@ def rank_inputs(spec: RankingSpec, names: Collection[str] | None = None) -> tupl
       names: the columns of a model that reads others; by default those that the ranker of `spec` reads.
     """
     if names is None:
-        names = {column.name for column in model_columns(spec)}
+        names = {column.name for column in input_columns(spec)}
     columns = [column for column in request_columns(spec) if column.name in names]
     return tuple(_of_examples(column) if column.side == "item" else _of_user(column) for column in columns)
 

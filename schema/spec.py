@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from schema.clock import Timestamp
 from schema.condition import Condition, RowFilters
 from schema.consistency import inconsistencies
+from schema.derived import Derived
 from schema.features import Feature
 from schema.files import SourceFiles
 from schema.modelling import Model, Training
@@ -162,6 +163,7 @@ class RankingSpec(Frozen):
     users: Table | None = None
     items: Table | None = None
     features: Annotated[tuple[Feature, ...], Field(strict=False)] = ()
+    derive: Annotated[tuple[Derived, ...], Field(strict=False)] = ()
     behaviours: Annotated[tuple[Behaviour, ...], Field(strict=False)] = ()
     tasks: Annotated[tuple[Task, ...], Field(strict=False), AfterValidator(nonempty)]
     weight: ExampleWeight | None = None

@@ -28,11 +28,14 @@ def _labelled(task: Task) -> Task:
 
 
 def ingest_part(spec: RankingSpec) -> RankingSpec:
-    """Returns what InteractionExampleGen reads: all that defines the examples, but not how values are encoded."""
+    """Returns what InteractionExampleGen reads: all that defines the examples, but not how values are encoded.
+
+    What is derived of features is made later, in the graph.
+    """
     unencoded = {"scale": "standardize", "buckets": 10, "vocabulary": None}
     features = tuple(feature.model_copy(update=unencoded) for feature in spec.features)
     statistics = spec.statistics and spec.statistics.model_copy(update={"prior_strength": DEFAULT_PRIOR_STRENGTH})
-    return examples_part(spec).model_copy(update={"features": features, "statistics": statistics})
+    return examples_part(spec).model_copy(update={"features": features, "derive": (), "statistics": statistics})
 
 
 def snapshot_part(spec: RankingSpec) -> RankingSpec:
@@ -42,8 +45,9 @@ def snapshot_part(spec: RankingSpec) -> RankingSpec:
     """
     features = tuple(feature for feature in spec.features_of("log") if not feature.derive)
     log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0, "unripe": "mask"})
+    tables: dict[str, Any] = {"users": None, "items": None}
     return examples_part(spec).model_copy(
-        update={"log": log, "features": features, "users": None, "items": None, "split": Split(), "statistics": None}
+        update={"log": log, "features": features, "derive": (), **tables, "split": Split(), "statistics": None}
     )
 
 

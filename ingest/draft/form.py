@@ -86,7 +86,11 @@ def _decodes(plain: bytes, encoding: str) -> bool:
 
 
 def _text(name: str, plain: bytes, encoding: str | None) -> str:
-    text = codecs.getincrementaldecoder(encoding or "utf-8")().decode(plain).removeprefix("\ufeff")
+    try:
+        text = codecs.getincrementaldecoder(encoding or "utf-8")().decode(plain).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        # Many zeros looked like UTF-16.
+        text = "\0"
     if "\0" in text[:_LINES]:
         raise IngestError(f"{name}: holds neither text nor Parquet or Avro")
     return text

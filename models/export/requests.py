@@ -1,7 +1,10 @@
 """Turns the tensors of a request, which `schema.served` declares, into the raw columns that Transform reads.
 
+Texts are evened out, as ingest does it: a client may send a row of its logs as it is.
+
 A column keeps the shape of its own side: of one user and N candidates, the user's columns have one row and the
-candidates' N. Transform treats every column on its own, so both go through it in one call.
+candidates' N. Transform treats every column on its own but for crosses and look-ups, which bring both to N rows: so
+both go through it in one call.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +12,8 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 from tensorflow_transform.tf_metadata import schema_utils
 
-from schema.columns import ExampleColumn, example_columns, model_columns
+from models.export.evening import even
+from schema.columns import ExampleColumn, example_columns, input_columns
 from schema.example_schema import example_schema
 from schema.served import ServedTensor, predict_inputs, rank_inputs
 from schema.spec import RankingSpec
@@ -22,7 +26,7 @@ def request_feature_spec(spec: RankingSpec) -> dict:
     """Returns how to parse an example: its raw columns without labels and sample spaces, nor what isn't read."""
     schema = example_schema(spec)
     parsed = schema_utils.schema_as_feature_spec(schema).feature_spec
-    return {column.name: parsed[column.name] for column in model_columns(spec)}
+    return {column.name: parsed[column.name] for column in input_columns(spec)}
 
 
 def tensor_specs(tensors: Iterable[ServedTensor]) -> dict[str, tf.TensorSpec]:
@@ -39,18 +43,18 @@ def user_and_candidates(inputs: Inputs, spec: RankingSpec) -> Columns:
     """
     declared = rank_inputs(spec)
     inputs = _of_declared_rank(inputs, declared)
-    inputs = _of_one_length(inputs, [column for column in model_columns(spec) if column.side == "item"])
+    inputs = _of_one_length(inputs, [column for column in input_columns(spec) if column.side == "item"])
     for behaviour in spec.behaviours:
-        inputs = _of_one_length(inputs, [c for c in model_columns(spec) if c.behaviour == behaviour.name])
+        inputs = _of_one_length(inputs, [c for c in input_columns(spec) if c.behaviour == behaviour.name])
     masks = _masks(inputs, declared)
     columns: Columns = {}
-    for column in model_columns(spec):
+    for column in input_columns(spec):
         values = inputs[column.name]
         if column.side == "user":
             columns[column.name] = _one_row(_finite(values, column)) if column.ragged else values[tf.newaxis]
         else:
             columns[column.name] = _unpadded(values, masks[column.name], column) if column.ragged else values
-    return columns
+    return even(columns, spec, input_columns(spec))
 
 
 def examples(inputs: Inputs, spec: RankingSpec) -> Columns:
@@ -68,13 +72,13 @@ def examples(inputs: Inputs, spec: RankingSpec) -> Columns:
         inputs = _of_one_length(inputs, sequence, axis=1)
     masks = _masks(inputs, declared)
     columns: Columns = {}
-    for column in model_columns(spec):
+    for column in input_columns(spec):
         values = inputs[column.name]
         if column.ragged:
             values = _unpadded(values, masks[column.name], column)
             values = values.with_flat_values(_finite(values.flat_values, column))
         columns[column.name] = values
-    return columns
+    return even(columns, spec, input_columns(spec))
 
 
 def _masks(inputs: Inputs, declared: Iterable[ServedTensor]) -> dict[str, tf.Tensor]:

@@ -105,6 +105,7 @@ def _shape(spec: RankingSpec) -> dict[str, object]:
     """Returns what decides the number and the sizes of the weights, beside the vocabularies."""
     return {
         "columns": [column.layout for column in example_columns(spec)],
+        "derived features": spec.derive,
         "tasks": [task.name for task in spec.tasks],
         "unbounded tasks": {task.name: task.transform for task in spec.tasks if task.task_kind == "unbounded"},
         "logits of each tower": towers_logits(spec.training),

@@ -42,7 +42,7 @@ from pipeline.online.values import (
     read_records,
     tiles_of_records,
 )
-from schema.columns import ITEM_ID, example_columns, model_columns
+from schema.columns import ITEM_ID, example_columns, input_columns
 from schema.spec import RankingSpec
 from serving.store.protocol import OnlineStore, StoreUnavailableError
 
@@ -151,7 +151,7 @@ class _Reader:
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
         self._keys, self._users = KeyCache(_MOST_KEYS), Recent[_User](_MOST_USERS)
         self._lock = threading.Lock()
-        self._columns, self._example_columns = model_columns(self._spec), example_columns(self._spec)
+        self._columns, self._example_columns = input_columns(self._spec), example_columns(self._spec)
         self._answers = {
             one.statistic.name: AnswerCache(*answer_widths(one), _MOST_KEYS) for one in self._layout.shared
         }

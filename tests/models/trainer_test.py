@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models.trainer import run_fn
 from models.training import reading
 from models.training.build import build_ranker
+from models.training.progress import ProgressStore
 from models.training.reading import TrainingDataError
 from models.training.step import training_function
 from models.training.warm_start import warm_start
@@ -137,6 +139,34 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arg
     assert histories[0]["best_epoch"] == histories[1]["best_epoch"]
     for whole, again in zip(histories[0]["epochs"], histories[1]["epochs"], strict=True):
         assert (whole["train"], whole["eval"]) == (again["train"], again["eval"])
+
+
+def test_a_training_whose_disk_is_full_stops_and_goes_on_to_the_same_result(
+    spec, trained, trainer_arguments, tmp_path, monkeypatch
+):
+    limits, save = resource.getrlimit(resource.RLIMIT_FSIZE), ProgressStore.save
+
+    def save_until_full(store, progress):
+        if progress.done == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+        save(store, progress)
+
+    monkeypatch.setattr(ProgressStore, "save", save_until_full)
+    arguments = {"checkpoint_dir": str(tmp_path / "checkpoints")}
+    try:
+        with pytest.raises((OSError, tf.errors.OpError), match=r"(?i)file too large|failed to write"):
+            run_fn(FnArgs(**trainer_arguments(spec, tmp_path / "full", **arguments)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    monkeypatch.setattr(ProgressStore, "save", save)
+    assert not (tmp_path / "full" / "model" / "saved_model.pb").exists()
+    (state,) = (tmp_path / "checkpoints").glob("*/progress.json")
+    assert len(json.loads(state.read_text())["epochs"]) == 1
+    run_fn(FnArgs(**trainer_arguments(spec, tmp_path / "again", **arguments)))
+    ours, whole = (variables(folder / "model") for folder in (tmp_path / "again", trained))
+    assert ours.keys() == whole.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, ours[name], err_msg=name)
 
 
 def test_the_averages_are_what_is_saved_and_what_a_warm_start_begins_with(

@@ -25,7 +25,11 @@ COMPLETE = RankingSpec.model_validate(
         },
         "users": {"files": "users.csv", "key": "u", "where": [{"column": "u"}]},
         "items": {"files": "items.csv", "key": "i", "where": [{"column": "i"}]},
-        "features": [{"name": "country", "source": "log", "kind": "categorical"}],
+        "features": [
+            {"name": "country", "source": "log", "kind": "categorical"},
+            {"name": "tastes", "source": "log", "kind": "map"},
+        ],
+        "derive": [{"name": "taste", "look_up": {"map": "tastes", "key": "country"}}],
         "behaviours": [{"name": "bought", "column": "bought"}],
         "tasks": [
             {"name": "share", "ratio": {"numerator": "a", "denominator": "b"}, "within": {"column": "bought"}},
@@ -52,7 +56,8 @@ READERS: list[tuple[set[str], str]] = [
     (EVERY, "log.attribution_window log.allowed_lateness log.request"),
     (EVERY - {"snapshot"}, "log.files log.max_bad_rows log.unripe users items split"),
     (EVERY, "features.name features.source features.column features.kind features.derive features.separator"),
-    (EVERY, "features.size features.strip"),
+    (EVERY, "features.size features.strip features.values"),
+    (EVERY - {"snapshot", "ingest"}, "derive"),
     (EVERY - {"ingest"}, "features.vocabulary features.scale features.buckets"),
     (EVERY, "tasks.name tasks.event tasks.column tasks.ratio tasks.within"),
     (EVERY, "tasks.equals tasks.at_least tasks.at_most tasks.above tasks.below"),

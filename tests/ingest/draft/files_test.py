@@ -1,5 +1,6 @@
 """How files are written and named, and a draft as YAML."""
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from ingest.draft.draft import Draft, Entry, as_yaml, scalar
 from ingest.draft.form import form_of, has_header
 from ingest.draft.patterns import grouped, is_data, pattern_of
+from ingest.errors import IngestError
 from schema.loading import _SpecLoader
 
 
@@ -41,6 +43,13 @@ def test_encodings_are_told_by_the_bytes():
     # A character that is cut at the end of what was read is none of latin-1.
     cut = ROWS.encode() + "é".encode()[:1]
     assert form_of("log.csv", cut, cut)[0] == {}
+
+
+def test_bytes_that_are_no_text_are_refused_in_words_whatever_they_look_like():
+    # Many zeros, as in UTF-16, and half of a surrogate pair.
+    for binary in (b"\x00\xd8a\x00" * 20, b"\x01\x00\x00\x00" * 20):
+        with pytest.raises(IngestError, match="epoch-4: holds neither text nor Parquet or Avro"):
+            form_of("epoch-4", binary, binary)
 
 
 def test_a_header_has_no_numbers_times_or_repeats():

@@ -34,6 +34,8 @@ def test_patterns_name_files_at_their_depth(tmp_path):
     assert names(tmp_path, "./log.csv") == ["log.csv"]
     assert names(tmp_path, "*/*.csv") == names(tmp_path, "a/*.csv") == names(tmp_path, "a/log.csv") == ["a/log.csv"]
     assert names(tmp_path, "**.csv") == ["a/b/log.csv", "a/log.csv", "log.csv"]
+    assert names(tmp_path, "**/*.csv") == names(tmp_path, "**/log.csv") == ["a/b/log.csv", "a/log.csv", "log.csv"]
+    assert names(tmp_path, "a/**/log.csv") == ["a/b/log.csv", "a/log.csv"]
     assert names(tmp_path, "gone/*.csv") == names(tmp_path / "gone", "*.csv") == []
     assert names(tmp_path / "a", "../*.csv") == ["../log.csv"]
 

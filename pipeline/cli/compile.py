@@ -60,11 +60,12 @@ def compile(
         raise fail(error, 2) from None
 
     from pipeline.runners.kubeflow import compile_pipeline
+    from pipeline.runners.kubeflow_limits import SizeError
     from pipeline.runners.resources import ResourcesError
 
     try:
         text = compile_pipeline(**vars(prepared))
-    except ResourcesError as error:
+    except (ResourcesError, SizeError) as error:
         raise fail(error, 2) from None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+import tensorflow as tf
 from tensorflow_transform.beam.analyzer_cache import DatasetKey
 from tfx import types
 from tfx.components.transform import executor as transform
@@ -18,6 +19,10 @@ _DAY = len("2026-11-25")
 _BLOCK = 1 << 20
 
 
+class LostExamplesError(ValueError):
+    """Beam's workers have read or written no example where there are some; the message says where."""
+
+
 class Executor(transform.Executor):
     """Analyses day by day where the examples are those of a rolling window, and does as TFX does elsewhere."""
 
@@ -27,13 +32,28 @@ class Executor(transform.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Runs Transform; see TFX's executor for what it takes and gives."""
+        """Runs Transform; see TFX's executor for what it takes and gives.
+
+        Raises:
+          LostExamplesError: of a split that has examples, none came out.
+        """
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        state = examples.get_string_custom_property("state")
-        if not state:
+        if examples.get_string_custom_property("state"):
+            self._transform_daily(examples, input_dict, output_dict, exec_properties)
+        else:
             super().Do(input_dict, output_dict, exec_properties)
-            return
+        for transformed in output_dict.get(standard_component_specs.TRANSFORMED_EXAMPLES_KEY, []):
+            check_not_lost(examples, transformed)
+
+    def _transform_daily(
+        self,
+        examples: types.Artifact,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         self._log_startup(input_dict, output_dict, exec_properties)
+        state = examples.get_string_custom_property("state")
         splits = executor_utils.ResolveSplitsConfig(
             exec_properties.get(standard_component_specs.SPLITS_CONFIG_KEY), [examples]
         )
@@ -79,6 +99,26 @@ class Executor(transform.Executor):
         io_utils.delete_dir(temporary)
         for name in days.values():
             _keep(f"{cache}/{name}", f"{analyses}/{name}")
+
+
+def check_not_lost(examples: types.Artifact, transformed: types.Artifact) -> None:
+    """Raises LostExamplesError if a split of `transformed` is empty that has rows in `examples`.
+
+    Beam takes a pattern that matches no file for no rows, so that workers which don't see this machine's files would
+    end well, having done nothing.
+    """
+    for split in artifact_utils.decode_split_names(transformed.split_names):
+        source, destination = (artifact_utils.get_split_uri([artifact], split) for artifact in (examples, transformed))
+        if not _has_rows(destination) and _has_rows(source):
+            raise LostExamplesError(
+                f"{split}: expected its examples, which are in {source}, transformed in {destination}, got none there; "
+                "do Beam's workers see the files of this machine at the same paths?"
+            )
+
+
+def _has_rows(folder: str) -> bool:
+    files = sorted(fileio.glob(f"{folder}/*"))
+    return bool(files) and any(True for _ in tf.data.TFRecordDataset(files, compression_type="GZIP").take(1))
 
 
 def daily_datasets(examples: types.Artifact, splits: list[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ USERS ?= 5000
 BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs census tabular
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser redis fuser run test lint bench lock clean
+.PHONY: help setup browser redis fuser prism run test lint bench lock clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,11 @@ browser:  ## Chromium, in which the tests open the report; without it they are s
 fuser:  ## Java's graph fuser, by which Flink and Spark plan Beam jobs (JDK 11 and Maven); without it its tests are skipped
 	@mvn --quiet --batch-mode --file tests/java_fuser compile dependency:build-classpath \
 		-Dmdep.outputFile=target/classpath >/dev/null || echo "Java's fuser can't be built here"
+
+prism:  ## Beam's portable runner and its start of a worker (Go 1.26, two minutes); without them their tests are skipped
+	@version=v$$(sed -n 's/^apache-beam==//p' requirements.lock); test -x build/bin/prism -a -x build/bin/container || \
+		GOFLAGS= GOBIN=$(CURDIR)/build/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@$$version \
+		github.com/apache/beam/sdks/v2/python/container@$$version 2>/dev/null || echo "Prism can't be built here"
 
 redis:  ## redis-server, on which the tests run the online store too; without it they are skipped
 	@command -v redis-server >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

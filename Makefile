@@ -1,10 +1,11 @@
-# Everything happens in .venv; `requirements.lock` says what is in it.
-PYTHON ?= python3.11
+# Everything happens in .venv; what is in it says the lock file that `choose_lock.py` names.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.13 || command -v python3.12 || echo python3.11)
 BIN := .venv/bin
 RUN_DIR ?= runs/shortvideo
 IMPRESSIONS ?= 200000
 USERS ?= 5000
 BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs census tabular
+RESOLVE = $(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra redis --extra dev --no-header --upgrade
 
 .DEFAULT_GOAL := help
 .PHONY: help setup browser redis fuser prism run test lint bench lock clean
@@ -15,11 +16,14 @@ help:  ## What there is to make
 setup: .venv/.installed  ## The environment, from the lock file
 
 # Bytecode, since where PYTHONDONTWRITEBYTECODE is set each process would compile TensorFlow and TFX anew, for ten seconds.
-.venv/.installed: requirements.lock setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
+.venv/.installed: $(wildcard requirements.*lock) choose_lock.py setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
+	@$(PYTHON) choose_lock.py >/dev/null
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock
-	$(BIN)/uv pip install --quiet uv ./third_party/tfx_bsl_sql_util
+	$(BIN)/uv pip sync --quiet --compile-bytecode $$($(BIN)/python choose_lock.py)
+	$(BIN)/uv pip install --quiet uv
+	test $$($(BIN)/python choose_lock.py) != requirements.lock || \
+		$(BIN)/uv pip install --quiet ./third_party/tfx_bsl_sql_util
 	$(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
@@ -57,9 +61,9 @@ bench: setup  ## Every benchmark, against what is expected of it
 	@failed=0; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || failed=1; done; \
 		exit $$failed
 
-lock: setup  ## Resolve the requirements anew
-	$(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra redis --extra dev --override requirements.overrides.txt \
-		--python-version 3.11 --no-header --upgrade --output-file requirements.lock
+lock: setup  ## Resolve the requirements anew, for both lock files
+	$(RESOLVE) --override requirements.overrides.txt --python-version 3.11 --output-file requirements.lock
+	$(RESOLVE) --python-version 3.13 --python-platform x86_64-manylinux_2_39 --output-file requirements.glibc-2.39.lock
 
 clean:  ## Remove what running made
 	rm -rf runs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

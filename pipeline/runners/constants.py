@@ -26,7 +26,7 @@ Json = dict[str, Any]
 def pack(texts: Mapping[str, Mapping[str, str]]) -> str:
     """Returns texts by task and parameter as one text, of characters that mean nothing to Kubeflow, JSON or a shell."""
     # LZMA finds repetitions that are megabytes apart, zlib those within 32 KiB.
-    compressed = lzma.compress(json.dumps(texts, sort_keys=True).encode(), preset=9)
+    compressed = lzma.compress(json.dumps(texts, sort_keys=True).encode(), preset=6)
     return base64.urlsafe_b64encode(compressed).decode()
 
 

@@ -8,7 +8,7 @@ BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs censu
 RESOLVE = $(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra redis --extra dev --no-header --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser redis fuser prism run test lint bench lock clean
+.PHONY: help setup browser redis fuser prism run test lint bench lock trixie clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -64,6 +64,9 @@ bench: setup  ## Every benchmark, against what is expected of it
 lock: setup  ## Resolve the requirements anew, for both lock files
 	$(RESOLVE) --override requirements.overrides.txt --python-version 3.11 --output-file requirements.lock
 	$(RESOLVE) --python-version 3.13 --python-platform x86_64-manylinux_2_39 --output-file requirements.glibc-2.39.lock
+
+trixie:  ## Debian 13 and its Python 3.13 in build/trixie (as root, with debootstrap): the main job and the tests there
+	.ci/trixie
 
 clean:  ## Remove what running made
 	rm -rf runs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -6,21 +6,18 @@
 # Beam worker.
 ARG BEAM_VERSION=2.73.0
 
-FROM apache/beam_python3.11_sdk:${BEAM_VERSION} AS beam
+FROM apache/beam_python3.13_sdk:${BEAM_VERSION} AS beam
 
-FROM python:3.11-slim-bookworm
-ENV PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    # Beam's boot would make a virtual environment beside Python's own, in a folder of root.
-    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+# What needs a compiler is built here, and the image has none: pyfarmhash comes as source alone.
+FROM python:3.13-slim-trixie AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
+RUN pip install --no-cache-dir uv && python -m venv /opt/environment
+ENV VIRTUAL_ENV=/opt/environment
 WORKDIR /opt/fulcrum
 
 # What changes seldom comes first, so that a change of the code builds in seconds.
-COPY requirements.lock ./
-COPY third_party/ third_party/
-RUN pip install --no-cache-dir uv \
-    && uv pip install --system --no-cache --no-deps --compile-bytecode \
-        --requirement requirements.lock ./third_party/tfx_bsl_sql_util
+COPY requirements.glibc-2.39.lock ./
+RUN uv pip install --no-cache --no-deps --compile-bytecode --requirement requirements.glibc-2.39.lock
 
 COPY setup.py pyproject.toml legacy_keras.pth ./
 COPY schema/ schema/
@@ -32,8 +29,15 @@ COPY report/ report/
 COPY components/ components/
 COPY pipeline/ pipeline/
 COPY simulation/ simulation/
-RUN uv pip install --system --no-cache --no-deps --compile-bytecode .
+RUN uv pip install --no-cache --no-deps --compile-bytecode .
 
+FROM python:3.13-slim-trixie
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PATH=/opt/environment/bin:$PATH \
+    # Beam's boot would make a virtual environment beside this one, in a folder of root.
+    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+COPY --from=build /opt/environment /opt/environment
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 
 # Kubeflow's launcher runs as the same user, and copies artifacts to these folders.

@@ -1,13 +1,14 @@
-# Everything happens in .venv; `requirements.lock` says what is in it.
-PYTHON ?= python3.11
+# Everything happens in .venv; what is in it says the lock file that `choose_lock.py` names.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.13 || command -v python3.12 || echo python3.11)
 BIN := .venv/bin
 RUN_DIR ?= runs/shortvideo
 IMPRESSIONS ?= 200000
 USERS ?= 5000
 BENCHMARKS := ingest training serving evaluation routing_speed seesaw logs census tabular
+RESOLVE = $(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra redis --extra dev --no-header --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser redis fuser run test lint bench lock clean
+.PHONY: help setup browser redis fuser prism run test lint bench lock trixie clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,11 +16,14 @@ help:  ## What there is to make
 setup: .venv/.installed  ## The environment, from the lock file
 
 # Bytecode, since where PYTHONDONTWRITEBYTECODE is set each process would compile TensorFlow and TFX anew, for ten seconds.
-.venv/.installed: requirements.lock setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
+.venv/.installed: $(wildcard requirements.*lock) choose_lock.py setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
+	@$(PYTHON) choose_lock.py >/dev/null
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock
-	$(BIN)/uv pip install --quiet uv ./third_party/tfx_bsl_sql_util
+	$(BIN)/uv pip sync --quiet --compile-bytecode $$($(BIN)/python choose_lock.py)
+	$(BIN)/uv pip install --quiet uv
+	test $$($(BIN)/python choose_lock.py) != requirements.lock || \
+		$(BIN)/uv pip install --quiet ./third_party/tfx_bsl_sql_util
 	$(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
@@ -38,6 +42,11 @@ fuser:  ## Java's graph fuser, by which Flink and Spark plan Beam jobs (JDK 11 a
 	@mvn --quiet --batch-mode --file tests/java_fuser compile dependency:build-classpath \
 		-Dmdep.outputFile=target/classpath >/dev/null || echo "Java's fuser can't be built here"
 
+prism:  ## Beam's portable runner and its start of a worker (Go 1.26, two minutes); without them their tests are skipped
+	@version=v$$(sed -n 's/^apache-beam==//p' requirements.lock); test -x build/bin/prism -a -x build/bin/container || \
+		GOFLAGS= GOBIN=$(CURDIR)/build/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@$$version \
+		github.com/apache/beam/sdks/v2/python/container@$$version 2>/dev/null || echo "Prism can't be built here"
+
 redis:  ## redis-server, on which the tests run the online store too; without it they are skipped
 	@command -v redis-server >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends redis-server) >/dev/null || echo "Redis can't be installed here"
@@ -52,9 +61,12 @@ bench: setup  ## Every benchmark, against what is expected of it
 	@failed=0; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || failed=1; done; \
 		exit $$failed
 
-lock: setup  ## Resolve the requirements anew
-	$(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra redis --extra dev --override requirements.overrides.txt \
-		--python-version 3.11 --no-header --upgrade --output-file requirements.lock
+lock: setup  ## Resolve the requirements anew, for both lock files
+	$(RESOLVE) --override requirements.overrides.txt --python-version 3.11 --output-file requirements.lock
+	$(RESOLVE) --python-version 3.13 --python-platform x86_64-manylinux_2_39 --output-file requirements.glibc-2.39.lock
+
+trixie:  ## Debian 13 and its Python 3.13 in build/trixie (as root, with debootstrap): the main job and the tests there
+	.ci/trixie
 
 clean:  ## Remove what running made
 	rm -rf runs .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

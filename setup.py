@@ -1,4 +1,4 @@
-"""Fulcrum's distribution: its requirements as they are meant. `requirements.lock` holds what was tested."""
+"""Fulcrum's distribution: its requirements as they are meant. What was tested stands in the lock files."""
 
 import os
 import sysconfig
@@ -23,7 +23,7 @@ setup(
     version="0.1.0",
     description="A TFX pipeline from raw interaction logs to a multi-task ranker that does not seesaw.",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
     package_data={
         "schema": ["specs/*.yaml"],
@@ -41,7 +41,7 @@ setup(
         "tensorflow-model-analysis>=0.52,<0.53",
         "tensorflow-data-validation>=1.16,<1.22",
         "ml-metadata>=1.17,<1.22",
-        "tensorflow-serving-api>=2.19,<2.20",
+        "tensorflow-serving-api>=2.19,<2.22",
         "apache-beam[gcp]>=2.73,<2.74",
         "pyarrow>=14",
         "fastavro>=1.9",
@@ -63,7 +63,7 @@ setup(
         "urllib3>=2",
     ],
     extras_require={
-        "kubeflow": ["kfp>=2.16,<3"],
+        "kubeflow": ["kfp>=2.17,<3"],
         "redis": ["redis[hiredis]>=5"],
         "dev": [
             "hypothesis",

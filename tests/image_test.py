@@ -1,6 +1,7 @@
 """The Dockerfile against what it builds from: no engine is needed to see that something was forgotten."""
 
 import re
+import runpy
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,3 +40,20 @@ def test_nothing_runs_as_root():
     users = [line for line in LINES if line.startswith("USER ")]
     assert users == ["USER fulcrum"]
     assert LINES.index("USER fulcrum") < next(n for n, line in enumerate(LINES) if line.startswith("ENTRYPOINT"))
+
+
+def test_a_compiler_is_where_the_requirements_are_built_and_not_in_the_image():
+    *building, image = re.split(r"(?m)^(?=FROM )", "\n".join(LINES))
+    (build,) = [stage for stage in building if "AS build" in stage]
+    assert build.index(" g++") < build.index("uv pip install")
+    assert "apt-get" not in image
+    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in image
+
+
+def test_python_is_one_that_the_images_lock_file_is_for():
+    bases = re.findall(r"^FROM python:(\d+)\.(\d+)-slim-trixie", "\n".join(LINES), re.MULTILINE)
+    choose = runpy.run_path(str(PROJECT / "choose_lock.py"))
+    # Debian 13 has glibc 2.41.
+    assert {choose["lock_file"]((int(major), int(minor)), (2, 41)) for major, minor in bases} <= set(COPIED)
+    assert len(set(bases)) == 1
+    assert f"beam_python{'.'.join(bases[0])}_sdk" in "\n".join(LINES)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+import tensorflow as tf
 from apache_beam import Create, Pipeline
 from tensorflow_transform.beam.analyzer_cache import DatasetKey
 from tfx import types
@@ -22,6 +23,10 @@ _BLOCK = 1 << 20
 _LAYOUT = 2
 
 
+class LostExamplesError(ValueError):
+    """Beam's workers have read or written no example where there are some; the message says where."""
+
+
 class Executor(transform.Executor):
     """Analyses day by day where the examples are those of a rolling window, and does as TFX does elsewhere."""
 
@@ -31,10 +36,25 @@ class Executor(transform.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Runs Transform; see TFX's executor for what it takes and gives."""
+        """Runs Transform; see TFX's executor for what it takes and gives.
+
+        Raises:
+          LostExamplesError: of a split that has examples, none came out.
+        """
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        state = examples.get_string_custom_property("state")
+        self._transform(examples, input_dict, output_dict, exec_properties)
+        for transformed in output_dict.get(standard_component_specs.TRANSFORMED_EXAMPLES_KEY, []):
+            check_not_lost(examples, transformed)
+
+    def _transform(
+        self,
+        examples: types.Artifact,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         self._log_startup(input_dict, output_dict, exec_properties)
+        state = examples.get_string_custom_property("state")
         splits = executor_utils.ResolveSplitsConfig(
             exec_properties.get(standard_component_specs.SPLITS_CONFIG_KEY), [examples]
         )
@@ -88,6 +108,26 @@ class Executor(transform.Executor):
 
 def _patterns(examples: types.Artifact, splits: Iterable[str]) -> list[str]:
     return [io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split)) for split in splits]
+
+
+def check_not_lost(examples: types.Artifact, transformed: types.Artifact) -> None:
+    """Raises LostExamplesError if a split of `transformed` is empty that has rows in `examples`.
+
+    Beam takes a pattern that matches no file for no rows, so that workers which don't see this machine's files would
+    end well, having done nothing.
+    """
+    for split in artifact_utils.decode_split_names(transformed.split_names):
+        source, destination = (artifact_utils.get_split_uri([artifact], split) for artifact in (examples, transformed))
+        if not _has_rows(destination) and _has_rows(source):
+            raise LostExamplesError(
+                f"{split}: expected its examples, which are in {source}, transformed in {destination}, got none there; "
+                "do Beam's workers see the files of this machine at the same paths?"
+            )
+
+
+def _has_rows(folder: str) -> bool:
+    files = sorted(fileio.glob(f"{folder}/*"))
+    return bool(files) and any(True for _ in tf.data.TFRecordDataset(files, compression_type="GZIP").take(1))
 
 
 def daily_datasets(examples: types.Artifact, splits: list[str]) -> dict[str, str]:

@@ -23,6 +23,10 @@ def compile(
     master: options.Master = None,
     worker_image: options.WorkerImage = None,
     artifacts_dir: options.ArtifactsDir = None,
+    job_endpoint: options.JobEndpoint = None,
+    worker_pool: options.WorkerPool = None,
+    job_server_jar: options.JobServerJar = None,
+    parallelism: options.Parallelism = None,
     beam_arg: options.BeamArg = None,
     resources: Annotated[
         list[str] | None,
@@ -50,7 +54,15 @@ def compile(
             image,
             root,
             runner=runner.value,
-            cluster=Cluster(master, worker_image or (image if runner.value != "local" else None), artifacts_dir),
+            cluster=Cluster(
+                master,
+                worker_image or (image if runner.value != "local" else None),
+                artifacts_dir,
+                job_endpoint,
+                worker_pool,
+                job_server_jar,
+                parallelism,
+            ),
             beam_args=beam_arg or (),
             resources=resources or (),
             vertex=vertex,
@@ -60,11 +72,12 @@ def compile(
         raise fail(error, 2) from None
 
     from pipeline.runners.kubeflow import compile_pipeline
+    from pipeline.runners.kubeflow_limits import SizeError
     from pipeline.runners.resources import ResourcesError
 
     try:
         text = compile_pipeline(**vars(prepared))
-    except ResourcesError as error:
+    except (ResourcesError, SizeError) as error:
         raise fail(error, 2) from None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

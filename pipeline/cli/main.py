@@ -125,6 +125,10 @@ def run(
     master: options.Master = None,
     worker_image: options.WorkerImage = None,
     artifacts_dir: options.ArtifactsDir = None,
+    job_endpoint: options.JobEndpoint = None,
+    worker_pool: options.WorkerPool = None,
+    job_server_jar: options.JobServerJar = None,
+    parallelism: options.Parallelism = None,
     beam_arg: options.BeamArg = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever ran before.")] = False,
     **parameters: Any,
@@ -134,7 +138,7 @@ def run(
     What has not changed since the last run in the same folder is taken from the cache.
     """
     from pipeline.cli import run_arguments
-    from pipeline.runners.beam import Cluster
+    from pipeline.runners.beam import Cluster, local_path_doubts
     from schema.blessing import blessing_doubts
 
     try:
@@ -143,7 +147,9 @@ def run(
             output=output,
             warm_start=warm_start,
             runner=runner.value,
-            cluster=Cluster(master, worker_image, artifacts_dir),
+            cluster=Cluster(
+                master, worker_image, artifacts_dir, job_endpoint, worker_pool, job_server_jar, parallelism
+            ).with_absolute_paths(),
             beam_args=beam_arg or (),
             cache=not no_cache,
             **parameters,
@@ -158,7 +164,9 @@ def run(
     from report.summary import load_summary
     from report.terminal_summary import render
 
-    for doubt in blessing_doubts(prepared.spec):
+    paths = {"--logs": prepared.config.logs, "--output": prepared.config.output, "--artifacts-dir": artifacts_dir}
+    doubts = [*blessing_doubts(prepared.spec), *local_path_doubts(prepared.config.beam_args, paths)]
+    for doubt in doubts:
         console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
     log_file = output / "logs" / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     try:

@@ -54,7 +54,7 @@ LogsDir = Annotated[str, _option_of_run("logs")]
 LogWindow = Annotated[str | None, _option_of_run("window")]
 
 # As `pipeline.runners.beam` has them; importing Beam takes too long for a command that only prints its help.
-RunnerName = StrEnum("RunnerName", ["local", "flink", "spark", "dataflow"])
+RunnerName = StrEnum("RunnerName", ["local", "portable", "flink", "spark", "dataflow"])
 
 Runner = Annotated[RunnerName, typer.Option(help="Where Apache Beam runs; docs/scaling.md says how to choose.")]
 Master = Annotated[
@@ -63,6 +63,19 @@ Master = Annotated[
 WorkerImage = Annotated[str | None, typer.Option(help="The image that Beam's workers run: the one of the Dockerfile.")]
 ArtifactsDir = Annotated[
     str | None, typer.Option(help="A folder that Beam's job server and workers share; Dataflow's temporary location.")
+]
+JobEndpoint = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="The Beam job server that --runner portable submits to.")
+]
+WorkerPool = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where Beam's workers are started, on each machine; instead of containers."),
+]
+JobServerJar = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Flink's or Spark's Beam job server, which is else downloaded.")
+]
+Parallelism = Annotated[
+    int | None, typer.Option(min=1, help="Into how many tasks a stage is divided; with local, how many processes work.")
 ]
 BeamArg = Annotated[
     list[str] | None,

@@ -1,13 +1,15 @@
 """Runs a component in a container of a compiled pipeline: TFX's own entry point, given what Kubeflow leaves out.
 
-`python -m pipeline.kubeflow_entrypoint` takes the arguments of TFX's `kubeflow_v2_run_executor`, and
-`--local_artifacts`. Open-source Kubeflow differs from what TFX expects of it:
+`python -m pipeline.kubeflow_entrypoint` takes the arguments of TFX's `kubeflow_v2_run_executor`, `--local_artifacts`
+and `--constants_of`. Open-source Kubeflow differs from what TFX expects of it:
 
 - Its artifacts come without the type that TFX gave them. The component's inputs, which are compiled into the arguments,
   have it.
 - An input is one artifact always. One that says of itself that it holds no model is left out, as LocalDagRunner does.
 - It may ask for an output that no component of TFX has, the container's log; Kubeflow's launcher writes that itself.
 - The arguments of Beam are a parameter of the run and not compiled in.
+- The long texts of all tasks are packed in one parameter (`pipeline.runners.constants`); `--constants_of TASK` says
+  whose to take. Pipelines that earlier versions compiled have theirs in each task.
 - Stores other than Google's (MinIO, S3) are not for TensorFlow to read. Kubeflow's launcher copies what a component
   reads to a folder of the container, and from one what it writes; with `--local_artifacts` TFX uses these folders.
 """
@@ -26,6 +28,7 @@ from tfx.utils import name_utils
 
 from components.artifacts import NO_MODEL, Quarantine, Report
 from pipeline.runners.beam import is_distributed, pack_for_distributed_runners_only
+from pipeline.runners.constants import CONSTANTS_OF, restore_constants
 from pipeline.runners.garbage import collect_rarely
 
 # Where the executors are now that a pipeline compiled by an earlier version names.
@@ -68,10 +71,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument(_INVOCATION, dest="invocation", type=json.loads, required=True)
     parser.add_argument(_INPUTS_SPEC, dest="inputs_spec", type=json.loads, required=True)
     parser.add_argument(LOCAL_ARTIFACTS, action="store_true")
+    parser.add_argument(CONSTANTS_OF, dest="task")
     arguments, rest = parser.parse_known_args(argv)
     invocation, inputs_spec = arguments.invocation, arguments.inputs_spec
     executor = MOVED_EXECUTORS.get(arguments.executor, arguments.executor)
 
+    if arguments.task:
+        restore_constants(invocation, arguments.task)
     beam_args = take_beam_args(invocation, inputs_spec)
     add_types(invocation, inputs_spec)
     leave_out_no_models(invocation)

@@ -1,7 +1,8 @@
 """Compiles the pipeline to what Kubeflow Pipelines v2 takes, by TFX's KubeflowV2DagRunner.
 
 TFX's runner writes neither the parameters' defaults nor their descriptions, and can't make a parameter of Beam's
-arguments, which it would write into every container's command. These are added to what it gives.
+arguments, which it would write into every container's command. These are added to what it gives, and the texts that
+would make it too large for Kubeflow are moved into one parameter.
 """
 
 import json
@@ -18,7 +19,9 @@ from tfx.orchestration.kubeflow.v2 import compiler_utils, kubeflow_v2_dag_runner
 from components.run_parameters import compiled_parameters
 from pipeline.config import RunConfig
 from pipeline.pipeline import create_pipeline
+from pipeline.runners.constants import move_constants
 from pipeline.runners.entrypoint import ARTIFACT_TYPES, BEAM_ARGS, LOCAL_ARTIFACTS
+from pipeline.runners.kubeflow_limits import check_size
 from pipeline.runners.resources import DEFAULTS, OTHERS, Resources, ResourcesError
 from schema.spec import RankingSpec
 
@@ -46,6 +49,7 @@ def compile_pipeline(
     Raises:
       ResourcesError: `resources` names no component of the pipeline.
       TypeError: a component has an artifact type that its container would not know.
+      SizeError: the pipeline is larger than Kubeflow can start.
     """
     declared = {parameter.name: parameter for parameter in compiled_parameters()}
     parameters = {name: RuntimeParameter(name, parameter.type) for name, parameter in declared.items()}
@@ -79,6 +83,8 @@ def compile_pipeline(
         if name in defaults:
             definition["defaultValue"] = defaults[name]
             definition["isOptional"] = True
+    move_constants(compiled)
+    check_size(compiled)
     return json.dumps(job, sort_keys=True, indent=1) + "\n" if vertex else yaml.safe_dump(compiled, sort_keys=True)
 
 

@@ -1,12 +1,11 @@
 """Flink and Spark plan Beam jobs by Java's fuser, which takes fewer graphs than Python's runners: it must take ours."""
 
-import shutil
-import subprocess
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import java_fuser
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -19,24 +18,9 @@ from schema.loading import load_spec
 from schema.spec import RankingSpec
 from schema.statistics import Statistics
 
-FUSER = Path(__file__).parents[1] / "java_fuser"
-CLASSPATH = FUSER / "target" / "classpath"
 SPECS = Path(schema.__file__).parent / "specs"
 
-pytestmark = pytest.mark.skipif(
-    not (CLASSPATH.exists() and shutil.which("java")),
-    reason="Java's graph fuser isn't here, with a JDK and Maven `make fuser` brings it",
-)
-
-
-def planned(jobs: dict[str, Any], directory: Path) -> dict[str, str]:
-    """Returns what the fuser says of each job: `ok`, or why it takes none."""
-    for name, job in jobs.items():
-        (directory / name).write_bytes(job.SerializeToString())
-    classpath = f"{FUSER / 'target' / 'classes'}:{CLASSPATH.read_text().strip()}"
-    command = ["java", "-cp", classpath, "PlanJobs", *(str(directory / name) for name in jobs)]
-    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    return {Path(file).name: said for file, said in (line.split("\t", 1) for line in lines)}
+pytestmark = pytest.mark.skipif(not java_fuser.is_there(), reason=java_fuser.MISSING)
 
 
 def of_files(spec: RankingSpec) -> RankingSpec:
@@ -78,7 +62,7 @@ def test_javas_fuser_takes_ingest_in_both_layouts_with_and_without_statistics_an
             once = changed.model_copy(update={"log": changed.log.model_copy(update={"duplicates": "drop"})})
             jobs[f"duplicates-{name}"] = job_of(once, match_files(once, str(whole)), tmp_path)
     assert len(jobs) == 10
-    assert planned(jobs, tmp_path) == dict.fromkeys(jobs, "ok")
+    assert java_fuser.planned(jobs, tmp_path) == dict.fromkeys(jobs, "ok")
 
 
 def test_the_fuser_says_what_it_does_not_take(tmp_path):
@@ -92,5 +76,5 @@ def test_the_fuser_says_what_it_does_not_take(tmp_path):
         if lost in transform.subtransforms:
             transform.subtransforms.remove(lost)
     graph.root_transform_ids[:] = [name for name in graph.root_transform_ids if name != lost]
-    (said,) = planned({"job": graph}, tmp_path).values()
+    (said,) = java_fuser.planned({"job": graph}, tmp_path).values()
     assert said != "ok"

@@ -154,8 +154,8 @@ def looked_up(crossed, topics: list[str], **maps) -> dict[str, np.ndarray]:
         "tastes": tf.ragged.constant(maps.get("tastes", [[]]), dtype=tf.string, ragged_rank=1),
         "shops": tf.ragged.constant(maps.get("shops", [[]]), dtype=tf.string, ragged_rank=1),
     }
-    transformations = {"length": lambda values: tf.cast(values, tf.int64)}
-    return {name: values.numpy() for name, values in derive(inputs, transformations, crossed).items()}
+    transformed = {"length": tf.cast(inputs["length"], tf.int64)}
+    return {name: values.numpy() for name, values in derive(inputs, transformed, crossed).items()}
 
 
 def test_one_users_values_meet_those_of_all_candidates(crossed):

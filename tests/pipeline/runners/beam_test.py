@@ -1,7 +1,11 @@
+import dataclasses
+
 import pytest
 from apache_beam.options.pipeline_options import (
+    DirectOptions,
     FlinkRunnerOptions,
     GoogleCloudOptions,
+    JobServerOptions,
     PipelineOptions,
     PortableOptions,
     SparkRunnerOptions,
@@ -16,6 +20,7 @@ from pipeline.runners.beam import (
     Cluster,
     beam_arguments,
     is_distributed,
+    local_path_doubts,
     pack_for_distributed_runners_only,
 )
 
@@ -59,14 +64,83 @@ def test_spark_gets_the_worker_image_and_the_shared_folder():
 
 
 @pytest.mark.parametrize(
-    ("runner", "master"), [("flink", "master:8081"), ("spark", "spark://host:7077"), ("dataflow", None)]
+    ("runner", "cluster", "extra"),
+    [
+        ("local", Cluster(), ()),
+        ("local", Cluster(parallelism=2), ()),
+        ("portable", Cluster(job_endpoint="jobs:8099", worker_image="registry/fulcrum:1"), ()),
+        ("portable", Cluster(job_endpoint="jobs:8099", worker_pool="localhost:50000"), ()),
+        ("flink", CLUSTER, ()),
+        ("flink", Cluster("master:8081", artifacts_dir="/mnt", worker_pool="localhost:50000", parallelism=4), ()),
+        ("flink", Cluster("master:8081", artifacts_dir="/mnt"), ("--environment_type=PROCESS",)),
+        ("flink", Cluster("[local]"), ()),
+        ("spark", Cluster("spark://host:7077", "registry/fulcrum:1", "/mnt/staging", parallelism=4), ()),
+        ("dataflow", CLUSTER, GCP),
+    ],
 )
-def test_tfx_hands_the_arguments_of_a_cluster_with_an_image_on_unchanged(monkeypatch, runner, master):
+def test_tfx_hands_the_arguments_of_every_runner_on_unchanged(monkeypatch, runner, cluster, extra):
     monkeypatch.setattr(dependency_utils, "make_beam_dependency_flags", dependency_utils.make_beam_dependency_flags)
-    cluster = Cluster(master, "registry/fulcrum:1", "gs://bucket/staging")
-    arguments = list(beam_arguments(runner, cluster, GCP if runner == "dataflow" else ()))
+    arguments = list(beam_arguments(runner, cluster, extra))
     pack_for_distributed_runners_only()
     assert dependency_utils.make_beam_dependency_flags(arguments) == arguments
+
+
+def test_a_job_server_that_runs_already_gets_the_workers_address_and_the_parallelism():
+    cluster = Cluster(job_endpoint="jobs:8099", worker_pool="localhost:50000", parallelism=3)
+    options = parsed("portable", cluster)
+    portable = options.view_as(PortableOptions)
+    assert options.view_as(StandardOptions).runner == "PortableRunner"
+    assert portable.job_endpoint == "jobs:8099"
+    assert (portable.environment_type, portable.environment_config) == ("EXTERNAL", "localhost:50000")
+    assert options.view_as(FlinkRunnerOptions).parallelism == 3
+    # Else TFX would ship itself.
+    assert options.view_as(WorkerOptions).sdk_container_image == "none"
+
+
+def test_workers_at_an_address_need_no_image_and_an_image_is_handed_on():
+    pool = Cluster("master:8081", artifacts_dir="/mnt", worker_pool="localhost:50000")
+    options = parsed("flink", pool)
+    assert options.view_as(PortableOptions).environment_config == "localhost:50000"
+    named = parsed("flink", dataclasses.replace(pool, worker_image="registry/fulcrum:1"))
+    assert named.view_as(PortableOptions).environment_type == "EXTERNAL"
+    assert named.view_as(WorkerOptions).sdk_container_image == "registry/fulcrum:1"
+
+
+def test_a_pool_of_workers_serves_a_cluster_that_is_started_here():
+    cluster = Cluster("[local]", artifacts_dir="/mnt", worker_pool="localhost:50000")
+    assert parsed("flink", cluster).view_as(PortableOptions).environment_type == "EXTERNAL"
+
+
+def test_parallelism_is_what_each_runner_calls_it():
+    here = parsed("local", Cluster(parallelism=2)).view_as(DirectOptions)
+    assert (here.direct_running_mode, here.direct_num_workers) == ("multi_processing", 2)
+    assert beam_arguments("local", Cluster(parallelism=1)) == beam_arguments("local")
+    flink = dataclasses.replace(CLUSTER, parallelism=8)
+    assert parsed("flink", flink).view_as(FlinkRunnerOptions).parallelism == 8
+    spark = parsed("spark", Cluster("local", parallelism=8)).view_as(JobServerOptions)
+    assert spark.job_server_jvm_properties == ["-Dspark.default.parallelism=8"]
+
+
+def test_the_job_servers_jar_is_flinks_or_sparks():
+    flink = parsed("flink", dataclasses.replace(CLUSTER, job_server_jar="/opt/flink.jar"))
+    assert flink.view_as(FlinkRunnerOptions).flink_job_server_jar == "/opt/flink.jar"
+    spark = parsed("spark", Cluster("local", job_server_jar="/opt/spark.jar"))
+    assert spark.view_as(SparkRunnerOptions).spark_job_server_jar == "/opt/spark.jar"
+
+
+def test_local_paths_of_a_cluster_are_made_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cluster = Cluster(artifacts_dir="staging", job_server_jar="flink.jar").with_absolute_paths()
+    assert (cluster.artifacts_dir, cluster.job_server_jar) == (f"{tmp_path}/staging", f"{tmp_path}/flink.jar")
+    assert CLUSTER.with_absolute_paths() == CLUSTER
+
+
+def test_a_path_that_workers_elsewhere_may_not_see_is_named():
+    paths = {"--logs": "gs://bucket/logs", "--output": "/home/me/run", "--artifacts-dir": None}
+    (line,) = local_path_doubts(beam_arguments("flink", CLUSTER), paths)
+    assert line.startswith("--output /home/me/run: a path of this machine")
+    assert local_path_doubts(beam_arguments("local"), paths) == []
+    assert local_path_doubts(beam_arguments("flink", Cluster(master="[local]")), paths) == []
 
 
 def test_dataflow_gets_the_worker_image_and_a_temporary_location():
@@ -90,7 +164,21 @@ def test_an_argument_of_the_person_replaces_ours():
         ("spark", Cluster(), (), "runner spark needs the master's URL"),
         ("dataflow", CLUSTER, (), "runner dataflow needs --beam-arg=--project"),
         ("dataflow", Cluster(worker_image="i:1"), GCP, "runner dataflow needs --artifacts-dir"),
-        ("prism", None, (), "expected one of local, flink, spark, dataflow, got 'prism'"),
+        ("portable", Cluster(), (), "runner portable needs --job-endpoint"),
+        ("portable", Cluster(job_endpoint="m:1"), (), "runner portable needs --worker-image IMAGE or --worker-pool"),
+        ("portable", Cluster(job_endpoint="m"), (), "--job-endpoint: expected HOST:PORT, got 'm'"),
+        ("flink", Cluster("m:8081", worker_pool="http://m:1"), (), "--worker-pool: expected HOST:PORT"),
+        ("flink", Cluster("m:8081", parallelism=0), (), "--parallelism: expected at least 1, got 0"),
+        (
+            "flink",
+            Cluster("m:8081", job_endpoint="m:1"),
+            (),
+            "--job-endpoint: is for the runners portable, got --runner",
+        ),
+        ("local", Cluster(worker_pool="m:1"), (), "--worker-pool: is for the runners portable, flink, spark"),
+        ("portable", Cluster(job_server_jar="a.jar"), (), "--job-server-jar: is for the runners flink, spark"),
+        ("dataflow", dataclasses.replace(CLUSTER, parallelism=2), GCP, "--parallelism: is for the runners local"),
+        ("prism", None, (), "expected one of local, portable, flink, spark, dataflow, got 'prism'"),
         ("local", None, ("direct_num_workers=2",), "expected --name or --name=value"),
     ],
 )

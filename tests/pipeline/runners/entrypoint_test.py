@@ -7,6 +7,7 @@ import pytest
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.utils import import_utils
 
+from pipeline.runners.constants import CONSTANTS, pack, restore_constants, unpack
 from pipeline.runners.entrypoint import (
     MOVED_EXECUTORS,
     UnreachableError,
@@ -152,14 +153,34 @@ def test_a_function_of_a_pipeline_compiled_earlier_is_found(path):
     assert callable(import_utils.import_func_from_module(*path.rsplit(".", 1)))
 
 
+def test_a_tasks_texts_are_put_back_among_its_parameters():
+    texts = {"SchemaSource": {"text": "feature {}"}, "Trainer": {"custom_config": "ö{{$}}\n", "spec": "x"}}
+    packed = pack(texts)
+    invocation = {"inputs": {"parameterValues": {"epochs": 3, CONSTANTS: packed}}}
+    restore_constants(invocation, "Trainer")
+    assert invocation["inputs"]["parameterValues"] == {"epochs": 3, **texts["Trainer"]}
+
+
+@pytest.mark.parametrize("packed", ["", "not packed", pack({"Trainer": {"spec": "x"}}), "Pz8_Pz8_"])
+def test_texts_that_are_not_those_that_were_compiled_are_refused(packed):
+    with pytest.raises(ValueError, match=r"constants: expected the text .* with the constants of Pusher"):
+        unpack(packed, "Pusher")
+
+
 def test_what_is_moved_is_what_was_compiled():
     assert MOVED_EXECUTORS.keys() <= set(EXECUTORS_OF_27196FE)
 
 
-def test_the_entry_point_runs_the_executor_where_it_is_now(tmp_path):
-    """The whole command of a container that an earlier version compiled."""
+PACKED = {CONSTANTS: pack({"SchemaSource": {"text": "feature {}"}})}
+
+
+@pytest.mark.parametrize(
+    ("values", "options"), [({"text": "feature {}"}, []), (PACKED, ["--constants_of", "SchemaSource"])]
+)
+def test_the_entry_point_runs_the_executor_where_it_is_now(tmp_path, values, options):
+    """The whole command of a container that an earlier version compiled, with the text in the task and packed."""
     output = tmp_path / "output" / "executor_output.json"
-    text = {"parameterValues": {"text": "feature {}"}}
+    text = {"parameterValues": values}
     schema = {"uri": str(tmp_path / "schema"), "type": {"instanceSchema": "title: tfx.Schema\ntype: object\n"}}
     invocation = {
         "inputs": text,
@@ -173,6 +194,7 @@ def test_the_entry_point_runs_the_executor_where_it_is_now(tmp_path):
             json.dumps(invocation),
             "--json_serialized_inputs_spec_args",
             json.dumps({"parameters": {"text": {"parameterType": "STRING"}}}),
+            *options,
         ]
     )
     assert (tmp_path / "schema" / "schema.pbtxt").read_text() == "feature {}"

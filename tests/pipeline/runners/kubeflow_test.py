@@ -1,7 +1,9 @@
 """The compiled pipeline: what it takes, what it must not hold, and what its containers get."""
 
+import copy
 import json
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -9,10 +11,16 @@ import pytest
 import yaml
 from kfp import components
 from tfx.types import Channel, artifact
+from typer.testing import CliRunner
 
 from pipeline.cli.compile_arguments import prepare
+from pipeline.cli.main import app
+from pipeline.runners.constants import CONSTANTS, CONSTANTS_OF, unpack
 from pipeline.runners.kubeflow import _check_artifact_types, compile_pipeline
+from pipeline.runners.kubeflow_limits import SizeError, check_size, measure
 from pipeline.runners.resources import ResourcesError
+from schema.loading import load_spec
+from schema.stages import ingest_part
 
 PROJECT = Path(__file__).parents[3]
 SPEC = PROJECT / "schema" / "specs" / "shortvideo.yaml"
@@ -53,7 +61,8 @@ def test_kubeflow_pipelines_loads_it(text, tmp_path):
 def test_every_parameter_has_a_description_and_a_default_where_one_was_given(spec):
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert all(definition["description"] for definition in parameters.values())
-    defaults = {name: definition.get("defaultValue") for name, definition in parameters.items()}
+    defaults = {name: definition.get("defaultValue") for name, definition in parameters.items() if name != CONSTANTS}
+    assert parameters[CONSTANTS]["isOptional"]
     assert defaults == {
         "logs": "gs://bucket/logs",
         "window": "",
@@ -134,3 +143,67 @@ def test_an_artifact_type_that_a_container_would_not_know_is_refused():
 
     with pytest.raises(TypeError, match=r"Maker\.made: the artifact type fulcrum.Unknown is not among"):
         _check_artifact_types([Component()])
+
+
+def test_the_spec_travels_once_and_its_tasks_refer_to_it(text, spec):
+    tasks, arguments = spec["root"]["dag"]["tasks"], containers(spec)
+    packed = spec["root"]["inputDefinitions"]["parameters"][CONSTANTS]["defaultValue"]
+    assert text.count(packed) == 1
+    assert "author_id" not in text, "a column's name stands in the file in clear"
+    referring = {name for name, task in tasks.items() if CONSTANTS in task["inputs"].get("parameters", {})}
+    assert referring >= {"Preflight", "InteractionExampleGen", "SchemaSource", "Transform", "Trainer"}
+    for name in referring:
+        assert tasks[name]["inputs"]["parameters"][CONSTANTS] == {"componentInputParameter": CONSTANTS}
+        assert arguments[name]["args"][-2:] == [CONSTANTS_OF, name]
+        # Kubeflow refuses a task that gives other parameters than its component declares.
+        assert (
+            spec["components"][name]["inputDefinitions"]["parameters"].keys()
+            == tasks[name]["inputs"]["parameters"].keys()
+        )
+    assert unpack(packed, "InteractionExampleGen") == {"spec": ingest_part(load_spec(SPEC)).to_json()}
+
+
+def wide_spec(path: Path, features: int) -> Path:
+    """Writes the spec with so many features more, whose names can hardly be compressed, and with limits on drift."""
+    draw = random.Random(1)
+    wide = yaml.safe_load(SPEC.read_text())
+    names = [f"f{draw.getrandbits(64):016x}" for _ in range(features)]
+    wide["features"] += [{"name": name, "source": "items", "kind": "categorical"} for name in names]
+    wide["drift"] = {"limits": dict.fromkeys(names, 0.1)}
+    path.write_text(yaml.safe_dump(wide))
+    return path
+
+
+def test_a_pipeline_of_a_thousand_features_is_within_kubeflows_limits(tmp_path):
+    wide = prepare(wide_spec(tmp_path / "wide.yaml", 1_000), "registry.example.com/fulcrum:1.0", "gs://bucket/runs")
+    text = compile_pipeline(**vars(wide))
+    assert len(text.encode()) <= 400_000
+    pipeline = yaml.safe_load(text)
+    assert len(json.dumps(pipeline["root"], separators=(",", ":"))) <= 64_000
+    sizes = measure(pipeline)
+    assert sizes["the root component"] == (len(json.dumps(pipeline["root"], separators=(",", ":"))), 64_000)
+    assert {name for name, (size, limit) in sizes.items() if size > limit} == set()
+    longest = sizes["the longest argument of the task SchemaSource"][0]
+    packed = pipeline["root"]["inputDefinitions"]["parameters"][CONSTANTS]["defaultValue"]
+    assert len(packed) < longest
+
+
+def test_a_pipeline_above_the_limits_is_refused_with_the_numbers(spec):
+    large = copy.deepcopy(spec)
+    large["root"]["inputDefinitions"]["parameters"][CONSTANTS]["defaultValue"] = "x" * 500_000
+    root, whole = (len(json.dumps(message, separators=(",", ":"))) for message in (large["root"], large))
+    with pytest.raises(SizeError) as refused:
+        check_size(large)
+    assert f"the root component has {root:,} bytes, of which Kubeflow takes 64,000" in str(refused.value)
+    assert f"the whole pipeline has {whole:,} bytes, of which Kubeflow takes 400,000" in str(refused.value)
+    assert "the longest argument of the task SchemaSource has 500," in str(refused.value)
+    check_size(spec)
+
+
+def test_the_command_says_that_a_pipeline_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.runners.kubeflow_limits.ROOT_LIMIT", 1_000)
+    out = tmp_path / "pipeline.yaml"
+    options = ["--image", "registry.example.com/fulcrum:1.0", "--root", "gs://bucket/runs", "--out", str(out)]
+    ended = CliRunner().invoke(app, ["compile", str(SPEC), *options])
+    assert ended.exit_code == 2
+    assert not out.exists()

@@ -21,8 +21,10 @@ SHARED_RUNS = {
     "kuairand": ("kuairand_test.py",),
     "simulated": (
         "ab_test_test.py",
+        "java_fuser_test.py",
         "kubeflow_test.py",
         "online_test.py",
+        "prism_test.py",
         "report_test.py",
         "resume_test.py",
         "run_test.py",

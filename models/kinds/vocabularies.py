@@ -29,20 +29,22 @@ def vocabularies(texts: Mapping[str, tf.Tensor], max_size: int, min_frequency: i
       max_size: how many texts a vocabulary may hold.
       min_frequency: how often a text must occur.
     """
-    inputs = analyzer_nodes.get_input_tensors_value_nodes(list(texts.values()))
-    with tf.name_scope("count"):
-        counts = _apply(_CountTexts(), inputs, is_partitionable=True, cache_coder=_CountCoder())
-    with tf.name_scope("sum"):
-        counts = _apply(_SumCounts(), counts)
-    with tf.name_scope("write"):
-        asset = analyzer_nodes.TemporaryAssetInfo(_ONLY_ENTRY, "text")
-        files = nodes.apply_multi_output_operation(
-            analyzer_nodes.PTransform,
-            counts,
-            ptransform=_WriteVocabularies(list(texts), max_size, min_frequency),
-            output_tensor_info_list=[analyzer_nodes.TensorInfo(tf.string, [], asset) for _ in texts],
-            is_partitionable=False,
-        )
+    # TFT names its nodes by scope; a second analysis gets scopes of its own.
+    with tf.name_scope("vocabularies"):
+        inputs = analyzer_nodes.get_input_tensors_value_nodes(list(texts.values()))
+        with tf.name_scope("count"):
+            counts = _apply(_CountTexts(), inputs, is_partitionable=True, cache_coder=_CountCoder())
+        with tf.name_scope("sum"):
+            counts = _apply(_SumCounts(), counts)
+        with tf.name_scope("write"):
+            asset = analyzer_nodes.TemporaryAssetInfo(_ONLY_ENTRY, "text")
+            files = nodes.apply_multi_output_operation(
+                analyzer_nodes.PTransform,
+                counts,
+                ptransform=_WriteVocabularies(list(texts), max_size, min_frequency),
+                output_tensor_info_list=[analyzer_nodes.TensorInfo(tf.string, [], asset) for _ in texts],
+                is_partitionable=False,
+            )
     for name in texts:
         tft.annotate_asset(name, name)
     return {name: analyzer_nodes.wrap_as_tensor(file) for name, file in zip(texts, files, strict=True)}

@@ -167,7 +167,7 @@ class _Reader:
         days = [day for day in updates.days if day > self.generation.until]
         moment = self._moment(at)
         # What the cache has are ids as ingest reads them; reading these again changes nothing.
-        if NO_ITEM in items or self._known(items) is None:
+        if NO_ITEM in items or self._absent(items):
             items = ids_of(items, "item_id")
         read = self._read_user(user, days, items)
         if read is None:
@@ -227,7 +227,7 @@ class _Reader:
         generation, cached = self.generation, self._users.get(user)
         base = [generation.key(generations.USER, user)] if cached is None else []
         tails = [generations.tail_key(generation.digest, day, generations.USER, user) for day in days]
-        absent = self._absent(items)
+        absent = self._absent(items) if self._spec.items else []
         item_keys = [generation.key(generations.ITEM, item) for item in absent]
         wanted = [*base, *tails, *item_keys]
         manifest, *values = self._store.read([generation.manifest, *wanted]) if wanted else (b"",)
@@ -250,14 +250,8 @@ class _Reader:
         return _User(stored.rows, stored.last, self._users_lookup(user, stored), states)
 
     def _absent(self, items: Sequence[str]) -> list[str]:
-        if not self._spec.items:
-            return []
         with self._lock:
-            return [] if self._items.items(items) is not None else self._items.absent(dict.fromkeys(items))
-
-    def _known(self, items: Sequence[str]) -> Items | None:
-        with self._lock:
-            return self._items.items(items)
+            return self._items.absent(dict.fromkeys(items))
 
     def _add_items(self, ids: Sequence[str], keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         contents = [

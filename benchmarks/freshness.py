@@ -24,8 +24,7 @@ import schema
 from benchmarks import expectations
 from benchmarks.command import fulcrum
 from benchmarks.prepared import prepare, trained
-from benchmarks.tabular import MODELS, Row, outcome, rows_of
-from evaluation.plan import PlannedModel, make_plan
+from benchmarks.tabular import Row, outcome, plan_of, rows_of
 
 SPEC = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"
 USERS, IMPRESSIONS = 2_000, 80_000
@@ -54,10 +53,7 @@ def main() -> int:
             score = trained(examples, examples.spec.with_training(seed=options.seed))
             for served in {served for of, served in SERVED if of == delay}:
                 scores[delay, served] = score(prepared[served].test)
-    plan = make_plan(
-        prepared[STALE].spec,
-        tuple(PlannedModel(name, "", frozenset(task.name for task in prepared[STALE].spec.tasks)) for name in MODELS),
-    )
+    plan = plan_of(prepared[STALE].spec)
 
     def gains(reference: tuple[str, str]) -> list[Row]:
         """Returns a row for every task and metric: of `AS_TRAINED`, and its gain over the reference."""

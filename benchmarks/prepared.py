@@ -13,7 +13,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from benchmarks.command import fulcrum
 from models.export import signatures
 from models.ranker import Ranker
-from models.sharing import ChosenNetworks, choose_networks
+from models.sharing import ChosenNetworks, choose_networks, with_choices
 from models.training import reading
 from models.training.build import build_ranker
 from models.training.loop import train_epochs
@@ -76,7 +76,7 @@ def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.
     if spec.model.routing == AUTO_ROUTING:
         own = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
         choices = choose_networks(shared, own, reading.batches(data.evaluation, spec, spec.training.batch_size))
-        model = ChosenNetworks(shared, own, {task: choice.network for task, choice in choices.items()})
+        model = with_choices(shared, own, choices)
     serving_default = signatures.Servable(model, transform).functions["serving_default"]
 
     def score(examples: np.ndarray) -> np.ndarray:

@@ -123,9 +123,7 @@ def compare(prepared: Prepared, seeds: range) -> list[Row]:
     train, evaluation, test = (
         trees.read_split([f"{prepared.examples}/Split-{name}/*"], name, spec) for name in ("train", "eval", "test")
     )
-    plan = make_plan(
-        spec, tuple(PlannedModel(name, "", frozenset(task.name for task in spec.tasks)) for name in MODELS)
-    )
+    plan = plan_of(spec)
     outcomes = []
     for seed in seeds:
         scores = [
@@ -135,6 +133,12 @@ def compare(prepared: Prepared, seeds: range) -> list[Row]:
         ]
         outcomes.append(outcome(prepared, plan, np.stack(scores)))
     return list(rows_of(spec, plan, outcomes))
+
+
+def plan_of(spec: RankingSpec) -> Plan:
+    """Returns how `MODELS`, which all score every task, are compared."""
+    tasks = frozenset(task.name for task in spec.tasks)
+    return make_plan(spec, tuple(PlannedModel(name, "", tasks) for name in MODELS))
 
 
 def outcome(prepared: Prepared, plan: Plan, scores: np.ndarray) -> SliceOutcome:

@@ -61,6 +61,12 @@ class ChosenNetworks(tf.Module):
         return self._shared.outputs_of([_by_network(*logits)[choice] for choice, *logits in by_task])
 
 
+def with_choices(shared: Ranker, own: Ranker, choices: Mapping[str, TaskChoice]) -> Ranker | ChosenNetworks:
+    """Returns what serves each task by its choice: the sharing ranker alone where no task chose otherwise."""
+    networks = {task: choice.network for task, choice in choices.items()}
+    return shared if set(networks.values()) == {"shared"} else ChosenNetworks(shared, own, networks)
+
+
 def choose_networks(shared: Ranker, own: Ranker, batches: Iterable[Features]) -> dict[str, TaskChoice]:
     """Returns what each task is served best by, by its metric over the batches, those of the eval split.
 

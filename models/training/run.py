@@ -13,7 +13,7 @@ from models.export import signatures
 from models.precision import has_bfloat16
 from models.ranker import Ranker
 from models.routing import check_routing
-from models.sharing import ChosenNetworks, SharingError, choose_networks
+from models.sharing import ChosenNetworks, SharingError, choose_networks, with_choices
 from models.training import reading
 from models.training.build import build_ranker
 from models.training.loop import train_epochs
@@ -112,10 +112,7 @@ def _networks_to_serve(
     for task, choice in choices.items():
         values = "  ".join(f"{network} {value:.4f}" for network, value in choice.values.items() if value is not None)
         _progress.info("routing auto: %s is served by %s (eval %s: %s)", task, choice.network, choice.metric, values)
-    networks = {task: choice.network for task, choice in choices.items()}
-    if set(networks.values()) == {"shared"}:
-        return model, choices
-    return ChosenNetworks(model, single_task, networks), choices
+    return with_choices(model, single_task, choices), choices
 
 
 def _announce(training: Training, strategy: tf.distribute.Strategy) -> None:

@@ -12,21 +12,22 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+import tensorflow as tf
 import yaml
 
-import schema
 from benchmarks import expectations
-from benchmarks.command import fulcrum
-from benchmarks.prepared import prepare, trained
-from benchmarks.tabular import Row, outcome, plan_of, rows_of
+from benchmarks.comparison import Gain, Row, compare
+from benchmarks.data_sets import DATA, SPECS, simulated
+from benchmarks.prepared import Prepared, prepare, trained
+from schema.columns import TIMESTAMP
 
-SPEC = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"
+SPEC = SPECS / "shortvideo.yaml"
 USERS, IMPRESSIONS = 2_000, 80_000
 FRESH, STALE, NONE = "1h", "1d", "none"
 # What was trained on, and what it is served with.
@@ -43,26 +44,29 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
-        logs = folder / "logs"
-        if not logs.exists():
-            size = ("--users", options.users, "--impressions", options.impressions)
-            fulcrum("simulate", "--out", logs, *size, "--seed", 1)
+        logs = simulated(DATA, folder, options.users, options.impressions).folder
         prepared = {delay: prepare(write_spec(delay, folder), logs, folder / delay) for delay in (FRESH, STALE, NONE)}
-        scores: dict[tuple[str, str], np.ndarray] = {}
+        check_rows(prepared)
+        scores: dict[str, np.ndarray] = {}
         for delay, examples in prepared.items():
             score = trained(examples, examples.spec.with_training(seed=options.seed))
             for served in {served for of, served in SERVED if of == delay}:
-                scores[delay, served] = score(prepared[served].test)
-    plan = plan_of(prepared[STALE].spec)
+                scores[named((delay, served))] = score(prepared[served].test)
+    first = named(AS_TRAINED)
+    rows = compare(prepared[STALE], [{first: scores.pop(first), **scores}])
+    print("\n".join(table(rows)), flush=True)
+    gains = {f"{row.task} {row.metric}": row.as_json() for row in rows}
+    return expectations.conclude({"test": gains}, list(shortfalls(rows[0].task, rows[0].gains)))
 
-    def gains(reference: tuple[str, str]) -> list[Row]:
-        """Returns a row for every task and metric: of `AS_TRAINED`, and its gain over the reference."""
-        compared = np.stack([scores[AS_TRAINED], scores[reference], scores[WITHOUT]])
-        return list(rows_of(prepared[STALE].spec, plan, [outcome(prepared[STALE], plan, compared)]))
 
-    over = {reference: gains(reference) for reference in SERVED if reference != AS_TRAINED}
-    print("\n".join(table(over)), flush=True)
-    return expectations.conclude({"test": as_json(over)}, list(shortfalls(over)))
+def check_rows(prepared: Mapping[str, Prepared]) -> None:
+    """Ends with a sentence where the runs' test splits aren't the same impressions in the same order."""
+    keys = {"user_id": tf.io.FixedLenFeature([], tf.string), "item_id": tf.io.FixedLenFeature([], tf.string)}
+    keys[TIMESTAMP] = tf.io.FixedLenFeature([], tf.int64)
+    rows = {delay: tf.io.parse_example(tf.constant(examples.test), keys) for delay, examples in prepared.items()}
+    for delay, columns in rows.items():
+        if any(not np.array_equal(columns[key], rows[STALE][key]) for key in keys):
+            sys.exit(f"the test split with statistics {delay!r} has other rows than that with {STALE!r}")
 
 
 def write_spec(delay: str, folder: Path) -> Path:
@@ -79,36 +83,28 @@ def write_spec(delay: str, folder: Path) -> Path:
     return path
 
 
-def table(over: Mapping[tuple[str, str], list[Row]]) -> Iterator[str]:
+def table(rows: Sequence[Row]) -> Iterator[str]:
     """Yields the lines of a table: what was trained and served on statistics of a day, and its gain over the others."""
-    yield "| task | metric | trained and served: 1d | gain over " + " | gain over ".join(map(named, over)) + " |"
+    over = list(rows[0].gains)
+    yield f"| task | metric | {named(AS_TRAINED)} | " + " | ".join(f"gain over {name}" for name in over) + " |"
     yield "|---|---|" + "---:|" * (1 + len(over))
-    for rows in zip(*over.values(), strict=True):
-        gains = " | ".join(f"{row.gain:+.4f} ± {row.half_width:.4f}" for row in rows)
-        yield f"| {rows[0].task} | {rows[0].metric} | {rows[0].values[0]:.4f} | {gains} |"
+    for row in rows:
+        gains = " | ".join(str(row.gains[name]) for name in over)
+        yield f"| {row.task} | {row.metric} | {row.values[named(AS_TRAINED)]:.4f} | {gains} |"
 
 
-def named(reference: tuple[str, str]) -> str:
-    return "no statistics" if reference == WITHOUT else f"{reference[0]}, served {reference[1]}"
+def named(trained_and_served: tuple[str, str]) -> str:
+    delay, served = trained_and_served
+    return "no statistics" if delay == NONE else f"{delay}, served {served}"
 
 
-def shortfalls(over: Mapping[tuple[str, str], list[Row]]) -> Iterator[str]:
-    """Yields what doesn't hold on the first task."""
-    unannounced, without = over[UNANNOUNCED][0], over[WITHOUT][0]
-    if unannounced.gain <= unannounced.half_width:
-        yield (
-            f"{unannounced.task}: statistics that are staler than trained on cost {unannounced.gain:.4f} "
-            f"± {unannounced.half_width:.4f}, expected more than the interval"
-        )
-    if without.gain < -without.half_width:
-        yield f"{without.task}: statistics of a day lose {-without.gain:.4f} ± {without.half_width:.4f} against none"
-
-
-def as_json(over: Mapping[tuple[str, str], list[Row]]) -> dict[str, dict[str, list[float]]]:
-    return {
-        named(reference): {f"{row.task} {row.metric}": [round(row.gain, 5), round(row.half_width, 5)] for row in rows}
-        for reference, rows in over.items()
-    }
+def shortfalls(task: str, gains: Mapping[str, Gain]) -> Iterator[str]:
+    """Yields what doesn't hold on the task."""
+    unannounced, without = gains[named(UNANNOUNCED)], gains[named(WITHOUT)]
+    if unannounced.value <= unannounced.half_width:
+        yield f"{task}: statistics that are staler than trained on cost {unannounced}, expected more than the interval"
+    if without.value < -without.half_width:
+        yield f"{task}: statistics of a day lose to none: {without}"
 
 
 if __name__ == "__main__":

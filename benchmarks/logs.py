@@ -27,9 +27,8 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import mean_squared_error, roc_auc_score
 
-import schema
 from benchmarks import expectations, picture
-from benchmarks.command import fulcrum
+from benchmarks.data_sets import DATA, DATA_SETS, simulated
 from benchmarks.expectations import interval, with_interval
 from benchmarks.prepared import Prepared, prepare, test_scores
 from benchmarks.run_log import RunLog
@@ -38,8 +37,6 @@ from models.routing import check_routing
 from schema.columns import label_name, space_name
 from schema.spec import RankingSpec
 
-SPECS = Path(schema.__file__).parent / "specs"
-DESKDROP = Path(__file__).resolve().parents[2] / "shared" / "data" / "deskdrop"
 USERS, IMPRESSIONS = 2_500, 100_000
 REFERENCE = "ple"
 BALANCINGS = ("uncertainty", "pcgrad")
@@ -56,7 +53,7 @@ def main() -> int:
     tasks: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.logs:
-            prepared = examples_of(name, options.deskdrop, options.keep or Path(scratch))
+            prepared = examples_of(name, options.data_folder, options.keep or Path(scratch))
             tasks[name] = [f"{task.name} {'MSE' if task.is_regression else 'AUC'}" for task in prepared.spec.tasks]
             runs: dict[str, list[list[float]]] = {model: [] for model in options.models}
             for seed in range(1, options.seeds + 1):
@@ -90,7 +87,7 @@ def arguments() -> argparse.Namespace:
         "--models", type=lambda text: text.split(","), default=list(MODELS), help="ROUTING[+BOTTOM][+BALANCING]"
     )
     parser.add_argument("--seeds", type=int, default=expectations.load("logs")["runs"])
-    parser.add_argument("--deskdrop", type=Path, default=DESKDROP, help="the directory of Deskdrop's zip")
+    parser.add_argument("--data-folder", type=Path, default=DATA, help="has the folder deskdrop")
     parser.add_argument("--keep", type=Path, help="a directory for the examples, which are taken if they are there")
     parser.add_argument("--runs", type=Path, help="a file that keeps the runs, and gives those it has")
     parser.add_argument("--write", type=Path, help="a directory for the tables, the pictures and the JSON")
@@ -106,12 +103,9 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def examples_of(name: str, deskdrop: Path, folder: Path) -> Prepared:
-    if name == "deskdrop":
-        return prepare(SPECS / "deskdrop.yaml", deskdrop, folder / name)
-    if not (folder / name).exists():
-        fulcrum("simulate", "--out", folder / "logs", "--users", USERS, "--impressions", IMPRESSIONS, "--seed", 1)
-    return prepare(SPECS / "shortvideo.yaml", folder / "logs", folder / name)
+def examples_of(name: str, data: Path, folder: Path) -> Prepared:
+    logs = simulated(data, folder, USERS, IMPRESSIONS) if name == "simulated" else DATA_SETS[name](data, folder)
+    return prepare(logs.spec, logs.folder, folder / name)
 
 
 def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:

@@ -24,6 +24,8 @@ from schema.modelling import AUTO_ROUTING, SINGLE_TASK
 from schema.spec import RankingSpec
 
 SCORED_AT_ONCE = 1_000
+# What `routing: auto` shares by.
+SHARING = "ple"
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,24 @@ def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.
 
     It takes serialised examples, object `(examples,)`, and gives float32 `(tasks, examples)`.
     """
+    return next(iter(networks(prepared, spec).values()))
+
+
+def networks(prepared: Prepared, spec: RankingSpec) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Trains by `spec` and returns such a function by the routing's name, of `auto` also of what it chooses from."""
     tf.keras.backend.clear_session()
     data = reading.read_training_data(prepared.data, spec)
     transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
     shared = _trained(spec, data, transform)
-    model: Ranker | ChosenNetworks = shared
-    if spec.model.routing == AUTO_ROUTING:
-        own = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
-        choices = choose_networks(shared, own, reading.batches(data.evaluation, spec, spec.training.batch_size))
-        model = with_choices(shared, own, choices)
+    if spec.model.routing != AUTO_ROUTING:
+        return {spec.model.routing: _outputs(shared, transform)}
+    own = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
+    choices = choose_networks(shared, own, reading.batches(data.evaluation, spec, spec.training.batch_size))
+    models = {AUTO_ROUTING: with_choices(shared, own, choices), SHARING: shared, SINGLE_TASK: own}
+    return {name: _outputs(model, transform) for name, model in models.items()}
+
+
+def _outputs(model: Ranker | ChosenNetworks, transform: tft.TFTransformOutput) -> Callable[[np.ndarray], np.ndarray]:
     serving_default = signatures.Servable(model, transform).functions["serving_default"]
 
     def score(examples: np.ndarray) -> np.ndarray:
@@ -84,7 +95,8 @@ def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.
             serving_default(tf.constant(examples[start : start + SCORED_AT_ONCE]))
             for start in range(0, len(examples), SCORED_AT_ONCE)
         ]
-        return np.stack([np.concatenate([batch[task.name].numpy()[:, 0] for batch in parts]) for task in spec.tasks])
+        tasks = [task.name for task in model.spec.tasks]
+        return np.stack([np.concatenate([batch[task].numpy()[:, 0] for batch in parts]) for task in tasks])
 
     return score
 

@@ -125,22 +125,34 @@ class TrainingNoise:
         return flattened(grouped, features, stays) if grouped else stays
 
     def _stays(self, rate: float, shape_of_values: tf.Tensor, name: str, moment: tf.Tensor) -> tf.Tensor:
-        """Returns which values, of the shape `(batch,)` or `(batch, positions)`, are not hidden.
-
-        The draws of all replicas' examples are made on each of them. Positions come first: how far a batch is padded
-        doesn't change what is drawn for those before.
-        """
+        """Returns which values, of the shape `(batch,)` or `(batch, positions)`, are not hidden."""
         batch, *positions = tf.unstack(shape_of_values)
+        # A value's number: how far a batch is padded doesn't change what is drawn for the positions before.
+        numbers = tf.range(batch) + tf.cast(moment[1], tf.int32) * batch
+        if positions:
+            of_positions = tf.range(positions[0]) * (batch * replica_count())
+            numbers = numbers[:, tf.newaxis] + of_positions[tf.newaxis, :]
         seed = tf.stack([moment[0], zlib.crc32(f"{self.training.seed}/{name}".encode())])
-        shape = tf.stack([*positions, batch * replica_count()])
-        # The algorithm that is chosen automatically depends on the device, and XLA makes other floats of the same bits.
-        draws = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
-        if replica_count() > 1:
-            start = tf.stack([*(tf.zeros_like(size) for size in positions), tf.cast(moment[1], tf.int32) * batch])
-            draws = tf.slice(draws, start, tf.stack([*positions, batch]))
-        stays = draws >= tf.constant(round(rate * 2**32), tf.uint32)
-        # Floats are what oneDNN can transpose.
-        return tf.transpose(tf.cast(stays, tf.float32)) > 0.0
+        key = tf.random.stateless_uniform([], seed, None, None, tf.uint32, alg="philox")
+        return _scattered(tf.cast(numbers, tf.uint32), key) >= tf.constant(round(rate * 2**32), tf.uint32)
+
+
+def _scattered(numbers: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Returns uint32 draws, one for each number: SplitMix with MurmurHash3's 32-bit finaliser.
+
+    TensorFlow's generators take half of a step where XLA compiles them for a CPU; this is part of what reads it. It is
+    the same on every device.
+
+    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014; MurmurHash3's `fmix32`.
+    """
+    state = numbers * tf.constant(0x9E3779B9, tf.uint32) + key
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        state = _folded(state, shift) * tf.constant(factor, tf.uint32)
+    return _folded(state, 16)
+
+
+def _folded(state: tf.Tensor, shift: int) -> tf.Tensor:
+    return tf.bitwise.bitwise_xor(state, tf.bitwise.right_shift(state, tf.constant(shift, tf.uint32)))
 
 
 def _is_masked(column: ExampleColumn, spec: RankingSpec) -> bool:

@@ -41,5 +41,5 @@ class MaskedPooling(tf.keras.layers.Layer):
             weights = real * tf.exp(decay - tf.reduce_max(decay, axis=1, keepdims=True))
         weights = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
         # (batch, 1, length) x (batch, length, dim)
-        pooled = tf.squeeze(tf.matmul(weights[:, tf.newaxis, :], inputs), axis=1)
+        pooled = tf.reduce_sum(weights[:, :, tf.newaxis] * inputs, axis=1)
         return tf.where(tf.reduce_any(mask, axis=1, keepdims=True), pooled, self.empty)

@@ -143,7 +143,8 @@ def _scattered(numbers: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     TensorFlow's generators take half of a step where XLA compiles them for a CPU; this is part of what reads it. It is
     the same on every device.
 
-    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014; MurmurHash3's `fmix32`.
+    Sources: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014; MurmurHash3's
+    `fmix32`.
     """
     state = numbers * tf.constant(0x9E3779B9, tf.uint32) + key
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):

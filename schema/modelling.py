@@ -69,7 +69,7 @@ class Din(Frozen):
 class Model(Frozen):
     """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
 
-    routing: Name = "ple"
+    routing: Name = AUTO_ROUTING
     bottom: Bottom = "plain"
     dtrn: Dtrn = Dtrn()
     din: Din = Din()

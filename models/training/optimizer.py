@@ -12,8 +12,8 @@ from schema.modelling import Training
 
 # Above this many numbers in embedding tables, updating them whole costs more than XLA saves (`benchmarks.training`).
 DENSE_TABLES_MAX = 8_000_000
-# XLA takes ten seconds or so to compile a step, and saves some 20 ms a step.
-WORTH_COMPILING_STEPS = 400
+# XLA takes twenty seconds or more to compile a step, and saves some 25 ms a step.
+WORTH_COMPILING_STEPS = 800
 
 # The names of kernels: not those of biases, norms' scales, embeddings.
 _KERNEL = re.compile(r"(^|[/_])kernel(_\d+)?(/replica_\d+)?:\d+$")

@@ -41,16 +41,16 @@ def even(columns: Mapping[str, tf.Tensor | tf.RaggedTensor], spec: RankingSpec, 
 
 def _even_values(values: tf.Tensor, column: ExampleColumn, spec: RankingSpec) -> tf.Tensor:
     numbers = tf.strings.regex_replace(values, WHOLE_NUMBER, r"\1")
-    return numbers if column.missing is None else tf.where(_is_missing(values, column, spec), MISSING, numbers)
+    return numbers if column.missing is None else tf.where(_is_missing(numbers, column, spec), MISSING, numbers)
 
 
 def _even_list(values: tf.RaggedTensor, column: ExampleColumn, spec: RankingSpec) -> tf.RaggedTensor:
     flat = values.flat_values
-    texts = tf.strings.regex_replace(flat, WHOLE_NUMBER, r"\1")
     if column.feature is not None and column.feature.strip:
         marks = f"[{re.escape(LIST_MARKS)}]+"
-        texts = tf.strings.regex_replace(texts, f"^{marks}|{marks}$", "")
-    is_value = ~_is_missing(flat, column, spec) & (texts != "")
+        flat = tf.strings.regex_replace(flat, f"^{marks}|{marks}$", "")
+    texts = tf.strings.regex_replace(flat, WHOLE_NUMBER, r"\1")
+    is_value = ~_is_missing(texts, column, spec)
     return tf.ragged.boolean_mask(values.with_flat_values(texts), values.with_flat_values(is_value))
 
 

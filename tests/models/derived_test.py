@@ -222,7 +222,7 @@ UNEVEN = {
     "topic": "2.0",
     "tastes": ["2.0=0.5"],
     "shops": ["2.0=1"],
-    "langs": ["['en'", "", " de]", "NULL", "5.0"],
+    "langs": ["['en'", "", " de]", "NULL", "5.0", "'6.0'", " nan]"],
     "liked_item_id": ["3.0"],
     "liked_topic": ["NULL"],
 }
@@ -234,7 +234,7 @@ EVEN = {
     "topic": "2",
     "tastes": ["2=0.5"],
     "shops": ["2=1"],
-    "langs": ["en", "de", "5"],
+    "langs": ["en", "de", "5", "6"],
     "liked_item_id": ["3"],
     "liked_topic": [MISSING],
 }

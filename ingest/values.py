@@ -1,6 +1,5 @@
 """Columns as they were read -> typed values, whole columns at a time; a value that can't be used marks its row."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ from schema.files import MISSING_IDS_AND_NUMBERS, MISSING_WORDS, WHOLE_NUMBER, S
 # The longest id or categorical value, in bytes.
 MAX_TEXT = 64 << 10
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)$"
-_IS_NUMBER = re.compile(_NUMBER, re.IGNORECASE)
 _SHOWN = 60
 
 
@@ -50,19 +48,15 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class MissingWords:
-    """The words that stand for a missing value: of categories, and of ids and numbers."""
+    """The words that stand for a missing value: of categories, and of ids and numbers; `numbers` are numbers too."""
 
     texts: tuple[str, ...] = MISSING_WORDS
     ids: tuple[str, ...] = (*MISSING_WORDS, *MISSING_IDS_AND_NUMBERS)
+    numbers: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, section: SourceFiles) -> "MissingWords":
-        return cls(section.missing_texts, section.missing_ids)
-
-    @property
-    def numbers(self) -> list[float]:
-        """Returns the words that are numbers, such as -1."""
-        return [float(word) for word in self.ids if _IS_NUMBER.match(word)]
+        return cls(section.missing_texts, section.missing_ids, section.missing_numbers)
 
 
 class Column:
@@ -165,8 +159,8 @@ class Column:
         else:
             values = self._parsed_numbers(self.plain_texts())
         result = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
-        if words := self.missing.numbers:
-            result = np.where(np.isin(result, words), np.nan, result)
+        if self.missing.numbers:
+            result = np.where(np.isin(result, self.missing.numbers), np.nan, result)
         # Examples hold float32.
         huge = np.abs(result) > np.finfo(np.float32).max
         self.rejects.add(huge, f"{self.name}: expected a finite number", self.shown)

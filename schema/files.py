@@ -15,7 +15,7 @@ MISSING_IDS_AND_NUMBERS = ("NA", "N/A", "n/a", "#N/A", "none", "nil", "-nan")
 # Of a whole number with a fraction of zeros, as pandas writes it beside missing ones: an id or a category without it.
 WHOLE_NUMBER = r"^(-?\d+)\.0+$"
 
-_WHOLE = re.compile(WHOLE_NUMBER)
+_WHOLE, _NUMBER = re.compile(WHOLE_NUMBER), re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 _SEPARATOR_NAMES = {"\\t": "\t", "tab": "\t"}
 
 
@@ -93,3 +93,8 @@ class SourceFiles(Frozen):
     def missing_ids(self) -> tuple[str, ...]:
         """Returns the words that are missing where an id or a number is expected."""
         return (*MISSING_WORDS, *MISSING_IDS_AND_NUMBERS) if self.missing is None else self.missing_texts
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """Returns the words that are missing as numbers, such as -1, in whatever way these are written."""
+        return tuple(float(word) for word in self.missing or () if _NUMBER.match(word))

@@ -33,17 +33,30 @@ def run_until(moment: Moment, arguments: list[str], output: Path, printed: Path)
     Raises:
       AssertionError: it ended before.
     """
-    process = forked.start(_run, moment, arguments, output, printed)
+    process = forked.start(_run_until, moment, arguments, output, printed)
     process.join()
     said = printed.read_text()
     assert process.exitcode == -signal.SIGKILL, f"{moment}: it ended with {process.exitcode}:\n{said}"
     return said
 
 
-def _run(moment: Moment, arguments: list[str], output: Path, printed: Path) -> None:
+def run_to_its_end(arguments: list[str], printed: Path) -> str:
+    """Runs the command, and returns what it printed.
+
+    Raises:
+      AssertionError: it failed.
+    """
+    process = forked.start(_run, arguments, printed)
+    process.join()
+    said = printed.read_text()
+    assert process.exitcode == 0, said
+    return said
+
+
+def _run_until(moment: Moment, arguments: list[str], output: Path, printed: Path) -> None:
+    printed.touch()
     # The leader of its own process group, so that whatever it starts goes with it.
     os.setsid()
-    sys.stdout = sys.stderr = printed.open("w", buffering=1)
     threading.Thread(target=_kill_at, args=(moment, output, printed, _files(moment, output)), daemon=True).start()
     publish = Launcher._publish_successful_execution
 
@@ -53,6 +66,13 @@ def _run(moment: Moment, arguments: list[str], output: Path, printed: Path) -> N
         publish(launcher, *published)
 
     Launcher._publish_successful_execution = kill_before
+    _run(arguments, printed)
+
+
+def _run(arguments: list[str], printed: Path) -> None:
+    sys.stdout = printed.open("a", buffering=1)
+    # From which the command makes its own stderr.
+    os.dup2(sys.stdout.fileno(), 2)
     sys.argv = ["fulcrum", *arguments]
     from pipeline.cli.main import main
 

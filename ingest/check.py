@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.check_columns import column_samples, doubtful_values
+from ingest.check_derived import derived_findings
 from ingest.check_judging import judging_findings
 from ingest.check_reading import clock_findings, reading_findings, time_findings, unripe_findings, weight_findings
 from ingest.check_report import (
@@ -110,6 +111,7 @@ def check(
     findings += _label_findings(spec, tasks, lines, log.complete)
     findings += _feature_findings(spec, samples)
     findings += doubtful_values(spec, samples)
+    findings += derived_findings(spec, samples, lines)
     findings += _table_findings(spec, lines, samples)
     findings += _sequence_findings(spec, lines)
     columns = column_samples(spec, samples, lines)

@@ -26,20 +26,19 @@ _MUCH = 0.02
 
 def column_samples(spec: RankingSpec, samples: Mapping[str, Sample], lines: Timelines) -> dict[str, ColumnSample]:
     """Returns what each feature holds: of the log in the impressions, of a table in its rows."""
-    result = {}
-    rows = pa.array(lines.source[lines.impressions])
-    log = samples["log"].table()
-    for feature in spec.features:
-        if feature.derive:
-            ticks = lines.time[lines.impressions]
-            values = pa.array(derived(feature, ticks, spec.log.timestamp)).cast(pa.string())
-        elif feature.source == "log":
-            values = pa.nulls(0, pa.string()) if log is None else _array(log[f"feature:{feature.name}"]).take(rows)
-        else:
-            table = samples[feature.source].table()
-            values = pa.nulls(0, pa.string()) if table is None else _array(table[f"feature:{feature.name}"])
-        result[feature.name] = _sample(feature, values)
-    return result
+    return {feature.name: _sample(feature, feature_values(spec, feature, samples, lines)) for feature in spec.features}
+
+
+def feature_values(spec: RankingSpec, feature: Feature, samples: Mapping[str, Sample], lines: Timelines) -> pa.Array:
+    """Returns a feature's values: of the log, or derived of the time, in the impressions; of a table in its rows."""
+    if feature.derive:
+        ticks = lines.time[lines.impressions]
+        return pa.array(derived(feature, ticks, spec.log.timestamp)).cast(pa.string())
+    table = samples[feature.source].table()
+    if table is None:
+        return pa.nulls(0, pa.string())
+    values = _array(table[f"feature:{feature.name}"])
+    return values.take(pa.array(lines.source[lines.impressions])) if feature.source == "log" else values
 
 
 def _sample(feature: Feature, values: pa.Array) -> ColumnSample:

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.values import Column, Rejects, even
+from ingest.values import Column, Rejects
 from schema.condition import Condition, RowFilter
+from schema.files import even
 
 _COMPARISONS = {
     "equals": np.equal,

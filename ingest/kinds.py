@@ -90,7 +90,7 @@ class TextLists(Reader):
             cells = column.array.cast(pa.list_(column.array.type.value_type))
             offsets, flat = _compact(cells)
             rejects = Rejects(len(flat))
-            texts = Column(column.name, flat, rejects, column.missing).texts()
+            texts = self._texts_of(feature, column, flat, rejects)
             if rejects.mask.any():
                 whose = np.repeat(np.arange(len(cells)), np.diff(offsets))
                 for element, (reason, _) in rejects.reasons.items():
@@ -98,14 +98,18 @@ class TextLists(Reader):
         else:
             parts = pc.split_pattern(pc.fill_null(column.plain_texts(), ""), feature.separator)
             offsets, flat = _compact(parts)
-            texts = Column(column.name, flat, Rejects(len(flat)), column.missing).texts()
+            texts = self._texts_of(feature, column, flat, Rejects(len(flat)))
             cells = column.plain_texts()
-        if feature.strip:
-            texts = _stripped(texts)
         full = pc.and_(pc.is_valid(texts), pc.not_equal(pc.fill_null(texts, ""), "")).to_numpy(zero_copy_only=False)
         edges = np.concatenate(([0], np.cumsum(full)))[offsets]
         mask = pc.is_null(cells)
         return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), texts.filter(pa.array(full)), mask=mask)
+
+    def _texts_of(self, feature: Feature, column: Column, elements: pa.Array, rejects: Rejects) -> pa.Array:
+        """Returns the elements of lists as categories, null = missing; stripped before they are evened out."""
+        if feature.strip:
+            elements = _stripped(Column(column.name, elements, rejects).plain_texts())
+        return Column(column.name, elements, rejects, column.missing).texts()
 
     def fill(self, feature: Feature, values: pa.Array) -> pa.Array:
         """Returns an empty list in place of a missing one."""

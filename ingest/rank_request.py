@@ -25,9 +25,10 @@ from ingest.sources import SourceFile
 from ingest.statistics.answers import vectors_of
 from ingest.timeline import join
 from ingest.times import times
-from ingest.values import Column, Rejects, even
+from ingest.values import Column, Rejects
 from ingest.windows.window import files_to_read, times_of
 from schema.columns import ITEM_ID, ExampleColumn, input_columns
+from schema.files import even
 from schema.spec import Feature, RankingSpec
 
 # What the artificial impression is of; it doesn't reach the user's side.

@@ -28,7 +28,8 @@ from ingest.raw import BadRow, RawBatch
 from ingest.sources import SourceFile
 from ingest.statistics.sums import fixed_point
 from ingest.times import times
-from ingest.values import Column, MissingWords, Rejects, even, shown
+from ingest.values import Column, MissingWords, Rejects, shown
+from schema.files import even
 from schema.spec import Condition, RankingSpec, Table, Task
 from schema.statistics import Sum, all_sums
 

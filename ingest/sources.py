@@ -199,7 +199,9 @@ def _matched_here(logs: str, pattern: str) -> list[FileMetadata]:
         paths: Iterable[str] = [os.path.join(folder, name)] if not os.path.isdir(os.path.join(folder, name)) else []
     else:
         translate = FileSystems.get_filesystem(folder).translate_pattern
-        expressions = [re.compile(translate(variant)) for variant in _with_and_without_folders(name)]
+        # A set that begins with `[` (`[[]1]` names the folder `[1]`) is one to Python as well, if it is escaped.
+        translated = [translate(variant).replace("[[", r"[\[") for variant in _with_and_without_folders(name)]
+        expressions = [re.compile(expression) for expression in translated]
         depth = None if "**" in name else name.count("/")
         paths = (
             path

@@ -64,6 +64,17 @@ def _as_uuids(array: pa.Array) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
+def _text_or_uuid(value: bytes | None) -> str | None:
+    """Returns 16 bytes as the text that they are, else as the UUID, which many writers don't declare."""
+    if value is None:
+        return None
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = ""
+    return text if text and text.isprintable() else str(uuid.UUID(bytes=value))
+
+
 def read_avro(name: str, reopen: Any, columns: Mapping[str, str], separators: Separators) -> Iterator[RawBatch]:
     """Yields the `columns` of an Avro file, typed as its schema says."""
     reader = fastavro.reader(reopen())
@@ -111,6 +122,8 @@ def flat(name: str, column: str, array: pa.Array, separators: Separators) -> pa.
         return array
     if pa.types.is_nested(array_type):
         raise IngestError(f"{name}: column {column!r} holds {array_type}, expected single values")
+    if pa.types.is_fixed_size_binary(array_type) and array_type.byte_width == _UUID_BYTES:
+        return pa.array([_text_or_uuid(value) for value in array.to_pylist()], pa.string())
     wide = (pa.types.is_large_string, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
     if any(is_type(array_type) for is_type in wide):
         return array.cast(pa.binary())

@@ -1,6 +1,5 @@
 """Columns as they were read -> typed values, whole columns at a time; a value that can't be used marks its row."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,12 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.errors import IngestError
-from schema.files import MISSING_IDS_AND_NUMBERS, MISSING_WORDS, WHOLE_NUMBER, SourceFiles
+from schema.files import MISSING_IDS_AND_NUMBERS, MISSING_WORDS, WHOLE_NUMBER, SourceFiles, even
 
 # The longest id or categorical value, in bytes.
 MAX_TEXT = 64 << 10
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)$"
-_WHOLE = re.compile(WHOLE_NUMBER)
 _SHOWN = 60
 
 
@@ -50,14 +48,15 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class MissingWords:
-    """The words that stand for a missing value: of categories, and of ids and numbers."""
+    """The words that stand for a missing value: of categories, and of ids and numbers; `numbers` are numbers too."""
 
     texts: tuple[str, ...] = MISSING_WORDS
     ids: tuple[str, ...] = (*MISSING_WORDS, *MISSING_IDS_AND_NUMBERS)
+    numbers: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, section: SourceFiles) -> "MissingWords":
-        return cls(section.missing_texts, section.missing_ids)
+        return cls(section.missing_texts, section.missing_ids, section.missing_numbers)
 
 
 class Column:
@@ -78,7 +77,7 @@ class Column:
     def texts(self) -> pa.Array:
         """Returns the values of a category as text, `1.0` as `1`; null = missing."""
         if self._texts is None:
-            self._texts = _without_zeros(_without_words(self.plain_texts(), self.missing.texts))
+            self._texts = _without_words(_without_zeros(self.plain_texts()), self.missing.texts)
         return self._texts
 
     def plain_texts(self) -> pa.Array:
@@ -145,12 +144,12 @@ class Column:
 
     def ids(self) -> pa.Array:
         """Returns ids as text, `1.0` as `1` (as pandas writes them beside missing ones). Rejects missing ids."""
-        texts = _without_zeros(_without_words(self.plain_texts(), self.missing.ids))
+        texts = _without_words(_without_zeros(self.plain_texts()), self.missing.ids)
         self.rejects.add(bools(pc.is_null(texts)), f"{self.name}: the id is missing")
         return texts
 
     def numbers(self) -> np.ndarray:
-        """Returns float64; NaN = missing. Rejects text that isn't a number, and infinity."""
+        """Returns float64; NaN = missing, as a declared number is in any spelling. Rejects other text, and infinity."""
         array_type = self.array.type
         if pa.types.is_integer(array_type) or pa.types.is_floating(array_type) or pa.types.is_boolean(array_type):
             array = self.array.cast(pa.uint8()) if pa.types.is_boolean(array_type) else self.array
@@ -160,6 +159,8 @@ class Column:
         else:
             values = self._parsed_numbers(self.plain_texts())
         result = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+        if self.missing.numbers:
+            result = np.where(np.isin(result, self.missing.numbers), np.nan, result)
         # Examples hold float32.
         huge = np.abs(result) > np.finfo(np.float32).max
         self.rejects.add(huge, f"{self.name}: expected a finite number", self.shown)
@@ -186,21 +187,17 @@ class Column:
             result = pc.fill_null(self.array.cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
         else:
             encoded = self.plain_texts().dictionary_encode()
-            meanings = [-1 if text in self.missing.ids else _flag(text) for text in encoded.dictionary.to_pylist()]
+            words = encoded.dictionary.to_pylist()
+            meanings = [-1 if even(word) in self.missing.ids else _flag(word) for word in words]
             meaning = np.array([*meanings, -1], np.int8)
             result = meaning[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
         self.rejects.add(result == -2, f"{self.name}: expected 0, 1, true or false", self.shown)
         return result
 
 
-def even(text: str) -> str:
-    """Returns a text as categories and ids are held: `1.0` as `1`."""
-    return _WHOLE.sub(r"\1", text)
-
-
 def _without_zeros(texts: pa.Array) -> pa.Array:
     if bools(pc.match_substring(texts, ".0")).any():
-        return pc.replace_substring_regex(texts, _WHOLE.pattern, r"\1")
+        return pc.replace_substring_regex(texts, WHOLE_NUMBER, r"\1")
     return texts
 
 

@@ -1,6 +1,7 @@
 """How the files of a source are written: what a reader needs to know of them beside their names."""
 
 import codecs
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -14,7 +15,13 @@ MISSING_IDS_AND_NUMBERS = ("NA", "N/A", "n/a", "#N/A", "none", "nil", "-nan")
 # Of a whole number with a fraction of zeros, as pandas writes it beside missing ones: an id or a category without it.
 WHOLE_NUMBER = r"^(-?\d+)\.0+$"
 
+_WHOLE, _NUMBER = re.compile(WHOLE_NUMBER), re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 _SEPARATOR_NAMES = {"\\t": "\t", "tab": "\t"}
+
+
+def even(text: str) -> str:
+    """Returns a text as categories and ids are held: `1.0` as `1`."""
+    return _WHOLE.sub(r"\1", text)
 
 
 def _one_or_many(value: Any) -> Any:
@@ -79,10 +86,15 @@ class SourceFiles(Frozen):
 
     @property
     def missing_texts(self) -> tuple[str, ...]:
-        """Returns the words that are missing in a category."""
-        return MISSING_WORDS if self.missing is None else self.missing
+        """Returns the words that are missing in a category, evened out as categories are."""
+        return MISSING_WORDS if self.missing is None else tuple(map(even, self.missing))
 
     @property
     def missing_ids(self) -> tuple[str, ...]:
         """Returns the words that are missing where an id or a number is expected."""
-        return (*MISSING_WORDS, *MISSING_IDS_AND_NUMBERS) if self.missing is None else self.missing
+        return (*MISSING_WORDS, *MISSING_IDS_AND_NUMBERS) if self.missing is None else self.missing_texts
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """Returns the words that are missing as numbers, such as -1, in whatever way these are written."""
+        return tuple(float(word) for word in self.missing or () if _NUMBER.match(word))

@@ -13,7 +13,6 @@ from whole_runs import (
     Run,
     Simulated,
     fulcrum,
-    start_and_kill,
     write_spec,
 )
 
@@ -34,22 +33,11 @@ def simulated(tmp_path_factory) -> Simulated:
 
 @pytest.fixture(scope="session")
 def run(simulated: Simulated, tmp_path_factory) -> Run:
-    """A window of daily logs under LocalDagRunner, killed in ingest, killed again in training, and then left alone.
-
-    So one run shows that a run goes on after a kill and what a run leaves behind; `kubeflow_run`, which nobody kills,
-    is what it must equal.
-    """
-    folder = tmp_path_factory.mktemp("run")
-    output = folder / "output"
-    command = ("run", simulated.spec, "--logs", simulated.logs, "--window", WINDOW, "--output", output)
-    ingest = output / "artifacts" / "InteractionExampleGen"
-    in_ingest, in_training = folder / "killed_in_ingest.txt", folder / "killed_in_training.txt"
-    start_and_kill(*command, printed=in_ingest, when=lambda: any(path.is_file() for path in ingest.rglob("*")))
-    start_and_kill(*command, printed=in_training, when=lambda: "epoch 1/" in in_training.read_text())
-    finished = fulcrum(*command)
+    """A window of daily logs under LocalDagRunner."""
+    output = tmp_path_factory.mktemp("run") / "output"
+    finished = fulcrum("run", simulated.spec, "--logs", simulated.logs, "--window", WINDOW, "--output", output)
     assert finished.code == 0, finished.out + finished.err
-    killed = (in_ingest.read_text(), in_training.read_text())
-    return Run(simulated.spec, simulated.logs, output, finished, killed)
+    return Run(simulated.spec, simulated.logs, output, finished)
 
 
 @pytest.fixture(scope="session")

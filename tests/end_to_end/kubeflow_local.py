@@ -1,18 +1,15 @@
 """Runs a compiled pipeline by kfp's own local orchestration, each container's command in a process here."""
 
-import multiprocessing
 import os
 import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from kfp import components, local
 from kfp.local import config, docker_task_handler, status
-
-# Every container would import it anew, ten seconds each time; a fork server does it once, and forks.
-_PRELOADED = ["tfx.v1", "pipeline.kubeflow_entrypoint"]
 
 
 def run_compiled(compiled: Path, root: Path, log: Path, arguments: dict[str, Any]) -> dict[str, Path]:
@@ -21,13 +18,10 @@ def run_compiled(compiled: Path, root: Path, log: Path, arguments: dict[str, Any
     Raises:
       AssertionError: a task failed, with the end of what the tasks printed; all of it is in `log`.
     """
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(_PRELOADED)
 
     def start(handler: docker_task_handler.DockerTaskHandler) -> status.Status:
         # In the place of `docker run IMAGE COMMAND`.
-        process = server.Process(target=_run_command, args=(handler.full_command, log))
-        process.start()
+        process = forked.start(_run_command, handler.full_command, log)
         process.join()
         return status.Status.FAILURE if process.exitcode else status.Status.SUCCESS
 

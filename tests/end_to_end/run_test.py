@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from whole_runs import TASKS, WINDOW, Run, fulcrum, rows_by_day, write_spec
+from whole_runs import TASKS, WINDOW, Run, fulcrum, rows_by_day, stages, write_spec
 
 from models.export import signatures
 from models.ranker import Ranker
@@ -20,12 +20,6 @@ from report.summary import load_summary
 from schema.loading import load_spec
 
 SLICES = ("tab", "country", "item.impressions")
-STAGE = re.compile(r"^ *\d+/\d+ +(\w+) +[\d.]+ s( +cached)?$", re.MULTILINE)
-
-
-def stages(text: str) -> dict[str, bool]:
-    """The stages of a run in their order, and whether each came from the cache."""
-    return {stage: bool(cached) for stage, cached in STAGE.findall(text)}
 
 
 def test_a_run_goes_through_every_stage_and_ends_with_a_pushed_model(run: Run):
@@ -79,8 +73,7 @@ def test_the_summary_has_every_task_overall_and_on_its_worst_slice(run: Run):
 def test_the_window_is_told_day_by_day_and_so_is_the_drift_of_its_newest_impressions(run: Run):
     days = ", ".join(f"{day} {rows:,}" for day, rows in rows_by_day(run.logs).items())
     assert f"window: examples of {days}; 0 rows carried on" in run.finished.out
-    # The check was done before the second kill, and is not done again.
-    assert "drift, test against train: hour: The Linfty distance" in " ".join(run.killed[-1].split())
+    assert "drift, test against train: hour: The Linfty distance" in " ".join(run.finished.out.split())
 
 
 def test_show_prints_the_summary_of_a_past_run(run: Run):

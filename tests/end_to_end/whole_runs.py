@@ -1,12 +1,9 @@
 """The command `fulcrum` as a person runs it, and the specs of small runs."""
 
 import gzip
-import os
-import signal
+import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -27,6 +24,7 @@ FULCRUM = [sys.executable, "-m", "pipeline.cli"]
 TASKS = ["view_through", "completion", "like"]
 FEATURES = ["tab", "hour", "country", "activity", "author", "duration_s", "tags"]
 BEHAVIOURS = ["watched", "liked"]
+STAGE = re.compile(r"^ *\d+/\d+ +(\w+) +[\d.]+ s( +cached)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -46,28 +44,9 @@ def fulcrum(*arguments: object, timeout: float = 600) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def start_and_kill(*arguments: object, printed: Path, when: Callable[[], bool]) -> None:
-    """Starts the command and kills all of it by SIGKILL once `when()` holds; `printed` gets what it said till then."""
-    with printed.open("w") as out:
-        # The leader of its own process group, so that whatever it starts goes with it.
-        process = subprocess.Popen(
-            [*FULCRUM, *map(str, arguments)],
-            cwd=PROJECT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-    try:
-        deadline = time.monotonic() + 300
-        while not when():
-            assert process.poll() is None, f"it ended before it could be killed:\n{printed.read_text()}"
-            assert time.monotonic() < deadline, f"the moment to kill it never came:\n{printed.read_text()}"
-            time.sleep(0.01)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def stages(text: str) -> dict[str, bool]:
+    """The stages of a run in their order, and whether each came from the cache."""
+    return {stage: bool(cached) for stage, cached in STAGE.findall(text)}
 
 
 def write_spec(path: Path, **overrides: object) -> Path:
@@ -92,13 +71,12 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, what it was made from, and what its earlier attempts printed before they were killed."""
+    """A finished run, and what it was made from."""
 
     spec: Path
     logs: Path
     output: Path
     finished: Finished
-    killed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.check import check
@@ -85,6 +85,7 @@ CELLS = st.sampled_from(["", "a", "1", "1.0", "a1", "-", ":", "NULL"])
 EVEN = {"": None, "NULL": None, "1.0": "1"}
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=30))
 def test_rows_are_equal_where_all_cells_mean_the_same(rows):
     columns = {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(("a", "b"))}

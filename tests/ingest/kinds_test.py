@@ -227,6 +227,8 @@ def test_values_of_a_text_are_its_parts_without_missing_ones():
 def test_lists_in_text_are_stripped_where_that_is_declared_and_doubted_where_it_is_not():
     cells = ["['a', 'b c']", "[d]", "e , f"]
     assert parsed_tags(cells, separator=",", strip=True) == [["a", "b c"], ["d"], ["e", "f"]]
+    # What is left is a category as any other.
+    assert parsed_tags(["[1.0, 2.0, nan]", "['NULL']"], separator=",", strip=True) == [["1", "2"], []]
     odd = pa.array(parsed_tags(cells, separator=","))
     feature = Feature(name="tags", source="items", kind="multi", separator=",")
     (doubt,) = READERS["multi"].doubts(feature, odd)

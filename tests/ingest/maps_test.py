@@ -160,3 +160,44 @@ def test_check_shows_a_map_by_its_entries(folder):
     report = check(SPEC, str(folder))
     column = report.column_samples["tastes"]
     assert (column.kind, column.missing, column.distinct) == ("map", 2, 3)
+
+
+def warned(declared: dict, folder: Path) -> dict[str, str]:
+    findings = check(RankingSpec.model_validate(declared), str(folder)).findings
+    return {finding.where: finding.message for finding in findings if finding.severity == "warning"}
+
+
+def test_check_warns_of_a_look_up_that_never_matches_and_of_no_other(folder):
+    declared = SPEC.model_dump(exclude_unset=True)
+    assert "derive[0] (taste)" not in warned(declared, folder)
+    declared["items"] = {"files": "topics*", "key": "i"}
+    (folder / "topics.csv").write_text("i,topic\nm1,Film\nm2,\n")
+    assert warned(declared, folder)["derive[0] (taste)"] == (
+        "finds nothing: none of the 3 keys of 'tastes' ('film', '1', 'art') is one of the 1 values of 'topic' ('Film')"
+    )
+    # Keys are evened out before they are compared, as values are.
+    (folder / "topics.csv").write_text("i,topic\nm1,1.0\nm2,\n")
+    assert "derive[0] (taste)" not in warned(declared, folder)
+    # Nothing to look up is another warning.
+    (folder / "topics.csv").write_text("i,topic\nm1,\nm2,\n")
+    told = warned(declared, folder)
+    assert "derive[0] (taste)" not in told
+    assert told["features[1] (topic)"] == "column 'topic' is missing in all 2 rows of items"
+
+
+def test_check_looks_up_hours_and_buckets_as_the_model_does(folder):
+    log = SPEC.model_dump(exclude_unset=True)
+    hours = {"name": "at", "source": "log", "derive": "hour_of_day"}
+    ages = {"name": "age", "source": "log", "column": "t", "kind": "numeric", "scale": "buckets", "buckets": 4}
+    look_ups = [{"name": f"by_{key}", "look_up": {"map": "tastes", "key": key}} for key in ("at", "age")]
+    declared = log | {"features": [*log["features"], hours, ages], "derive": [*log["derive"], *look_ups]}
+    told = warned(declared, folder)
+    # The rows are of 22 o'clock; `1` is a bucket.
+    assert told["derive[1] (by_at)"].endswith("is one of the 1 values of 'at' ('22')")
+    assert "derive[2] (by_age)" not in told
+
+
+def test_check_warns_of_a_map_that_nothing_looks_into(folder):
+    assert "features[0] (tastes)" not in warned(SPEC.model_dump(exclude_unset=True), folder)
+    told = warned(SPEC.model_dump(exclude_unset=True) | {"derive": []}, folder)
+    assert told["features[0] (tastes)"] == "is a map, which only look-ups read, and no `look_up` in `derive` names it"

@@ -33,7 +33,7 @@ def crossed() -> RankingSpec:
                 "missing": ["none"],
             },
             "users": {"files": "users.csv", "key": "u"},
-            "items": {"files": "items.csv", "key": "i"},
+            "items": {"files": "items.csv", "key": "i", "missing": ["NULL", "-1"]},
             "features": [
                 {"name": "tab", "source": "log", "kind": "categorical"},
                 {"name": "country", "source": "users", "kind": "categorical"},
@@ -222,7 +222,7 @@ UNEVEN = {
     "topic": "2.0",
     "tastes": ["2.0=0.5"],
     "shops": ["2.0=1"],
-    "langs": ["['en'", "", " de]", "NULL", "5.0"],
+    "langs": ["['en'", "", " de]", "NULL", "5.0", "'6.0'", " nan]"],
     "liked_item_id": ["3.0"],
     "liked_topic": ["NULL"],
 }
@@ -234,7 +234,7 @@ EVEN = {
     "topic": "2",
     "tastes": ["2=0.5"],
     "shops": ["2=1"],
-    "langs": ["en", "de", "5"],
+    "langs": ["en", "de", "5", "6"],
     "liked_item_id": ["3"],
     "liked_topic": [MISSING],
 }
@@ -267,6 +267,15 @@ def test_ids_and_categories_that_are_no_whole_numbers_stay(crossed):
     assert evened["user_id"] == [*as_they_are, "none"]
     # The log's own word, and a table's default one.
     assert evened["tab"] == evened["country"] == [*as_they_are, MISSING]
+
+
+def test_a_number_that_the_spec_reads_as_missing_is_missing(crossed):
+    (length,) = (column for column in input_columns(crossed) if column.name == "length")
+    columns = {"length": tf.constant([-1.0, 1.0, NAN]), "liked_length": tf.ragged.constant([[2.0], [-1.0, 0.0]])}
+    (liked,) = (column for column in input_columns(crossed) if column.name == "liked_length")
+    evened = even(columns, crossed, [length, liked])
+    np.testing.assert_equal(evened["length"].numpy(), np.float32([NAN, 1.0, NAN]))
+    np.testing.assert_equal(evened["liked_length"].flat_values.numpy(), np.float32([2.0, NAN, 0.0]))
 
 
 def test_an_uneven_request_scores_as_an_even_one(crossed, served):

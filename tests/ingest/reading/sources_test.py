@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import os
+import warnings
 import zipfile
 
 import pyarrow as pa
@@ -45,6 +46,9 @@ def test_brackets_in_the_folders_name_are_brackets(tmp_path):
     logs.mkdir()
     (logs / "log[2].csv").write_bytes(CSV)
     assert names(logs, "log*.csv") == names(logs, "log[2].csv") == ["log[2].csv"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert names(tmp_path, "run [[]1]?/log*.csv") == ["run [1]*/log[2].csv"]
 
 
 def test_links_are_followed_and_loops_end(tmp_path):

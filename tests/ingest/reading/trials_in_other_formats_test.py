@@ -66,6 +66,24 @@ def test_integers_floats_and_texts_of_parquet_are_one_category(tmp_path):
     assert (report["columns"]["tab"]["missing"], sorted(report["columns"]["tab"]["values"])) == (12, ["0", "1", "2"])
 
 
+@pytest.mark.parametrize("number", [int, float, str, "{}.0".format], ids=["integers", "floats", "texts", "points"])
+@pytest.mark.parametrize("word", ["-1", "-1.0"])
+def test_a_number_that_stands_for_missing_does_in_every_spelling(tmp_path, number, word):
+    marked = [number(-1) if i % 10 == 0 else number(i % 3) for i in range(120)]
+    pq.write_table(columns(ROWS, tab=marked, click=marked), tmp_path / "log1.parquet")
+    (tmp_path / "log2.csv").write_bytes(
+        csv([row | {"tab": m, "click": m} for row, m in zip(ROWS, marked, strict=True)])
+    )
+    play = {"name": "play", "source": "log", "column": "tab", "kind": "numeric"}
+    declared = spec(play, log={"missing": [word]}).model_dump(exclude_unset=True)
+    declared["tasks"] = [{"name": "click", "column": "click", "above": 1}]
+    report = examine(tmp_path, RankingSpec.model_validate(declared))
+    assert counts(report) == (240, 0, 0)
+    assert [report["columns"][name]["missing"] for name in ("tab", "play")] == [24, 24]
+    assert sorted(report["columns"]["tab"]["values"]) == ["0", "1", "2"]
+    assert report["tasks"]["click"]["in_space"] == 216
+
+
 IDS = [10**17 + i % 30 for i in range(120)]
 
 

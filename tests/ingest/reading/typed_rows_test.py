@@ -47,6 +47,14 @@ def test_uuids_of_parquet_are_written_as_people_write_them(tmp_path):
     assert column(read(tmp_path / "a.parquet")).ids().to_pylist() == [*(str(value) for value in UUIDS), None]
 
 
+def test_sixteen_bytes_that_are_no_text_are_a_uuid_though_nothing_says_so(tmp_path):
+    random = uuid.uuid5(uuid.NAMESPACE_URL, "a")
+    storage = pa.array([random.bytes, UUIDS[0].bytes, b"0123456789abcdef", None], pa.binary(16))
+    parquet(tmp_path / "a.parquet", storage)
+    texts = column(read(tmp_path / "a.parquet")).texts().to_pylist()
+    assert texts == [str(random), str(UUIDS[0]), "0123456789abcdef", None]
+
+
 @pytest.mark.parametrize(
     ("array", "texts"),
     [

@@ -79,7 +79,7 @@ def networks(prepared: Prepared, spec: RankingSpec) -> dict[str, Callable[[np.nd
     data = reading.read_training_data(prepared.data, spec)
     transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
     shared = _trained(spec, data, transform)
-    if spec.model.routing != AUTO_ROUTING:
+    if not spec.chooses_networks:
         return {spec.model.routing: _outputs(shared, transform)}
     own = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
     choices = choose_networks(shared, own, reading.batches(data.evaluation, spec, spec.training.batch_size))

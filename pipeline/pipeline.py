@@ -45,8 +45,9 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     """Returns the components in order; each gets the part of the spec that it depends on, so that caching is exact."""
     tunes_routing = bool(spec.tuning and spec.tuning.routing)
     # The tasks choose from a reference, which then has to be in the graph.
-    is_auto = spec.model.routing == AUTO_ROUTING and not tunes_routing
-    routings = [name for name in sorted(routing_names()) if is_auto or name != AUTO_ROUTING]
+    is_auto = spec.chooses_networks and not tunes_routing
+    may_be_auto = spec.model.routing == AUTO_ROUTING
+    routings = [name for name in sorted(routing_names()) if may_be_auto or name != AUTO_ROUTING]
     # The parameters of a compiled pipeline name the models of earlier runs; on this machine metadata knows them.
     preflight = Preflight(spec, tuple(routings), config.parameters) if config.parameters else None
     example_gen = InteractionExampleGen(

@@ -17,7 +17,7 @@ from schema.consistency import inconsistencies
 from schema.derived import Derived
 from schema.features import Feature
 from schema.files import SourceFiles
-from schema.modelling import Model, Training
+from schema.modelling import AUTO_ROUTING, Model, Training
 from schema.parts import Column, Duration, Frozen, Name, nonempty
 from schema.statistics import Request, Statistics
 from schema.tasks import Task
@@ -185,6 +185,11 @@ class RankingSpec(Frozen):
 
     def features_of(self, source: str) -> tuple[Feature, ...]:
         return tuple(feature for feature in self.features if feature.source == source)
+
+    @property
+    def chooses_networks(self) -> bool:
+        """Whether each task is served by the network that does best for it: with `auto`, where there are several."""
+        return self.model.routing == AUTO_ROUTING and len(self.tasks) > 1
 
     @property
     def task_experts(self) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from models.training.progress import Progress, ProgressStore, fingerprint
 from models.training.reading import TrainingData, read_training_data
 from models.training.stopping import mean_loss
 from models.training.warm_start import restore, warm_start
-from schema.modelling import AUTO_ROUTING, SINGLE_TASK, Training
+from schema.modelling import SINGLE_TASK, Training
 from schema.spec import RankingSpec
 from schema.training_records import (
     DIAGNOSTICS_FILE,
@@ -46,7 +46,7 @@ def spec_to_train(fn_args: "FnArgs") -> RankingSpec:
     spec = RankingSpec.from_json(fn_args.custom_config["spec"])
     spec = trained_spec(spec, getattr(fn_args, "hyperparameters", None))
     check_routing(spec.model.routing)
-    if spec.model.routing == AUTO_ROUTING and not fn_args.custom_config.get("reference_model"):
+    if spec.chooses_networks and not fn_args.custom_config.get("reference_model"):
         raise SharingError(
             "model.routing: auto chooses between PLE and the single-task reference, and no reference was trained; "
             "expected a pipeline that was made or compiled with `auto`"
@@ -103,7 +103,7 @@ def _networks_to_serve(
 ) -> tuple[Ranker | ChosenNetworks, dict[str, TaskChoice]]:
     """Returns what is saved, and with `routing: auto` what each task chose: without a task of its own, the ranker."""
     spec = model.spec
-    if spec.model.routing != AUTO_ROUTING:
+    if not spec.chooses_networks:
         return model, {}
     assert reference_model
     single_task = build_ranker(spec.with_training(routing=SINGLE_TASK), transform, data.labels)

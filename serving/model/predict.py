@@ -114,12 +114,11 @@ def _to_tensor(spec: TensorSpec, value: Value, limits: Limits, may_be_nan: bool)
         raise invalid(
             f"input {spec.name!r}: shape {shown(shape)} takes {declared:,} bytes, limit {limits.request_bytes:,}"
         )
-    if not is_proto and spec.dtype != tf.string:
-        tensor = Tensor.from_numpy(value)
+    if not is_proto:
+        tensor = Tensor.from_texts(value) if spec.dtype == tf.string else Tensor.from_numpy(value)
     else:
-        proto = value if is_proto else string_proto(value)
         try:
-            tensor = Tensor.from_proto(proto)
+            tensor = Tensor.from_proto(value)
         except ServingError:
             raise invalid(f"input {spec.name!r}: its values do not fill {spec.dtype.name}{shown(shape)}") from None
     if limits.finite and spec.dtype.is_floating:
@@ -138,14 +137,6 @@ def _shape(value: Value) -> tuple[int, ...] | None:
     if value.tensor_shape.unknown_rank or any(dim.size < 0 for dim in value.tensor_shape.dim):
         return None
     return tuple(dim.size for dim in value.tensor_shape.dim)
-
-
-def string_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """Returns the proto of an object array of bytes."""
-    proto = tensor_pb2.TensorProto(dtype=tf.string.as_datatype_enum, string_val=array.ravel().tolist())
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
 
 
 def _dtype_name(dtype: int | tf.DType) -> str:

@@ -68,8 +68,8 @@ class ExampleBuilder:
     """Makes the examples of any of a bucket's impressions, a slice at a time.
 
     `text` is applied to the distinct texts, before they are repeated in the examples' columns. Without `statistics`
-    (by column, for the rows of `rows`) the examples have no column of these. `columns` are the spec's, for whom makes
-    many builders of one spec.
+    (by column, for the rows of `rows`) the examples have no column of these. `columns` are the spec's, or those of them
+    that are needed; `requests` are the rows' request times, for whom has them already.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class ExampleBuilder:
         text: Callable[[pa.Array], pa.Array] = lambda texts: texts,
         statistics: Mapping[str, Vectors] | None = None,
         columns: tuple[ExampleColumn, ...] | None = None,
+        requests: np.ndarray | None = None,
     ):
         self.statistics = statistics or {}
         self.columns = tuple(
@@ -89,15 +90,16 @@ class ExampleBuilder:
             for column in columns or example_columns(spec)
             if column.role != "statistic" or column.name in self.statistics
         )
+        self._names = {column.name for column in self.columns}
         self.spec, self.timelines = spec, timelines
         self.users, self.items = text(timelines.users), text(timelines.items)
         self.small_numbers = text(pa.array([str(number) for number in range(24)]))
-        features = [feature for feature in spec.features_of("log") if not feature.derive]
+        features = [one for one in spec.features_of("log") if not one.derive and one.name in self._names]
         log = {one.name: reader_of(one).fill(one, _array(rows[f"feature:{one.name}"])) for one in features}
         self.log = _texts_by(text, log)
         self.ticks = spec.log.timestamp.ticks_per_second
         self.per_example_tick = spec.log.timestamp.ticks_per_example_tick
-        self.requests = request_times(spec, rows)
+        self.requests = request_times(spec, rows) if requests is None else requests
         self._text = text
         self._tables(users or Lookup.of(spec, "users", None), items or Lookup.of(spec, "items", None))
 
@@ -130,12 +132,15 @@ class ExampleBuilder:
             REQUEST_START: pa.array(self.requests[lines.source[rows]] // self.per_example_tick),
         }
         for feature in self.spec.features:
-            values[feature.name] = as_lists(self._feature(feature, rows, time))
+            if feature.name in self._names:
+                values[feature.name] = as_lists(self._feature(feature, rows, time))
         for behaviour in self.spec.behaviours:
             values.update(self._sequence(behaviour.name, lines.sequences[behaviour.name], which, time))
         for name, vectors in self.statistics.items():
             values[name] = _lists(vectors.take(lines.source[rows]))
         for task in self.spec.tasks:
+            if self._names.isdisjoint((label_name(task), space_name(task))):
+                continue
             values[label_name(task)] = pa.array(lines.labels[task.name][which])
             space = lines.spaces[task.name][which].astype(np.float32)
             values[space_name(task)] = pa.array(space if lines.weights is None else space * lines.weights[which])

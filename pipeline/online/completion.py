@@ -85,6 +85,9 @@ class Completer:
         self._digest = generations.digest_of(spec)
         self._lock = threading.Lock()
         self._reader: _Reader | None = None
+        # What the marks said that the reader, and the updates, were made of.
+        self._reader_text: bytes | None = None
+        self._updates: tuple[bytes | None, Updates] | None = None
 
     def complete(
         self,
@@ -103,12 +106,11 @@ class Completer:
           RequestError: an id can't be one, or the moment lies before what the store can tell.
           StoreError: the store is down, holds nothing of this definition, or a value that is corrupt.
         """
-        whose = ids_of([user], "user_id")[0]
         for _ in range(_TRIES):
             # Before the generation: one that comes in between ends days that these updates still have.
-            updates = Updates.from_json(self._store.mark(generations.updates_mark(self._digest)))
+            updates = self._updates_of(self._store.mark(generations.updates_mark(self._digest)))
             reader = self._current()
-            completed = reader.complete(whose, item_ids, at, context or {}, updates)
+            completed = reader.complete(user, item_ids, at, context or {}, updates)
             if completed is not None:
                 return completed
         raise StoreUnavailableError("the store's generations change faster than a request is answered")
@@ -121,19 +123,35 @@ class Completer:
         """
         return self._current().generation
 
+    def _updates_of(self, text: bytes | None) -> Updates:
+        last = self._updates
+        if last is None or last[0] != text:
+            # Another thread may have read other ones meanwhile.
+            self._updates = last = text, Updates.from_json(text)
+        return last[1]
+
     def _current(self) -> "_Reader":
-        generation = generations.current(self._store, self._digest)
-        if generation is None:
-            generation = generations.require_current(self._store, self._spec)
+        text = self._store.mark(generations.current_mark(self._digest))
+        with self._lock:
+            if self._reader is not None and self._reader_text == text:
+                return self._reader
+        generation = (
+            generations.require_current(self._store, self._spec) if text is None else Generation.from_json(text)
+        )
         with self._lock:
             if self._reader is None or self._reader.generation != generation:
                 self._reader = _Reader(self._spec, self._store, generation)
+            self._reader_text = text
             return self._reader
 
 
 @dataclass(frozen=True)
 class _User:
-    """What a generation has of a user (`StoredUser`), the users table's row ready to be joined, the states folded."""
+    """What a generation has of a user (`StoredUser`), the users table's row ready to be joined, the states folded.
+
+    Attributes:
+      rows: those that were carried on, with the columns of rows of the log.
+    """
 
     rows: pa.Table
     last: dict[str, object]
@@ -151,14 +169,17 @@ class _Reader:
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
         self._keys, self._users = KeyCache(_MOST_KEYS), Recent[_User](_MOST_USERS)
         self._lock = threading.Lock()
-        self._columns, self._example_columns = input_columns(self._spec), example_columns(self._spec)
+        self._columns = input_columns(self._spec)
+        of_user = {column.name for column in self._columns if column.side == "user"}
+        self._user_columns = tuple(column for column in example_columns(self._spec) if column.name in of_user)
         self._answers = {
             one.statistic.name: AnswerCache(*answer_widths(one), _MOST_KEYS) for one in self._layout.shared
         }
         self._nobody = Lookup.of(self._spec, "users", None)
-        self._asking_schema = self._layout.log_schema
-        if START in self._asking_schema.names:
-            self._asking_schema = self._asking_schema.remove(self._asking_schema.get_field_index(START))
+        schema = self._layout.log_schema
+        if START in schema.names:
+            schema = schema.remove(schema.get_field_index(START))
+        self._asking = with_start(self._spec, impressions(schema, [""], [[NO_ITEM]], 0, [{}]))
 
     def complete(
         self, user: str, items: Sequence[str], at: int | None, context: Mapping[str, object], updates: Updates
@@ -166,10 +187,14 @@ class _Reader:
         """Returns the request; None if the generation isn't there any more."""
         days = [day for day in updates.days if day > self.generation.until]
         moment = self._moment(at)
-        # What the cache has are ids as ingest reads them; reading these again changes nothing.
-        if NO_ITEM in items or self._absent(items):
+        # What the caches have are ids as ingest reads them; reading these again changes nothing.
+        if self._users.get(user) is None:
+            user = ids_of([user], "user_id")[0]
+        absent = self._absent(items)
+        if NO_ITEM in items or absent:
             items = ids_of(items, "item_id")
-        read = self._read_user(user, days, items)
+            absent = self._absent(items)
+        read = self._read_user(user, days, absent if self._spec.items else [])
         if read is None:
             return None
         stored, tail = read
@@ -177,15 +202,14 @@ class _Reader:
         values = last_features(past[1]) or stored.last
         values = {**values, **{f"feature:{name}": value for name, value in context.items()}}
         # One row stands for all candidates: the user's side, and when the request began, is the same for each.
-        asking = with_start(self._spec, impressions(self._asking_schema, [user], [[NO_ITEM]], moment, [values]))
-        rows = prepend_carried(pa.concat_tables([past[1], asking]), past[0])
-        assert rows is not None
-        rows = rows.combine_chunks()
+        asking = self._impression(user, moment, values)
+        rows = pa.concat_tables([*past, asking]).combine_chunks()
         both = self._items_of(items, [*dict.fromkeys(rows["item"].to_pylist())])
         if both is None:
             return None
         candidates, dealt_with = both[0], both[1].lookup()
-        asked = int(request_times(self._spec, rows)[-1])
+        requests = request_times(self._spec, rows)
+        asked = int(requests[-1])
         keys = KeyReader(self._spec, asking, stored.users, candidates)
         since = UserStatistics(self._spec, past[1], stored.users, dealt_with)
         by_user = {
@@ -195,7 +219,7 @@ class _Reader:
         shared = self._shared(keys, asked, days, updates)
         if shared is None:
             return None
-        sides = self._sides(rows, stored.users, dealt_with, candidates, {**by_user, **shared})
+        sides = self._sides(rows, requests, stored.users, dealt_with, candidates, {**by_user, **shared})
         latest = max(self.generation.latest, updates.latest or 0)
         return Completed(
             *sides,
@@ -206,6 +230,15 @@ class _Reader:
             self.generation,
             updates,
         )
+
+    def _impression(self, user: str, moment: int, features: Mapping[str, object]) -> pa.Table:
+        """Returns the row of an impression of the request, as `ingest.rank_request.impressions` does."""
+        changed = {"user": user, "time": moment, **features}
+        columns = [
+            pa.array([changed[field.name]], field.type) if field.name in changed else column
+            for field, column in zip(self._asking.schema, self._asking.columns, strict=True)
+        ]
+        return pa.table(columns, self._asking.schema)
 
     def _moment(self, at: int | None) -> int:
         clock = self._spec.log.timestamp
@@ -219,15 +252,14 @@ class _Reader:
             )
         return moment
 
-    def _read_user(self, user: str, days: Sequence[int], items: Sequence[str]) -> tuple[_User, pa.Table] | None:
-        """Returns a user's base and the rows since; candidates that aren't known yet are read on the way.
+    def _read_user(self, user: str, days: Sequence[int], absent: Sequence[str]) -> tuple[_User, pa.Table] | None:
+        """Returns a user's base and the rows since; candidates that are `absent` in the cache are read on the way.
 
         None if the generation isn't there any more.
         """
         generation, cached = self.generation, self._users.get(user)
         base = [generation.key(generations.USER, user)] if cached is None else []
         tails = [generations.tail_key(generation.digest, day, generations.USER, user) for day in days]
-        absent = self._absent(items) if self._spec.items else []
         item_keys = [generation.key(generations.ITEM, item) for item in absent]
         wanted = [*base, *tails, *item_keys]
         manifest, *values = self._store.read([generation.manifest, *wanted]) if wanted else (b"",)
@@ -244,10 +276,12 @@ class _Reader:
         by_user = self._layout.by_user
         if value is None:
             states = tuple(UserState.of(one, None) for one in by_user)
-            return _User(self._layout.carried_schema.empty_table(), {}, self._nobody, states)
+            return _User(self._layout.log_schema.empty_table(), {}, self._nobody, states)
         stored = self._layout.read_user(user, key, self._seal.open(key, value))
         states = tuple(UserState.of(one, state) for one, state in zip(by_user, stored.statistics, strict=True))
-        return _User(stored.rows, stored.last, self._users_lookup(user, stored), states)
+        rows = prepend_carried(self._layout.log_schema.empty_table(), stored.rows)
+        assert rows is not None
+        return _User(rows.combine_chunks(), stored.last, self._users_lookup(user, stored), states)
 
     def _absent(self, items: Sequence[str]) -> list[str]:
         with self._lock:
@@ -361,12 +395,20 @@ class _Reader:
         }
 
     def _sides(
-        self, rows: pa.Table, users: Lookup, dealt_with: Lookup, candidates: Items, statistics: Mapping[str, np.ndarray]
+        self,
+        rows: pa.Table,
+        requests: np.ndarray,
+        users: Lookup,
+        dealt_with: Lookup,
+        candidates: Items,
+        statistics: Mapping[str, np.ndarray],
     ) -> tuple[dict[str, Any], dict[str, Sequence[Any] | np.ndarray]]:
-        """Returns both sides; the last of `rows` is the request's."""
+        """Returns both sides; the last of `rows` is the request's, and `requests` their requests' times."""
         timelines = join(self._spec, rows)
         (which,) = np.flatnonzero(timelines.source[timelines.impressions] == rows.num_rows - 1)
-        build = ExampleBuilder(self._spec, rows, timelines, users, dealt_with, columns=self._example_columns)
+        build = ExampleBuilder(
+            self._spec, rows, timelines, users, dealt_with, columns=self._user_columns, requests=requests
+        )
         built = build(np.array([which]))
         of_items = {ITEM_ID: candidates.ids, **candidates.values()}
         user_side: dict[str, Any] = {}

@@ -69,6 +69,7 @@ _FUNCTIONS: dict[str, tuple] = {
     "TF_StringGetSize": (c_size_t, (c_void_p,)),
 }
 _CODES = {int(code): code for code in Code}
+_STRING = tf.string.as_datatype_enum
 STRING_BYTES = 24  # sizeof(TF_TString) in tensorflow/core/platform/ctstring.h
 # Texts up to this length lie within a `TF_TString`: a byte of 4 times the length, the text, and a NUL byte at least.
 _SHORT_BYTES = STRING_BYTES - 2
@@ -82,6 +83,11 @@ def _library() -> ctypes.CDLL:
         getattr(library, function).restype = result
         getattr(library, function).argtypes = arguments
     return library
+
+
+@cache
+def _datatype(dtype: np.dtype) -> int:
+    return tf.as_dtype(dtype).as_datatype_enum
 
 
 class _Status:
@@ -124,7 +130,7 @@ class Tensor:
     def from_numpy(cls, array: np.ndarray) -> "Tensor":
         """Makes one of an array of numbers or truth values; texts go through `from_texts`."""
         array = np.asarray(array, order="C")
-        return cls._filled(tf.as_dtype(array.dtype).as_datatype_enum, array.shape, array)
+        return cls._filled(_datatype(array.dtype), array.shape, array)
 
     @classmethod
     def from_texts(cls, texts: np.ndarray) -> "Tensor":
@@ -136,7 +142,7 @@ class Tensor:
         strings = np.zeros((len(flat), STRING_BYTES), np.uint8)
         strings[:, 0] = lengths << 2
         strings[:, 1:-1] = flat.astype(f"S{_SHORT_BYTES}").view(np.uint8).reshape(-1, _SHORT_BYTES)
-        return cls._filled(tf.string.as_datatype_enum, texts.shape, strings)
+        return cls._filled(_STRING, texts.shape, strings)
 
     @classmethod
     def _filled(cls, dtype: int, shape: Sequence[int], content: np.ndarray) -> "Tensor":
@@ -157,11 +163,12 @@ class Tensor:
         """Returns a copy as an array; strings as an object array of bytes."""
         library, pointer = _library(), self.pointer
         shape = tuple(library.TF_Dim(pointer, axis) for axis in range(library.TF_NumDims(pointer)))
-        dtype = tf.as_dtype(library.TF_TensorType(pointer))
+        datatype = library.TF_TensorType(pointer)
+        dtype = object if datatype == _STRING else tf.as_dtype(datatype).as_numpy_dtype
         if math.prod(shape) == 0:  # has perhaps no memory, and asking for its address would be a crash
-            return np.empty(shape, dtype=object if dtype == tf.string else dtype.as_numpy_dtype)
+            return np.empty(shape, dtype)
         start, size = library.TF_TensorData(pointer), library.TF_TensorByteSize(pointer)
-        if dtype == tf.string:
+        if dtype is object:
             strings = np.empty(size // STRING_BYTES, dtype=object)
             for index in range(len(strings)):
                 string = start + index * STRING_BYTES
@@ -169,7 +176,7 @@ class Tensor:
                     library.TF_StringGetDataPointer(string), library.TF_StringGetSize(string)
                 )
             return strings.reshape(shape)
-        return np.frombuffer(ctypes.string_at(start, size), dtype=dtype.as_numpy_dtype).reshape(shape)
+        return np.frombuffer(ctypes.string_at(start, size), dtype).reshape(shape)
 
     def close(self) -> None:
         if self._pointer is not None:
@@ -179,7 +186,7 @@ class Tensor:
 
 def string_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
     """Returns the proto of an object array of bytes."""
-    proto = tensor_pb2.TensorProto(dtype=tf.string.as_datatype_enum, string_val=array.ravel().tolist())
+    proto = tensor_pb2.TensorProto(dtype=_STRING, string_val=array.ravel().tolist())
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     return proto

@@ -39,8 +39,8 @@ class StatisticVectors(Kind):
     ) -> dict[str, tf.Tensor]:
         """Returns what the model reads of each statistic, from two sums over the train split that hold all of them.
 
-        The vectors of a side are one matrix: of one user and N candidates, sides differ in how many there are. A slot is
-        a row of it, since rows are gathered many times as fast as columns.
+        The vectors of a side are one matrix: of one user and N candidates, sides differ in their number. A slot is a
+        row of it, since rows are gathered many times as fast as columns.
         """
         sides = {side: [column for column in columns if column.side == side] for side in ("user", "item")}
         layouts = {side: _Layout.of(spec, of_side) for side, of_side in sides.items() if of_side}
@@ -151,8 +151,8 @@ class _Layout:
 def _priors(
     layouts: Mapping[str, _Layout], vectors: Columns, inputs: Columns, spec: RankingSpec
 ) -> dict[str, tf.Tensor]:
-    """Returns the train split's mean of each rate, float64 `(rates, 1)`: of a task's label in its space, of a measure by
-    its own sums.
+    """Returns the train split's mean of each rate, float64 `(rates, 1)`: of a task's label in its space, of a measure
+    by its own sums.
     """
     # Statistics count rows, whatever an example weighs.
     spaces = tf.stack([tf.cast(inputs[space_name(task)] > 0, tf.float64) for task in spec.tasks], axis=1)

@@ -109,7 +109,7 @@ def _to_tensor(spec: TensorSpec, value: Value, limits: Limits, may_be_nan: bool)
     if shape and shape[0] > limits.batch:
         raise invalid(f"input {spec.name!r}: {shape[0]:,} is above the limit of {limits.batch:,}")
     # A TensorProto may declare more than it holds: its last value is repeated.
-    declared = math.prod(shape) * (STRING_BYTES if spec.array_dtype == object else spec.array_dtype.itemsize)
+    declared = math.prod(shape) * (STRING_BYTES if spec.array_dtype.hasobject else spec.array_dtype.itemsize)
     if declared > limits.request_bytes:
         raise invalid(
             f"input {spec.name!r}: shape {shown(shape)} takes {declared:,} bytes, limit {limits.request_bytes:,}"
@@ -117,7 +117,7 @@ def _to_tensor(spec: TensorSpec, value: Value, limits: Limits, may_be_nan: bool)
     if not is_proto:
         if limits.finite and spec.is_floating:
             _check_finite(spec, value, may_be_nan)
-        return Tensor.from_texts(value) if spec.array_dtype == object else Tensor.from_numpy(value)
+        return Tensor.from_texts(value) if spec.array_dtype.hasobject else Tensor.from_numpy(value)
     try:
         tensor = Tensor.from_proto(value)
     except ServingError:

@@ -29,7 +29,8 @@ def test_numbers_keep_their_values_types_and_shapes(array):
 
 
 # Those of 22 bytes at most lie within a string's own memory.
-BYTES = st.binary(max_size=22) | st.binary(max_size=40) | st.sampled_from([b"\0", b"a\0", b"\0" * 22, b"a" * 22, b"a" * 23])
+EDGES = st.sampled_from([b"\0", b"a\0", b"\0" * 22, b"a" * 22, b"a" * 23])
+BYTES = st.binary(max_size=22) | st.binary(max_size=40) | EDGES
 
 
 @given(array=hnp.arrays(object, SHAPES, elements=BYTES))

@@ -14,40 +14,23 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.examples import ExampleBuilder, Lookup
-from ingest.rank_request import NO_ITEM, RequestError, column_values, impressions
-from ingest.statistics.answers import Definition
-from ingest.statistics.fold import Fold
+from ingest.rank_request import NO_ITEM, RequestError, column_values, impressions, position_values
 from ingest.statistics.requests import START, request_times, with_start
-from ingest.statistics.tiles import Tiles, merged
 from ingest.timeline import join
 from ingest.windows.carried import prepend_carried
 from pipeline.online import generations
-from pipeline.online.answers import AnswerCache, KeyCache
 from pipeline.online.cache import ItemCache, Items, Recent
 from pipeline.online.generations import Generation, Updates
-from pipeline.online.statistics import (
-    KeyReader,
-    UserState,
-    UserStatistics,
-    answer_widths,
-    answers_at,
-    edge_of,
-    vectors,
-)
+from pipeline.online.shared_statistics import SharedStatistics
+from pipeline.online.statistics import KeyReader, UserState, UserStatistics
 from pipeline.online.user_rows import ids_of, last_features, read_tails, rows_until
-from pipeline.online.values import (
-    Layout,
-    Seal,
-    StoredUser,
-    read_records,
-    tiles_of_records,
-)
+from pipeline.online.values import Layout, Seal, StoredUser
 from schema.columns import ITEM_ID, example_columns, input_columns
 from schema.spec import RankingSpec
 from serving.store.protocol import OnlineStore, StoreUnavailableError
 
-# What a process keeps at most, of items, of statistics' keys and of users.
-_MOST_ITEMS, _MOST_KEYS, _MOST_USERS = 500_000, 200_000, 1_000
+# What a process keeps at most, of items and of users.
+_MOST_ITEMS, _MOST_USERS = 500_000, 1_000
 # How often a request is begun anew whose generation has been removed meanwhile.
 _TRIES = 3
 
@@ -106,6 +89,9 @@ class Completer:
           RequestError: an id can't be one, or the moment lies before what the store can tell.
           StoreError: the store is down, holds nothing of this definition, or a value that is corrupt.
         """
+        reader = self._reader
+        if reader is None or not reader.remembers(user):
+            user = ids_of([user], "user_id")[0]
         for _ in range(_TRIES):
             # Before the generation: one that comes in between ends days that these updates still have.
             updates = self._updates_of(self._store.mark(generations.updates_mark(self._digest)))
@@ -167,19 +153,21 @@ class _Reader:
         self._layout = Layout(self._spec)
         self._seal = Seal(generation.digest, generation.name, generation.until)
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
-        self._keys, self._users = KeyCache(_MOST_KEYS), Recent[_User](_MOST_USERS)
+        self._shared = SharedStatistics(store, generation, self._layout, self._seal)
+        self._users = Recent[_User](_MOST_USERS)
         self._lock = threading.Lock()
         self._columns = input_columns(self._spec)
         of_user = {column.name for column in self._columns if column.side == "user"}
         self._user_columns = tuple(column for column in example_columns(self._spec) if column.name in of_user)
-        self._answers = {
-            one.statistic.name: AnswerCache(*answer_widths(one), _MOST_KEYS) for one in self._layout.shared
-        }
         self._nobody = Lookup.of(self._spec, "users", None)
         schema = self._layout.log_schema
         if START in schema.names:
             schema = schema.remove(schema.get_field_index(START))
         self._asking = with_start(self._spec, impressions(schema, [""], [[NO_ITEM]], 0, [{}]))
+
+    def remembers(self, user: str) -> bool:
+        """Returns whether a user's base is in memory, whose id is then as ingest reads it."""
+        return self._users.get(user) is not None
 
     def complete(
         self, user: str, items: Sequence[str], at: int | None, context: Mapping[str, object], updates: Updates
@@ -187,9 +175,7 @@ class _Reader:
         """Returns the request; None if the generation isn't there any more."""
         days = [day for day in updates.days if day > self.generation.until]
         moment = self._moment(at)
-        # What the caches have are ids as ingest reads them; reading these again changes nothing.
-        if self._users.get(user) is None:
-            user = ids_of([user], "user_id")[0]
+        # What the cache has are ids as ingest reads them; reading these again changes nothing.
         absent = self._absent(items)
         if NO_ITEM in items or absent:
             items = ids_of(items, "item_id")
@@ -216,7 +202,7 @@ class _Reader:
             one.statistic.column: since.vectors(one, state, keys.of(one), asked)
             for one, state in zip(self._layout.by_user, stored.statistics, strict=True)
         }
-        shared = self._shared(keys, asked, days, updates)
+        shared = self._shared.vectors(keys, asked, days, updates)
         if shared is None:
             return None
         sides = self._sides(rows, requests, stored.users, dealt_with, candidates, {**by_user, **shared})
@@ -322,78 +308,6 @@ class _Reader:
         }
         return Lookup(pa.array([user]), features)
 
-    def _shared(
-        self, keys: KeyReader, asked: int, days: Sequence[int], updates: Updates
-    ) -> dict[str, np.ndarray] | None:
-        """Returns the vectors of the other statistics, by their column; None if the generation isn't there any more.
-
-        What was answered at the same edge is answered again, as long as no events from before it have come.
-        """
-        asks = []
-        for one in self._layout.shared:
-            of_request, edge = keys.of(one), edge_of(one, asked)
-            cache = self._answers[one.statistic.name]
-            answers = cache.at(edge, edge * one.spans.granularity, updates, of_request.epoch)
-            place = answers.places(of_request)
-            absent = np.unique(of_request.code[(place < 0) & (of_request.code >= 0)])
-            asks.append((one, of_request, edge, answers, place, absent))
-        names = {
-            one.statistic.name: [of_request.texts[code] for code in absent.tolist()]
-            for one, of_request, _, _, _, absent in asks
-        }
-        contents = self._read_keys(names, days) if any(names.values()) else {}
-        if contents is None:
-            return None
-        result = {}
-        for one, of_request, edge, answers, place, absent in asks:
-            if len(absent):
-                fold = Fold(merged(self._tiles(one, contents[one.statistic.name])), one.spans)
-                answers.add(of_request, absent, *answers_at(one, fold, np.arange(len(absent)), edge))
-                place = answers.places(of_request)
-            result[one.statistic.column] = vectors(one, answers.sums, answers.latest, place, asked)
-        return result
-
-    def _tiles(self, definition: Definition, contents: Sequence[Sequence[bytes]]) -> list[Tiles]:
-        """Returns the tiles of keys' bases and of each day's tails; a tile's key is its place."""
-        name, windows = definition.statistic.name, bool(definition.statistic.windows)
-        types = [self._layout.state_types[name], *[self._layout.tail_types[name]] * (len(contents) - 1)]
-        tiles = []
-        for dtype, values in zip(types, contents, strict=True):
-            records, counts = read_records(dtype, [name.encode()] * len(values), values)
-            tiles.append(tiles_of_records(records, np.repeat(np.arange(len(values)), counts), windows))
-        return tiles
-
-    def _read_keys(self, names: Mapping[str, list[str]], days: Sequence[int]) -> dict[str, list[list[bytes]]] | None:
-        """Returns the bases of each statistic's keys, and what each of the days has added to them.
-
-        None if the generation isn't there any more; empty where there is nothing of a key.
-        """
-        generation = self.generation
-        with self._lock:
-            known = {name: self._keys.of(name, keys) for name, keys in names.items()}
-        absent = {name: [key for key in keys if key not in known[name]] for name, keys in names.items()}
-        sealed = [(self._seal, generation.key(name, key)) for name, keys in absent.items() for key in keys]
-        for name, keys in names.items():
-            for day in days:
-                seal = Seal.of_tail(generation.digest, day)
-                sealed += [(seal, generations.tail_key(generation.digest, day, name, key)) for key in keys]
-        manifest, *values = self._store.read([generation.manifest, *(key for _, key in sealed)])
-        if manifest is None:
-            return None
-        opened = (
-            b"" if value is None else bytes(seal.open(key, value))
-            for (seal, key), value in zip(sealed, values, strict=True)
-        )
-        for name, keys in absent.items():
-            read = {key: next(opened) for key in keys}
-            known[name].update(read)
-            with self._lock:
-                self._keys.add(name, read)
-        return {
-            name: [[known[name][key] for key in keys], *([next(opened) for _ in keys] for _ in days)]
-            for name, keys in names.items()
-        }
-
     def _sides(
         self,
         rows: pa.Table,
@@ -409,15 +323,16 @@ class _Reader:
         build = ExampleBuilder(
             self._spec, rows, timelines, users, dealt_with, columns=self._user_columns, requests=requests
         )
-        built = build(np.array([which]))
+        built, positions = build(np.array([which]), with_behaviours=False), build.positions_of(int(which))
         of_items = {ITEM_ID: candidates.ids, **candidates.values()}
         user_side: dict[str, Any] = {}
         item_side: dict[str, Sequence[Any] | np.ndarray] = {}
         for column in self._columns:
-            if column.side == "user":
-                values = statistics.get(column.name)
-                user_side[column.name] = (column_values(column, built[column.name]) if values is None else values)[0]
-            else:
-                values = statistics.get(column.name)
+            values = statistics.get(column.name)
+            if column.side == "item":
                 item_side[column.name] = of_items[column.name] if values is None else values
+            elif column.behaviour is not None:
+                user_side[column.name] = position_values(positions[column.name])
+            else:
+                user_side[column.name] = (column_values(column, built[column.name]) if values is None else values)[0]
         return user_side, item_side

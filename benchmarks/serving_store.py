@@ -3,7 +3,7 @@
 `python -m benchmarks.serving --store` for each backend: 500 candidates, the short-video spec's five statistics and
 three behaviours, client and server on this machine. Expected:
 - one client: p50 at most 10 ms and p99 at most 15 ms; several: at least 100 requests a second;
-- the server's memory after all `--requests` as it was after the first half of them;
+- the server's memory after all `--requests` (100,000 for the goal) as it was after the first half of them;
 - no request fails while ten model versions and ten generations come, nor while Redis is started anew (`--degrade`);
 - `update` counts 5,000 events a second into SQLite and 20,000 into Redis, in batches.
 """
@@ -41,6 +41,10 @@ EVENTS_PER_SECOND = {"sqlite": 5_000, "redis": 20_000}
 # What a process may grow by, in MB: pools of memory that fill.
 GROWTH_MB = 32.0
 CANDIDATES, CLIENTS, USERS, BATCH, SWAPS, RATE = 500, 4, 200, 2_000, 10, 20.0
+# One client sends half of the requests, but no more than these; several send the others.
+MOST_ALONE = 5_000
+# After how many requests the server's memory is told, beside after half of them and all.
+LOOKED_AT = (1_000, 10_000, 50_000, 100_000)
 # Seconds that Redis is away.
 AWAY = 2.0
 
@@ -51,10 +55,17 @@ class Measured:
 
     alone: Load
     together: Load
-    growth_mb: float
+    # What the server has in memory, in MB, by the number of requests that it has answered.
+    resident_mb: dict[int, float]
     events_per_second: float
     disturbed: dict[str, Load] = field(default_factory=dict)
     degraded: int = 0
+
+    @property
+    def growth_mb(self) -> float:
+        """Returns what the server's memory grew by in the second half of the requests."""
+        last = max(self.resident_mb)
+        return self.resident_mb[last] - self.resident_mb[last // 2]
 
 
 def run(spec: RankingSpec, spec_file: Path, saved: Path, logs: str, folder: Path, requests: int) -> int:
@@ -96,7 +107,7 @@ def measure(
         stage(spec, saved, staged / "1", warm_up).rename(served / "1")
         versions = [stage(spec, saved, staged / str(number + 2), warm_up) for number in range(SWAPS)]
         with serve(served, "--store", stores.url, "--degrade", "--store-timeout", "2") as server:
-            alone, together, growth = latency(server, asked, requests)
+            alone, together, resident = latency(server, asked, requests)
             disturbed = {
                 "model versions": while_(server, asked, lambda: swap_versions(server, versions, served)),
                 "generations": while_(server, asked, lambda: swap_generations(generation, days)),
@@ -105,7 +116,7 @@ def measure(
                 disturbed["Redis anew"] = while_(server, asked, stores.start_anew)
             degraded = counter(server, 'fulcrum_store_requests_total{outcome="degraded"}')
         rate = events_per_second(spec, logs, stores.url, days[-1])
-    return Measured(alone, together, growth, rate, disturbed, degraded)
+    return Measured(alone, together, resident, rate, disturbed, degraded)
 
 
 def completed(completing: StoreCompleting, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -114,17 +125,34 @@ def completed(completing: StoreCompleting, inputs: dict[str, np.ndarray]) -> dic
     return completing.complete(IdRequest(inputs[USER_ID].item().decode(), items)).inputs
 
 
-def latency(server: Server, asked: Sequence[dict], requests: int) -> tuple[Load, Load, float]:
-    """One client's latencies and several clients' rate, half of the requests each; and what memory grew by since."""
+def latency(server: Server, asked: Sequence[dict], requests: int) -> tuple[Load, Load, dict[int, float]]:
+    """Returns one client's latencies, several clients' rate, and what the server has in memory after how many."""
     connect = server.connects["gRPC"]
     with connect() as client:
         prepared = [client.prepare("rank", inputs) for inputs in asked]
     # Everybody and every item once.
     drive(connect, prepared, requests=len(prepared))
-    alone = drive(connect, prepared, requests=requests // 2)
-    before = resident_mb(server.process.pid)
-    together = drive(connect, prepared, concurrency=CLIENTS, requests=requests - requests // 2)
-    return alone, together, resident_mb(server.process.pid) - before
+    first = min(requests // 2, MOST_ALONE)
+    resident: dict[int, float] = {}
+    loads: dict[int, list[Load]] = {1: [], CLIENTS: []}
+    answered = 0
+    for stop in sorted({first, requests // 2, requests, *(count for count in LOOKED_AT if count < requests)}):
+        clients = 1 if stop <= first else CLIENTS
+        loads[clients].append(drive(connect, prepared, clients, requests=stop - answered))
+        answered = stop
+        resident[stop] = resident_mb(server.process.pid)
+        print(f"{stop:,} requests: {resident[stop]:,.1f} MB", file=sys.stderr)
+    return joined(loads[1]), joined(loads[CLIENTS]), resident
+
+
+def joined(loads: Sequence[Load]) -> Load:
+    """Returns loads that came one after the other as one."""
+    return Load(
+        np.concatenate([load.latencies for load in loads]),
+        np.concatenate([load.sent for load in loads]),
+        [failure for load in loads for failure in load.failures],
+        sum(load.seconds for load in loads),
+    )
 
 
 def while_(server: Server, asked: Sequence[dict], disturb: Callable[[], object]) -> Load:
@@ -146,12 +174,7 @@ def while_(server: Server, asked: Sequence[dict], disturb: Callable[[], object])
     finally:
         done.set()
         load.join()
-    return Load(
-        np.concatenate([one.latencies for one in loads]),
-        np.concatenate([one.sent for one in loads]),
-        [failure for one in loads for failure in one.failures],
-        sum(one.seconds for one in loads),
-    )
+    return joined(loads)
 
 
 def swap_versions(server: Server, versions: Sequence[Path], served: Path) -> None:
@@ -297,6 +320,12 @@ def report(measured: dict[str, Measured]) -> Iterator[str]:
             f"| {backend} | {len(one.alone.latencies) + len(one.together.latencies):,} | {percentiles} | "
             f"{one.together.qps:,.0f} | {one.growth_mb:+.1f} | {one.events_per_second:,.0f} |"
         )
+    yield ""
+    counts = sorted({count for one in measured.values() for count in one.resident_mb})
+    yield f"| memory, MB, after requests | {' | '.join(f'{count:,}' for count in counts)} |"
+    yield "|---|" + "---:|" * len(counts)
+    for backend, one in measured.items():
+        yield f"| {backend} | {' | '.join(f'{one.resident_mb[count]:,.1f}' for count in counts)} |"
     yield ""
     yield "| store | while | requests | failed | p50 ms | p99 ms | degraded, of all |"
     yield "|---|---|---:|---:|---:|---:|---:|"

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ingest.kinds import reader_of
 from ingest.statistics.requests import request_times
 from ingest.statistics.vectors import Vectors
-from ingest.timeline import Sequence, Timelines
+from ingest.timeline import Timelines
 from ingest.times import derived
 from schema.columns import (
     ITEM_ID,
@@ -68,8 +68,8 @@ class ExampleBuilder:
     """Makes the examples of any of a bucket's impressions, a slice at a time.
 
     `text` is applied to the distinct texts, before they are repeated in the examples' columns. Without `statistics`
-    (by column, for the rows of `rows`) the examples have no column of these. `columns` are the spec's, for whom makes
-    many builders of one spec.
+    (by column, for the rows of `rows`) the examples have no column of these. `columns` are the spec's, or those of them
+    that are needed; `requests` are the rows' request times, for whom has them already.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class ExampleBuilder:
         text: Callable[[pa.Array], pa.Array] = lambda texts: texts,
         statistics: Mapping[str, Vectors] | None = None,
         columns: tuple[ExampleColumn, ...] | None = None,
+        requests: np.ndarray | None = None,
     ):
         self.statistics = statistics or {}
         self.columns = tuple(
@@ -89,15 +90,16 @@ class ExampleBuilder:
             for column in columns or example_columns(spec)
             if column.role != "statistic" or column.name in self.statistics
         )
+        self._names = {column.name for column in self.columns}
         self.spec, self.timelines = spec, timelines
         self.users, self.items = text(timelines.users), text(timelines.items)
         self.small_numbers = text(pa.array([str(number) for number in range(24)]))
-        features = [feature for feature in spec.features_of("log") if not feature.derive]
+        features = [one for one in spec.features_of("log") if not one.derive and one.name in self._names]
         log = {one.name: reader_of(one).fill(one, _array(rows[f"feature:{one.name}"])) for one in features}
         self.log = _texts_by(text, log)
         self.ticks = spec.log.timestamp.ticks_per_second
         self.per_example_tick = spec.log.timestamp.ticks_per_example_tick
-        self.requests = request_times(spec, rows)
+        self.requests = request_times(spec, rows) if requests is None else requests
         self._text = text
         self._tables(users or Lookup.of(spec, "users", None), items or Lookup.of(spec, "items", None))
 
@@ -118,8 +120,12 @@ class ExampleBuilder:
             total += sequence.stop - sequence.start
         return total
 
-    def __call__(self, which: np.ndarray) -> dict[str, pa.Array]:
-        """Returns the columns of the impressions `which` (indices into `timelines.impressions`), by name."""
+    def __call__(self, which: np.ndarray, with_behaviours: bool = True) -> dict[str, pa.Array]:
+        """Returns the columns of the impressions `which` (indices into `timelines.impressions`), by name.
+
+        Args:
+          with_behaviours: whether the behaviours' columns are among them.
+        """
         lines = self.timelines
         rows = lines.impressions[which]
         time = lines.time[rows]
@@ -130,16 +136,21 @@ class ExampleBuilder:
             REQUEST_START: pa.array(self.requests[lines.source[rows]] // self.per_example_tick),
         }
         for feature in self.spec.features:
-            values[feature.name] = as_lists(self._feature(feature, rows, time))
-        for behaviour in self.spec.behaviours:
-            values.update(self._sequence(behaviour.name, lines.sequences[behaviour.name], which, time))
+            if feature.name in self._names:
+                values[feature.name] = as_lists(self._feature(feature, rows, time))
+        for behaviour in self.spec.behaviours if with_behaviours else ():
+            edges, flat = self._sequence(behaviour.name, which)
+            values.update({name: _by_edges(edges, positions) for name, positions in flat.items()})
         for name, vectors in self.statistics.items():
             values[name] = _lists(vectors.take(lines.source[rows]))
         for task in self.spec.tasks:
+            if self._names.isdisjoint((label_name(task), space_name(task))):
+                continue
             values[label_name(task)] = pa.array(lines.labels[task.name][which])
             space = lines.spaces[task.name][which].astype(np.float32)
             values[space_name(task)] = pa.array(space if lines.weights is None else space * lines.weights[which])
-        return {column.name: values[column.name] for column in self.columns}
+        columns = (column for column in self.columns if with_behaviours or column.behaviour is None)
+        return {column.name: values[column.name] for column in columns}
 
     def _feature(self, feature: Feature, rows: np.ndarray, time: np.ndarray) -> pa.Array:
         if feature.source == "users":
@@ -151,11 +162,23 @@ class ExampleBuilder:
             return self.small_numbers.take(pa.array(number))
         return self.log[feature.name].take(pa.array(self.timelines.source[rows]))
 
-    def _sequence(self, name: str, sequence: Sequence, which: np.ndarray, time: np.ndarray) -> dict[str, pa.Array]:
-        """Returns the behaviour's columns: `<name>_item_id`, `<name>_age_s` (float32 seconds), each item feature's."""
+    def positions_of(self, impression: int) -> dict[str, pa.Array]:
+        """Returns the behaviours' columns of one impression (an index as `__call__` takes), a value a position."""
+        which = np.array([impression])
+        values: dict[str, pa.Array] = {}
+        for behaviour in self.spec.behaviours:
+            values.update(self._sequence(behaviour.name, which)[1])
+        return values
+
+    def _sequence(self, name: str, which: np.ndarray) -> tuple[np.ndarray, dict[str, pa.Array]]:
+        """Returns where each impression's positions of a behaviour begin and the last's end, and its columns.
+
+        They are `<name>_item_id`, `<name>_age_s` (float32 seconds), and each item feature's.
+        """
+        sequence, time = self.timelines.sequences[name], self.timelines.time[self.timelines.impressions[which]]
         start, length = sequence.start[which], sequence.stop[which] - sequence.start[which]
-        offsets = np.concatenate(([0], np.cumsum(length)))
-        places = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
+        edges = np.concatenate(([0], np.cumsum(length)))
+        places = np.arange(edges[-1]) + np.repeat(start - edges[:-1], length)
         rows = sequence.rows[places]
         items = pa.array(self.timelines.item[rows])
         age = (np.repeat(time, length) - self.timelines.time[rows]) / self.ticks
@@ -166,7 +189,7 @@ class ExampleBuilder:
         for column in self.columns:
             if column.behaviour == name and column.feature is not None:
                 flat[column.name] = self.by_item[column.feature.name].take(items)
-        return {column: _by_edges(offsets, values) for column, values in flat.items()}
+        return edges, flat
 
 
 def _by_edges(edges: np.ndarray, values: pa.Array) -> pa.ListArray:

@@ -337,6 +337,11 @@ def column_values(column: ExampleColumn, built: pa.Array) -> Sequence[Any] | np.
     return _numpy(built) if column.width is None else _numpy(built.flatten()).reshape(-1, column.width)
 
 
+def position_values(values: pa.Array) -> np.ndarray:
+    """Returns a behaviour's values, one a position, as `column_values` does; of vectors their numbers."""
+    return _numpy(values.flatten() if pa.types.is_fixed_size_list(values.type) else values)
+
+
 def _numpy(values: pa.Array) -> np.ndarray:
     """Returns float32, int64, or object with bytes."""
     if pa.types.is_string(values.type):

@@ -163,7 +163,7 @@ def encode(tensor: ServedTensor, values: Any) -> np.ndarray:
     """Returns the array of a served tensor: `values` of its type, lists filled up with its padding to the longest."""
     dtype = object if tensor.dtype == "string" else np.dtype(tensor.dtype)
     if tensor.padding is None:
-        array = np.array(values, dtype)
+        array = np.asarray(values, dtype)
         # No vectors have a width too.
         return array.reshape(-1, *tensor.shape[1:]) if tensor.shape[1:] else array
     padded = np.full((len(values), max(map(len, values), default=0)), tensor.padding, dtype)

@@ -25,7 +25,8 @@ from serving.local_server.prometheus import Metrics
 from serving.local_server.versions import AVAILABLE
 from serving.model import messages
 from serving.model.errors import Code, ServingError
-from serving.model.predict import Limits, Value, find_signature, string_proto
+from serving.model.predict import Limits, Value, find_signature
+from serving.model.tensorflow_c import string_proto
 
 
 class ForwardingHandler(StoreRequests, RequestHandler):

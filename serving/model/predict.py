@@ -99,37 +99,43 @@ def _check_names(signature: Signature, inputs: Mapping[str, Value]) -> None:
 
 
 def _to_tensor(spec: TensorSpec, value: Value, limits: Limits, may_be_nan: bool) -> Tensor:
-    shape = _shape(value)
     is_proto = isinstance(value, tensor_pb2.TensorProto)
-    dtype = value.dtype if is_proto else tf.string if value.dtype == object else tf.as_dtype(value.dtype)
-    if dtype != (spec.dtype.as_datatype_enum if is_proto else spec.dtype):
+    if (value.dtype != spec.datatype) if is_proto else (value.dtype != spec.array_dtype):
+        dtype = value.dtype if is_proto or value.dtype != object else tf.string
         raise invalid(f"input {spec.name!r}: expected {spec.dtype.name}, got {_dtype_name(dtype)}")
+    shape = _shape(value)
     if shape is None or not spec.fits(shape):
         raise invalid(f"input {spec.name!r}: expected shape {shown(spec.shape)}, got {shown(shape)}")
     if shape and shape[0] > limits.batch:
         raise invalid(f"input {spec.name!r}: {shape[0]:,} is above the limit of {limits.batch:,}")
     # A TensorProto may declare more than it holds: its last value is repeated.
-    declared = math.prod(shape) * (spec.dtype.size or STRING_BYTES)
+    declared = math.prod(shape) * (STRING_BYTES if spec.array_dtype.hasobject else spec.array_dtype.itemsize)
     if declared > limits.request_bytes:
         raise invalid(
             f"input {spec.name!r}: shape {shown(shape)} takes {declared:,} bytes, limit {limits.request_bytes:,}"
         )
-    if not is_proto and spec.dtype != tf.string:
-        tensor = Tensor.from_numpy(value)
-    else:
-        proto = value if is_proto else string_proto(value)
+    if not is_proto:
+        if limits.finite and spec.is_floating:
+            _check_finite(spec, value, may_be_nan)
+        return Tensor.from_texts(value) if spec.array_dtype.hasobject else Tensor.from_numpy(value)
+    try:
+        tensor = Tensor.from_proto(value)
+    except ServingError:
+        raise invalid(f"input {spec.name!r}: its values do not fill {spec.dtype.name}{shown(shape)}") from None
+    if limits.finite and spec.is_floating:
         try:
-            tensor = Tensor.from_proto(proto)
+            _check_finite(spec, tensor.numpy(), may_be_nan)
         except ServingError:
-            raise invalid(f"input {spec.name!r}: its values do not fill {spec.dtype.name}{shown(shape)}") from None
-    if limits.finite and spec.dtype.is_floating:
-        numbers = tensor.numpy()
-        refused = np.isinf(numbers) if may_be_nan else ~np.isfinite(numbers)
-        if refused.any():
             tensor.close()
-            expected = "finite numbers, or NaN for a missing one" if may_be_nan else "finite numbers"
-            raise invalid(f"input {spec.name!r}: holds {numbers[refused].flat[0]}; expected {expected}")
+            raise
     return tensor
+
+
+def _check_finite(spec: TensorSpec, numbers: np.ndarray, may_be_nan: bool) -> None:
+    refused = np.isinf(numbers) if may_be_nan else ~np.isfinite(numbers)
+    if refused.any():
+        expected = "finite numbers, or NaN for a missing one" if may_be_nan else "finite numbers"
+        raise invalid(f"input {spec.name!r}: holds {numbers[refused].flat[0]}; expected {expected}")
 
 
 def _shape(value: Value) -> tuple[int, ...] | None:
@@ -138,14 +144,6 @@ def _shape(value: Value) -> tuple[int, ...] | None:
     if value.tensor_shape.unknown_rank or any(dim.size < 0 for dim in value.tensor_shape.dim):
         return None
     return tuple(dim.size for dim in value.tensor_shape.dim)
-
-
-def string_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """Returns the proto of an object array of bytes."""
-    proto = tensor_pb2.TensorProto(dtype=tf.string.as_datatype_enum, string_val=array.ravel().tolist())
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
 
 
 def _dtype_name(dtype: int | tf.DType) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,22 @@ class TensorSpec:
         shape = info.tensor_shape
         sizes = None if shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
         return cls(name, tf.as_dtype(info.dtype), sizes)
+
+    # TensorFlow's own types take microseconds to compare, and each input of a request is compared.
+    @cached_property
+    def array_dtype(self) -> np.dtype:
+        """Returns the type of its arrays; of texts that of objects."""
+        return np.dtype(object if self.dtype == tf.string else self.dtype.as_numpy_dtype)
+
+    @cached_property
+    def datatype(self) -> int:
+        """Returns its type's number in messages."""
+        return self.dtype.as_datatype_enum
+
+    @cached_property
+    def is_floating(self) -> bool:
+        """Returns whether its values may be NaN or infinite."""
+        return self.dtype.is_floating
 
     def fits(self, shape: Sequence[int]) -> bool:
         return self.shape is None or (

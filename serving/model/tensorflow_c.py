@@ -69,7 +69,10 @@ _FUNCTIONS: dict[str, tuple] = {
     "TF_StringGetSize": (c_size_t, (c_void_p,)),
 }
 _CODES = {int(code): code for code in Code}
+_STRING = tf.string.as_datatype_enum
 STRING_BYTES = 24  # sizeof(TF_TString) in tensorflow/core/platform/ctstring.h
+# Texts up to this length lie within a `TF_TString`: a byte of 4 times the length, the text, and a NUL byte at least.
+_SHORT_BYTES = STRING_BYTES - 2
 
 
 @cache
@@ -80,6 +83,11 @@ def _library() -> ctypes.CDLL:
         getattr(library, function).restype = result
         getattr(library, function).argtypes = arguments
     return library
+
+
+@cache
+def _datatype(dtype: np.dtype) -> int:
+    return tf.as_dtype(dtype).as_datatype_enum
 
 
 class _Status:
@@ -120,12 +128,29 @@ class Tensor:
 
     @classmethod
     def from_numpy(cls, array: np.ndarray) -> "Tensor":
-        """Makes one of an array of numbers or truth values; strings go through `from_proto`."""
-        library, array = _library(), np.asarray(array, order="C")
-        shape = (c_int64 * array.ndim)(*array.shape)
-        dtype = tf.as_dtype(array.dtype).as_datatype_enum
-        tensor = cls(library.TF_AllocateTensor(dtype, shape, array.ndim, array.nbytes))
-        ctypes.memmove(library.TF_TensorData(tensor.pointer), array.ctypes.data, array.nbytes)
+        """Makes one of an array of numbers or truth values; texts go through `from_texts`."""
+        array = np.asarray(array, order="C")
+        return cls._filled(_datatype(array.dtype), array.shape, array)
+
+    @classmethod
+    def from_texts(cls, texts: np.ndarray) -> "Tensor":
+        """Makes one of an array of objects, all of them bytes."""
+        flat = texts.ravel()
+        lengths = np.fromiter(map(len, flat), np.int64, len(flat))
+        if not len(flat) or lengths.max() > _SHORT_BYTES or sys.byteorder != "little":
+            return cls.from_proto(string_proto(texts))
+        strings = np.zeros((len(flat), STRING_BYTES), np.uint8)
+        strings[:, 0] = lengths << 2
+        strings[:, 1:-1] = flat.astype(f"S{_SHORT_BYTES}").view(np.uint8).reshape(-1, _SHORT_BYTES)
+        return cls._filled(_STRING, texts.shape, strings)
+
+    @classmethod
+    def _filled(cls, dtype: int, shape: Sequence[int], content: np.ndarray) -> "Tensor":
+        """Returns a tensor whose memory holds the bytes of `content`."""
+        library = _library()
+        sizes = (c_int64 * len(shape))(*shape)
+        tensor = cls(library.TF_AllocateTensor(dtype, sizes, len(shape), content.nbytes))
+        ctypes.memmove(library.TF_TensorData(tensor.pointer), content.ctypes.data, content.nbytes)
         return tensor
 
     @property
@@ -138,11 +163,12 @@ class Tensor:
         """Returns a copy as an array; strings as an object array of bytes."""
         library, pointer = _library(), self.pointer
         shape = tuple(library.TF_Dim(pointer, axis) for axis in range(library.TF_NumDims(pointer)))
-        dtype = tf.as_dtype(library.TF_TensorType(pointer))
+        datatype = library.TF_TensorType(pointer)
+        dtype = object if datatype == _STRING else tf.as_dtype(datatype).as_numpy_dtype
         if math.prod(shape) == 0:  # has perhaps no memory, and asking for its address would be a crash
-            return np.empty(shape, dtype=object if dtype == tf.string else dtype.as_numpy_dtype)
+            return np.empty(shape, dtype)
         start, size = library.TF_TensorData(pointer), library.TF_TensorByteSize(pointer)
-        if dtype == tf.string:
+        if dtype is object:
             strings = np.empty(size // STRING_BYTES, dtype=object)
             for index in range(len(strings)):
                 string = start + index * STRING_BYTES
@@ -150,12 +176,20 @@ class Tensor:
                     library.TF_StringGetDataPointer(string), library.TF_StringGetSize(string)
                 )
             return strings.reshape(shape)
-        return np.frombuffer(ctypes.string_at(start, size), dtype=dtype.as_numpy_dtype).reshape(shape)
+        return np.frombuffer(ctypes.string_at(start, size), dtype).reshape(shape)
 
     def close(self) -> None:
         if self._pointer is not None:
             _library().TF_DeleteTensor(self._pointer)
             self._pointer = None
+
+
+def string_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
+    """Returns the proto of an object array of bytes."""
+    proto = tensor_pb2.TensorProto(dtype=_STRING, string_val=array.ravel().tolist())
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
 
 
 class Session:

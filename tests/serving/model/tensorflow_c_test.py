@@ -28,12 +28,44 @@ def test_numbers_keep_their_values_types_and_shapes(array):
         np.testing.assert_array_equal(back, array)
 
 
-@given(array=hnp.arrays(object, SHAPES, elements=st.binary(max_size=40)))
+# Those of 22 bytes at most lie within a string's own memory.
+EDGES = st.sampled_from([b"\0", b"a\0", b"\0" * 22, b"a" * 22, b"a" * 23])
+BYTES = st.binary(max_size=22) | st.binary(max_size=40) | EDGES
+
+
+@given(array=hnp.arrays(object, SHAPES, elements=BYTES))
 @settings(max_examples=100, deadline=None)
 def test_strings_keep_their_bytes_and_shapes(array):
-    back = there_and_back(Tensor.from_proto(tf.make_tensor_proto(array, dtype=tf.string, shape=array.shape)))
-    assert back.shape == array.shape
-    assert back.ravel().tolist() == array.ravel().tolist()
+    proto = tf.make_tensor_proto(array, dtype=tf.string, shape=array.shape)
+    for tensor in (Tensor.from_proto(proto), Tensor.from_texts(array)):
+        back = there_and_back(tensor)
+        assert back.shape == array.shape
+        assert back.ravel().tolist() == array.ravel().tolist()
+
+
+@given(array=hnp.arrays(object, 5, elements=st.binary(max_size=22)))
+@settings(max_examples=20, deadline=None)
+def test_a_session_reads_short_texts_as_any(echo, array):
+    session, inputs, outputs = echo
+    texts = Tensor.from_texts(array)
+    (back,) = session.run({"x": texts}, inputs, outputs)
+    texts.close()
+    assert there_and_back(back).tolist() == [text + text for text in array]
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory):
+    module, folder = tf.Module(), str(tmp_path_factory.mktemp("echo"))
+    function = tf.function(lambda x: {"y": tf.strings.join([x, x])}, [tf.TensorSpec([None], tf.string, "x")])
+    tf.saved_model.save(module, folder, signatures=function)
+    session = Session(folder)
+    definition = session.meta_graph.signature_def["serving_default"]
+    yield (
+        session,
+        {"x": session.endpoint(definition.inputs["x"].name)},
+        [session.endpoint(definition.outputs["y"].name)],
+    )
+    session.close()
 
 
 def test_a_tensor_given_back_can_not_be_read():

@@ -8,7 +8,6 @@ import tensorflow_transform as tft
 
 from models.export import requests
 from models.features import dense
-from models.layers.constant_weights import constant_weights
 from models.ranker import Ranker
 from schema import served
 from schema.served import ORDER, PREDICT, RANK, SCORE, SERVING_DEFAULT, SPEC_FILE
@@ -59,8 +58,7 @@ class Servable(tf.Module):
             `inputs` are columns by name (`schema.served.rank_inputs`), `exponents` the tasks'.
             """
             features = dense(self.transform(requests.user_and_candidates(inputs, spec)), spec)
-            with constant_weights():
-                outputs = ranker.score_candidates(features)
+            outputs = ranker.score_candidates(features)
             values = {task: tf.squeeze(output, axis=1) for task, output in outputs.items()}
             checked = refuse_powers(spec.tasks, exponents)
             return {**values, **fused_ranking(list(values.values()), checked)}

@@ -1,13 +1,11 @@
 """The experts of a level, the gates over them, and their mixture: `softmax(W x) S`."""
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import tensorflow as tf
 
 from models.layers.arguments import PACKAGE, at_least, input_dim
-from models.layers.constant_weights import of_weights
 from models.layers.experts import Experts
 from models.layers.user_item_rows import UserItemRows, matmul
 
@@ -37,10 +35,6 @@ class Gate(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor | UserItemRows) -> tf.Tensor:
         return _softmax(matmul(inputs, self.kernel))
-
-    def _kernels(self) -> list[tf.Tensor]:
-        """Returns `W`, `(inputs, experts)`, alone: what `ExpertBank` multiplies with others."""
-        return [self.kernel]
 
     def get_config(self) -> dict:
         initializer = tf.keras.initializers.serialize(self.kernel_initializer)
@@ -110,7 +104,7 @@ class ExpertBank(tf.keras.layers.Layer):
         gate_inputs = inputs[: len(self.gates)] if gate_inputs is None else gate_inputs
         if not self.joint:
             return [tf.unstack(pool(x)) for pool, x in zip(self.pools, inputs, strict=True)], self.select(gate_inputs)
-        kernels = [*(pool._first_kernels for pool in self.pools), *(gate._kernels for gate in self.gates)]
+        kernels = [*(pool._first_kernels() for pool in self.pools), *([gate.kernel] for gate in self.gates)]
         products = _joint_matmuls([*inputs, *gate_inputs], kernels)
         hidden, logits = products[: len(self.pools)], products[len(self.pools) :]
         experts = [pool._from_first_matmul(product) for pool, product in zip(self.pools, hidden, strict=True)]
@@ -142,11 +136,11 @@ class ExpertBank(tf.keras.layers.Layer):
 
 
 def _joint_matmuls(
-    inputs: Sequence[tf.Tensor | UserItemRows], kernels: Sequence[Callable[[], Sequence[tf.Tensor]]]
+    inputs: Sequence[tf.Tensor | UserItemRows], kernels: Sequence[Sequence[tf.Tensor]]
 ) -> list[tf.Tensor]:
     """Returns `x_i [W_i1 ... W_im]` for every i, by one matmul for all i whose `x_i` is the same tensor.
 
-    Input: `x_i (batch, rows_i)`; what returns `W_ij (rows_i, columns_ij)`.
+    Input: `x_i (batch, rows_i)`; `W_ij (rows_i, columns_ij)`.
     Output: `(batch, sum_j columns_ij)` each, in the precision of W.
     """
     readers: dict[int, list[int]] = {}
@@ -154,18 +148,11 @@ def _joint_matmuls(
         readers.setdefault(id(x), []).append(i)
     products: dict[int, tf.Tensor] = {}
     for indices in readers.values():
-        widths: list[int] = []
-        side_by_side = of_weights(functools.partial(_side_by_side, [kernels[i] for i in indices], widths))
+        side_by_side = tf.concat([kernel for i in indices for kernel in kernels[i]], axis=1)
+        widths = [sum(int(kernel.shape[1]) for kernel in kernels[i]) for i in indices]
         product = matmul(inputs[indices[0]], side_by_side)
         products.update(zip(indices, tf.split(product, widths, axis=1), strict=True))
     return [products[i] for i in range(len(inputs))]
-
-
-def _side_by_side(kernels: Sequence[Callable[[], Sequence[tf.Tensor]]], widths: list[int]) -> tf.Tensor:
-    """Returns all kernels next to one another; adds how many columns each of the `kernels` has to `widths`."""
-    by_reader = [read() for read in kernels]
-    widths += [sum(int(kernel.shape[1]) for kernel in of_reader) for of_reader in by_reader]
-    return tf.concat([kernel for of_reader in by_reader for kernel in of_reader], axis=1)
 
 
 def _softmaxes(logits: Sequence[tf.Tensor]) -> list[tf.Tensor]:

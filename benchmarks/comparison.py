@@ -129,5 +129,5 @@ class ScoreFiles:
         file = self.folder / f"{name}-{fingerprint(settings)[:12]}.npz"
         if not file.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(file, **score())
+            np.savez(file, **dict(score()))  # type: ignore[arg-type]
         return dict(np.load(file))

@@ -181,7 +181,7 @@ def summary(spec: RankingSpec, verdict: Verdict, total: Findings) -> dict[str, A
     window = {"examples": dict(sorted(days.items())), "carried_rows": counts["rows", "history"]}
     problems = [*verdict.problems, *total.problems]
     if not problems:
-        problems = _one_sided(spec, splits["train"]["tasks"])
+        problems = _lost(verdict, counts) or _one_sided(spec, splits["train"]["tasks"])
     return {
         "sources": {
             source: {
@@ -227,6 +227,16 @@ def _files_without(counts: Counter, source: str) -> dict[str, Any]:
 def format_time(spec: RankingSpec, ticks: int) -> str:
     """Returns a time of the log as text for people, in UTC."""
     return datetime.fromtimestamp(ticks / spec.log.timestamp.ticks_per_second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _lost(verdict: Verdict, counts: Counter) -> list[str]:
+    """Returns a sentence for each split with fewer examples than impressions were read for it."""
+    return [
+        f"split {name}: {impressions:,} impressions were read, expected as many examples, got "
+        f"{counts['examples', name]:,}; Beam's runner has lost some: run it again, or with fewer workers"
+        for name, impressions in verdict.impressions.items()
+        if counts["examples", name] < impressions
+    ]
 
 
 def _one_sided(spec: RankingSpec, tasks: dict[str, dict[str, float]]) -> list[str]:

@@ -23,7 +23,7 @@ from ingest.absent import AbsentColumns
 from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tf_example import serialized, text_elements
 from ingest.encoding.tfrecord import gzipped, write_whole
-from ingest.errors import IngestError
+from ingest.errors import IngestError, LostRowsError
 from ingest.examples import ExampleBuilder, Lookup, slices
 from ingest.findings import SUMMARY, Findings, MergeFindings, Verdict, judge, summary
 from ingest.raw import BadRow
@@ -258,6 +258,8 @@ class JoinAndWrite(beam.DoFn):
                 self._write(bucket, day, days, build.with_tables(users(day), self._items(day)), verdict, findings)
         except OSError as error:
             findings = Findings(problems=[_cannot_write(error.filename or self._examples, error)])
+        except LostRowsError as error:
+            findings = Findings(problems=[str(error)])
         yield findings
 
     def _statistics(

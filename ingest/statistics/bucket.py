@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.chunks import Chunk
+from ingest.errors import LostRowsError
 from ingest.examples import Lookup
 from ingest.statistics.answers import Asks, Definition, RowSums, asks_of, definitions
 from ingest.statistics.encoding import common_codes, matrix, tiles_of_table
@@ -195,12 +196,16 @@ def state_part(
 def shared_vectors(
     spec: RankingSpec, here: BucketStatistics, places: Iterable[Chunk], answers: Iterable[Chunk]
 ) -> dict[str, Vectors]:
-    """Returns the vectors of the statistics whose answers came through the shuffle."""
+    """Returns the vectors of the statistics whose answers came through the shuffle.
+
+    Raises:
+      LostRowsError: there aren't as many answers as asks; rows would get those of others.
+    """
     by_statistic: dict[int, list[pa.Table]] = {}
     for _, number, _, data in sorted(answers, key=lambda chunk: chunk[:3]):
         by_statistic.setdefault(number, []).append(pa.ipc.open_stream(data).read_all())
     result = {}
-    for _, number, _, data in places:
+    for _, number, asks, data in places:
         definition, width = definitions(spec)[number], 0
         sums, latest = np.zeros((0, width), np.float32), None
         if number in by_statistic:
@@ -210,6 +215,11 @@ def shared_vectors(
         else:
             sums = np.zeros((0, len(definition.statistic.spans) * len(definition.sums)), np.float32)
             latest = np.zeros((0, len(definition.sums)), np.int64) if definition.statistic.age else None
+        if len(sums) != asks:
+            raise LostRowsError(
+                f"statistic {definition.statistic.column}: expected {asks:,} answers for a bucket of users, got "
+                f"{len(sums):,}; Beam's runner has lost some: run it again, or with fewer workers"
+            )
         ask = np.frombuffer(data, np.int32).astype(np.int64)
         result[definition.statistic.column] = here.from_float32(definition, sums, latest, ask)
     return result

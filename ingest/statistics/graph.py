@@ -66,7 +66,10 @@ def state_chunks(spec: RankingSpec, number: int, table: pa.Table, index: int, sh
 
 
 class TileRows(beam.DoFn):
-    """A bucket of users -> places of its rows among its asks, as chunks of the bucket; tagged `parts` by key bucket."""
+    """A bucket of users -> places of its rows among its asks, as chunks of the bucket; tagged `parts` by key bucket.
+
+    The third field of such a chunk is the number of asks.
+    """
 
     def __init__(self, spec: str, shards: int, rolling: Rolling | None):
         self._spec, self._shards, self._rolling = spec, shards, rolling
@@ -97,7 +100,7 @@ class TileRows(beam.DoFn):
             for where, data in tables.items():
                 yield TaggedOutput("parts", (number * buckets + where, ("asks", bucket, data)))
             ask = np.where(asks.place >= 0, np.append(place, -1)[asks.place], -1)
-            yield bucket, ("places", number, 0, ask.astype(np.int32).tobytes())
+            yield bucket, ("places", number, len(asks.key), ask.astype(np.int32).tobytes())
 
 
 class AnswerAsks(beam.DoFn):

@@ -1,9 +1,11 @@
 import gzip
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import beta
@@ -228,3 +230,21 @@ def test_the_shipped_gate_asks_a_fifth_less_error_than_a_constants(tmp_path):
     evaluated = pd.concat(days)[-40_000:-20_000].query("clicked == 1")
     constant = np.minimum(evaluated.play_ms / evaluated.duration_ms, 1).var()
     assert load_spec(SPEC).gates["completion"].mse == pytest.approx(0.8 * constant, abs=1e-3)
+
+
+def peak_bytes(out: Path, days: int) -> int:
+    """Returns the most that NumPy, Python and Arrow hold at once while logs of so many equal days are simulated."""
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        simulate(out, users=200, impressions=20_000 * days, seed=1, days=days, items=400)
+        return tracemalloc.get_traced_memory()[1] + pool.max_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+
+
+def test_memory_is_that_of_a_day_however_long_the_log(tmp_path):
+    assert peak_bytes(tmp_path / "long", days=8) < 1.1 * peak_bytes(tmp_path / "short", days=2)

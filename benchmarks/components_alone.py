@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -131,11 +132,8 @@ def _counting_shuffled_bytes() -> Iterator[list[int]]:
         sizes.append(len(elements_data))
         append(self, elements_data)
 
-    GroupingBuffer.append = counting
-    try:
+    with mock.patch.object(GroupingBuffer, "append", counting):
         yield sizes
-    finally:
-        GroupingBuffer.append = append
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from benchmarks.prepared import Prepared
 from evaluation.influence import Comparison, comparisons, influence_moments
-from evaluation.metrics.uncertainty import Interval
 from evaluation.outcome import SliceOutcome, slice_outcome
 from evaluation.plan import Plan, PlannedModel, make_plan
 from evaluation.result import BASELINE, CANDIDATE
@@ -22,6 +21,8 @@ from evaluation.totals import totals
 from models.training.progress import fingerprint
 from schema.spec import RankingSpec
 
+# The metrics that are shown, where a task has them.
+_SHOWN = ("mean_squared_error", "auc", "grouped_auc")
 # By ranker, its outputs on the test examples, float32 `(tasks, examples)`.
 Scores = Mapping[str, np.ndarray]
 
@@ -90,26 +91,30 @@ def _outcome(prepared: Prepared, plan: Plan, scores: np.ndarray) -> SliceOutcome
 def _rows(plan: Plan, names: Sequence[str], outcomes: Sequence[SliceOutcome]) -> Iterator[Row]:
     compared = comparisons(plan)
     for t, task in enumerate(plan.tasks):
-        metrics = {metric.name: metric for metric in task.metrics}
-        for metric in ("mean_squared_error",) if task.regression else ("auc", "grouped_auc"):
-            sign = 1 if metrics[metric].higher_is_better else -1
-
-            def mean(comparison: Comparison, sign: int = 1, t: int = t, metric: str = metric) -> Gain:
-                intervals: list[Interval] = [
-                    outcome.interval(t, compared.index(comparison), metric) for outcome in outcomes
-                ]
-                return Gain(
-                    sign * float(np.mean([interval.value for interval in intervals])),
-                    float(np.mean([interval.half_width() for interval in intervals])),
-                )
-
+        for metric in task.metrics:
+            if metric.name not in _SHOWN:
+                continue
+            sign = 1 if metric.higher_is_better else -1
+            alone = [_mean(outcomes, t, compared.index(Comparison(m, None)), metric.name) for m in range(len(names))]
+            against = {
+                name: _mean(outcomes, t, compared.index(Comparison(0, m)), metric.name)
+                for m, name in enumerate(names)
+                if m
+            }
             yield Row(
                 task.name,
-                metric,
-                {name: mean(Comparison(m, None)).value for m, name in enumerate(names)},
-                {name: mean(Comparison(0, m), sign) for m, name in enumerate(names) if m},
+                metric.name,
+                {name: value for name, (value, _) in zip(names, alone, strict=True)},
+                {name: Gain(sign * value, half_width) for name, (value, half_width) in against.items()},
                 outcomes[0].count(t, "examples" if task.regression else "positives"),
             )
+
+
+def _mean(outcomes: Sequence[SliceOutcome], task: int, comparison: int, metric: str) -> tuple[float, float]:
+    """Returns the means over the seeds of a value, or of a difference, and of its interval's half-width."""
+    intervals = [outcome.interval(task, comparison, metric) for outcome in outcomes]
+    half_widths = [interval.half_width() for interval in intervals]
+    return float(np.mean([interval.value for interval in intervals])), float(np.mean(half_widths))
 
 
 class ScoreFiles:
@@ -129,5 +134,5 @@ class ScoreFiles:
         file = self.folder / f"{name}-{fingerprint(settings)[:12]}.npz"
         if not file.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(file, **dict(score()))  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **dict(score()))
         return dict(np.load(file))

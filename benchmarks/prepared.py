@@ -20,12 +20,10 @@ from models.training.loop import train_epochs
 from models.training.progress import ProgressStore
 from models.training.reading import TrainingData
 from schema.loading import load_spec
-from schema.modelling import AUTO_ROUTING, SINGLE_TASK
+from schema.modelling import AUTO_ROUTING, SHARED_ROUTING, SINGLE_TASK
 from schema.spec import RankingSpec
 
 SCORED_AT_ONCE = 1_000
-# What `routing: auto` shares by.
-SHARING = "ple"
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def networks(prepared: Prepared, spec: RankingSpec) -> dict[str, Callable[[np.nd
         return {spec.model.routing: _outputs(shared, transform)}
     own = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
     choices = choose_networks(shared, own, reading.batches(data.evaluation, spec, spec.training.batch_size))
-    models = {AUTO_ROUTING: with_choices(shared, own, choices), SHARING: shared, SINGLE_TASK: own}
+    models = {AUTO_ROUTING: with_choices(shared, own, choices), SHARED_ROUTING: shared, SINGLE_TASK: own}
     return {name: _outputs(model, transform) for name, model in models.items()}
 
 

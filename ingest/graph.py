@@ -31,9 +31,9 @@ from ingest.ripeness import mask_unripe
 from ingest.rows import parse, read_source
 from ingest.rows_once import rows_once, span_of_rows, times_of_examples
 from ingest.sources import SourceFile, refuse_changed, shard_count
-from ingest.statistics.answers import definitions
+from ingest.statistics.answers import definitions, shared
 from ingest.statistics.bucket import BucketRows, BucketStatistics, answered, shared_vectors
-from ingest.statistics.graph import AnswerAsks, TileRows, shared, state_chunks
+from ingest.statistics.graph import AnswerAsks, TileRows, state_chunks
 from ingest.statistics.vectors import Vectors
 from ingest.time_split import SPLITS, CountTimes, TimeCounts, split_keys, split_of
 from ingest.timeline import Timelines, join

@@ -160,7 +160,9 @@ class Column:
             values = self._parsed_numbers(self.plain_texts())
         result = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
         if self.missing.numbers:
-            result = np.where(np.isin(result, self.missing.numbers), np.nan, result)
+            # As examples and requests hold them.
+            is_missing = np.isin(result.astype(np.float32), np.array(self.missing.numbers, np.float32))
+            result = np.where(is_missing, np.nan, result)
         # Examples hold float32.
         huge = np.abs(result) > np.finfo(np.float32).max
         self.rejects.add(huge, f"{self.name}: expected a finite number", self.shown)

@@ -19,7 +19,7 @@ from models.layers import (
     SingleTask,
 )
 from models.layers.arguments import expert_counts
-from schema.modelling import AUTO_ROUTING
+from schema.modelling import AUTO_ROUTING, shared_routing
 from schema.spec import Model, RankingSpec
 
 # What embedding tables, and bottoms above them, there are: one for all tasks; one a task; one a task and a shared one.
@@ -91,7 +91,7 @@ def check_routing(name: str, where: str = "model.routing") -> RoutingFactory:
       ValueError: there is none; the message lists those that there are.
     """
     _check_name(name, routing_names(), where)
-    return ROUTINGS["ple" if name == AUTO_ROUTING else name]
+    return ROUTINGS[shared_routing(name)]
 
 
 def routing_names() -> tuple[str, ...]:

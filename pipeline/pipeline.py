@@ -45,7 +45,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     """Returns the components in order; each gets the part of the spec that it depends on, so that caching is exact."""
     tunes_routing = bool(spec.tuning and spec.tuning.routing)
     # The tasks choose from a reference, which then has to be in the graph.
-    is_auto = spec.chooses_networks and not tunes_routing
+    is_auto = spec.chooses_networks
     may_be_auto = spec.model.routing == AUTO_ROUTING
     routings = [name for name in sorted(routing_names()) if may_be_auto or name != AUTO_ROUTING]
     # The parameters of a compiled pipeline name the models of earlier runs; on this machine metadata knows them.

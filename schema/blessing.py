@@ -10,10 +10,11 @@ def blessing_doubts(spec: RankingSpec) -> Iterator[str]:
 
     A binary task always has a floor (AUC 0.5); a regression is judged by what its gate says, and against a reference.
     """
+    has_reference = spec.training.reference or spec.chooses_networks
     unjudged = [
         task.name
         for task in spec.tasks
-        if task.is_regression and not _judges(spec.gates.get(task.name, Gate())) and not spec.training.reference
+        if task.is_regression and not _judges(spec.gates.get(task.name, Gate())) and not has_reference
     ]
     names = ", ".join(unjudged)
     if len(unjudged) == len(spec.tasks):

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from schema.columns import example_columns
 from schema.files import SourceFiles
+from schema.modelling import AUTO_ROUTING
 from schema.spec import RankingSpec
 
 
@@ -34,13 +35,19 @@ def load_spec(path: str | Path) -> RankingSpec:
     if not isinstance(declared, dict):
         raise SpecError(f"{path}: expected a mapping with `name`, `log`, `features`, `tasks`, got {_shown(declared)}")
     try:
-        spec = RankingSpec.model_validate(declared)
+        spec = _with_default_routing(RankingSpec.model_validate(declared))
         example_columns(spec)
     except ValidationError as error:
         raise SpecError("\n".join([f"{path}: not a valid ranking spec", *_problems(error)])) from None
     except ValueError as error:
         raise SpecError(f"{path}: not a valid ranking spec\n  {error}") from None
     return spec
+
+
+def _with_default_routing(spec: RankingSpec) -> RankingSpec:
+    if "routing" in spec.model.model_fields_set:
+        return spec
+    return spec.model_copy(update={"model": spec.model.model_copy(update={"routing": AUTO_ROUTING})})
 
 
 class _SpecLoader(yaml.SafeLoader):

@@ -18,7 +18,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 3, 10
 # The routing that shares nothing (`models.routing`): the reference.
 SINGLE_TASK = "single_task"
 # PLE, of which each task keeps what it gains by: `models.sharing`.
-AUTO_ROUTING = "auto"
+AUTO_ROUTING, SHARED_ROUTING = "auto", "ple"
 # What the best epoch has the least of, by `training.stop_by`, in words.
 WATCHED = {"loss": "mean eval loss", "metrics": "1 - mean eval metric"}
 
@@ -31,6 +31,11 @@ def _share_or_steps(value: float) -> float:
 
 def _form_of_experts(value: Any) -> str:
     return "by_task" if isinstance(value, dict) else "list" if isinstance(value, list | tuple) else "count"
+
+
+def shared_routing(routing: str) -> str:
+    """Returns the routing by whose weights tasks share: PLE's of `auto`, else the routing itself."""
+    return SHARED_ROUTING if routing == AUTO_ROUTING else routing
 
 
 class Dtrn(Frozen):
@@ -69,7 +74,8 @@ class Din(Frozen):
 class Model(Frozen):
     """The ranker's shape. `experts` are counts per task and of the shared pool, in each extraction level."""
 
-    routing: Name = AUTO_ROUTING
+    # A file that says nothing means `auto` (`schema.loading`). JSON of earlier versions left PLE out, and means it.
+    routing: Name = SHARED_ROUTING
     bottom: Bottom = "plain"
     dtrn: Dtrn = Dtrn()
     din: Din = Din()

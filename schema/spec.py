@@ -188,8 +188,12 @@ class RankingSpec(Frozen):
 
     @property
     def chooses_networks(self) -> bool:
-        """Whether each task is served by the network that does best for it: with `auto`, where there are several."""
-        return self.model.routing == AUTO_ROUTING and len(self.tasks) > 1
+        """Whether each task is served by the network that does best for it: with `auto`, where there are several tasks.
+
+        A Tuner that chooses the routing chooses among the others.
+        """
+        tunes_routing = bool(self.tuning and self.tuning.routing)
+        return self.model.routing == AUTO_ROUTING and len(self.tasks) > 1 and not tunes_routing
 
     @property
     def task_experts(self) -> tuple[int, ...]:

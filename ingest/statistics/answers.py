@@ -61,6 +61,11 @@ def definitions(spec: RankingSpec) -> tuple[Definition, ...]:
     return tuple(Definition.of(spec, statistic) for statistic in statistics_of(spec))
 
 
+def shared(spec: RankingSpec) -> list[tuple[int, Definition]]:
+    """Returns the statistics that no bucket of users can answer alone, with their numbers."""
+    return [(number, one) for number, one in enumerate(definitions(spec)) if not one.statistic.by_user]
+
+
 @dataclass(frozen=True)
 class Asks:
     """Distinct keys and edges, sorted by both; `place` is int64 [rows] each row's ask, -1 where it has none."""

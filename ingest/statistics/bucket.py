@@ -1,6 +1,6 @@
 """The statistics of one bucket of users: its tiles, what its impressions ask, and the vectors of its rows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 from ingest.chunks import Chunk
 from ingest.errors import LostRowsError
 from ingest.examples import Lookup
-from ingest.statistics.answers import Asks, Definition, RowSums, asks_of, definitions
+from ingest.statistics.answers import Asks, Definition, RowSums, asks_of, definitions, shared
 from ingest.statistics.encoding import common_codes, matrix, tiles_of_table
 from ingest.statistics.fold import Answers, Fold
 from ingest.statistics.keys import KeyColumns, Keys
@@ -194,13 +194,20 @@ def state_part(
 
 
 def shared_vectors(
-    spec: RankingSpec, here: BucketStatistics, places: Iterable[Chunk], answers: Iterable[Chunk]
+    spec: RankingSpec, here: BucketStatistics, places: Sequence[Chunk], answers: Iterable[Chunk]
 ) -> dict[str, Vectors]:
     """Returns the vectors of the statistics whose answers came through the shuffle.
 
     Raises:
-      LostRowsError: there aren't as many answers as asks; rows would get those of others.
+      LostRowsError: a statistic's places are absent, or there aren't as many answers as asks; rows would have none, or
+        those of others.
     """
+    expected, received = [number for number, _ in shared(spec)], sorted(number for _, number, _, _ in places)
+    if received != expected:
+        raise LostRowsError(
+            f"statistics: expected the places of {len(expected)} for a bucket of users, got {len(received)}; Beam's "
+            "runner has lost some: run it again, or with fewer workers"
+        )
     by_statistic: dict[int, list[pa.Table]] = {}
     for _, number, _, data in sorted(answers, key=lambda chunk: chunk[:3]):
         by_statistic.setdefault(number, []).append(pa.ipc.open_stream(data).read_all())

@@ -17,7 +17,7 @@ from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tfrecord import write_whole
 from ingest.examples import Lookup
 from ingest.findings import Findings, Verdict
-from ingest.statistics.answers import Definition, definitions
+from ingest.statistics.answers import Definition, definitions, shared
 from ingest.statistics.bucket import BucketRows, BucketStatistics, state_part
 from ingest.statistics.encoding import common_codes, fixed_lists, split_asks, split_tiles, tiles_of_table
 from ingest.statistics.fold import Answers, Fold
@@ -37,11 +37,6 @@ Part = tuple[str, int, bytes]
 def key_buckets(shards: int) -> int:
     """Returns over how many buckets the keys of a statistic are spread."""
     return min(shards, _MOST_KEY_BUCKETS)
-
-
-def shared(spec: RankingSpec) -> list[tuple[int, Definition]]:
-    """Returns the statistics that no bucket of users can answer alone, with their numbers."""
-    return [(number, one) for number, one in enumerate(definitions(spec)) if not one.statistic.by_user]
 
 
 def state_buckets(spec: RankingSpec, shards: int) -> list[int]:
@@ -133,7 +128,6 @@ class AnswerAsks(beam.DoFn):
             except OSError as error:
                 problem = f"{error.filename or path}: can't be written: {error.strerror or error}"
                 yield TaggedOutput("findings", Findings(problems=[problem]))
-                return
         together = known + tiles["late"]
         if not asks:
             return

@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 from models.ranker import Ranker
 from models.ranking_losses import towers_logits
 from schema.columns import example_columns, model_columns
+from schema.modelling import shared_routing
 from schema.served import SPEC_FILE
 from schema.spec import RankingSpec
 
@@ -109,5 +110,6 @@ def _shape(spec: RankingSpec) -> dict[str, object]:
         "tasks": [task.name for task in spec.tasks],
         "unbounded tasks": {task.name: task.transform for task in spec.tasks if task.task_kind == "unbounded"},
         "logits of each tower": towers_logits(spec.training),
-        "model's settings": spec.model,
+        # What `auto` shares comes first among its weights, and goes on alone.
+        "model's settings": spec.model.model_copy(update={"routing": shared_routing(spec.model.routing)}),
     }

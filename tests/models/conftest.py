@@ -88,7 +88,6 @@ def spec() -> RankingSpec:
                 {"name": "like", "column": "liked", "within": {"column": "click"}, "weight": {"decay": 0.5}},
             ],
             "model": {
-                "routing": "ple",
                 "levels": 2,
                 "expert_units": [8],
                 "tower_units": [4],

@@ -25,6 +25,12 @@ def test_beside_a_binary_task_a_regression_goes_unjudged():
     ]
 
 
+def test_auto_judges_by_its_reference():
+    assert doubts([WATCH, LIKE], model={"routing": "auto"}) == []
+    # One task has nothing to choose.
+    assert doubts([WATCH], model={"routing": "auto"})
+
+
 @pytest.mark.parametrize(
     "more",
     [{"gates": {"watch": {"mse": 1.0}}}, {"gates": {"watch": {"max_drop": 0.1}}}, {"training": {"reference": True}}],

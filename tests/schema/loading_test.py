@@ -481,3 +481,17 @@ def test_a_word_that_yaml_takes_for_something_else_is_to_be_quoted(tmp_path, lin
     with pytest.raises(SpecError) as error:
         load_spec(path)
     assert said in str(error.value)
+
+
+def test_without_a_routing_a_file_means_auto_and_json_of_earlier_versions_ple(tmp_path):
+    declared = yaml.safe_load(DESKDROP.read_text())
+    routings = []
+    for model in (None, {"levels": 1}, {"routing": "ple"}):
+        path = tmp_path / "spec.yaml"
+        path.write_text(yaml.safe_dump(declared | ({"model": model} if model else {})))
+        spec = load_spec(path)
+        assert RankingSpec.from_json(spec.to_json()) == spec
+        routings.append(spec.model.routing)
+    assert routings == ["auto", "auto", "ple"]
+    # It was the default, which JSON leaves out.
+    assert "routing" not in spec.to_json()

@@ -79,7 +79,7 @@ def test_what_is_left_out_has_the_documented_defaults():
     spec = events_spec()
     assert (spec.split.eval, spec.split.test) == (0.1, 0.1)
     assert spec.tasks[0].weight.initial == spec.tasks[0].weight.decay == 1.0
-    assert spec.model.routing == "auto"
+    assert spec.model.routing == "ple"
     assert spec.log.max_bad_rows == 0.05
 
 

@@ -38,6 +38,14 @@ def test_lost_answers_are_told_and_not_taken_for_those_of_other_rows(logs, inges
         ingest_logs(SPEC, logs, shards=2)
 
 
+def test_lost_places_are_told_and_examples_dont_lack_the_statistic(logs, ingest_logs, monkeypatch):
+    losing("places", monkeypatch)
+    with pytest.raises(
+        IngestError, match=r"statistics: expected the places of \d for a bucket of users, got \d; .* lost"
+    ):
+        ingest_logs(SPEC, logs, shards=2)
+
+
 def test_lost_rows_are_told_by_the_split_that_lacks_examples(logs, ingest_logs, monkeypatch):
     losing("log", monkeypatch)
     spec = SPEC.model_copy(update={"statistics": None, "slices": ()})

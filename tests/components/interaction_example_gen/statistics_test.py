@@ -12,7 +12,7 @@ import pytest
 import yaml
 from joined_rows import examples_of
 
-from ingest.statistics.graph import shared
+from ingest.statistics.answers import shared
 from schema.spec import RankingSpec
 from simulation.logs import simulate
 

@@ -96,7 +96,7 @@ def test_a_model_that_loses_by_sharing_is_blessed_only_where_the_spec_allows_the
     tasks = {task.name: transfer(found.result.result(task.name), task.metric) for task in found.result.tasks}
     assert tasks == {"view": "gains", "completion": "gains", "like": "loses", "share": "gains"}
     assert not tfma.load_validation_result(found.evaluation.uri).validation_ok
-    assert [model.routing for model in found.result.models] == ["auto", "auto"]
+    assert [model.routing for model in found.result.models] == ["ple", "ple"]
 
     allowed = spec.model_copy(update={"gates": {"like": Gate(max_loss=1.0)}})
     assert evaluate(allowed, examples=examples, model=seesaw, reference_model=reference).result.blessed

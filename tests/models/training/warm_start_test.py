@@ -108,3 +108,13 @@ def test_a_model_of_another_shape_is_refused(spec, transformed, trained):
     transform = tft.TFTransformOutput(transformed.graph)
     with pytest.raises(BaseModelError, match="its model's settings differ"):
         warm_start(build_ranker(wider, transform), transform, str(trained))
+
+
+def test_auto_starts_from_ple_whose_weights_it_shares(spec, transformed, trained):
+    auto = spec.model_copy(update={"model": spec.model.model_copy(update={"routing": "auto"})})
+    transform = tft.TFTransformOutput(transformed.graph)
+    started, expected = build_ranker(auto, transform), build_ranker(spec, transform)
+    for model in (started, expected):
+        warm_start(model, transform, str(trained))
+    for variable, value in zip(started.trainable_variables, expected.trainable_variables, strict=True):
+        np.testing.assert_array_equal(variable, value)

@@ -73,8 +73,8 @@ def main() -> int:
         print(f"{'':24}{'impressions':>12}{'processes':>10}{'rows':>12}{'seconds':>9}{'rows/s':>9}", end="")
         print(f"{'CPU us/row':>11}{'peak GiB':>9}{'shuffled B/row':>15}{'written B/row':>14}")
         for number, step in enumerate(steps):
-            kept = log.run(step.name, step.impressions, [step.processes], runner(step, folder, options.stages_at))
-            costs[step] = Cost(**kept)
+            cost = log.run(step.name, step.impressions, [step.processes], runner(step, folder, options.stages_at))
+            costs[step] = Cost(**cost)
             print(line(step, costs[step]), flush=True)
             later = {step.impressions for step in steps[number + 1 :]}
             if not options.keep and step.impressions not in {*later, options.stages_at}:
@@ -126,15 +126,15 @@ def runner(step: Step, folder: Path, stages_at: int) -> Callable[[int], dict[str
     """Returns the function that runs a step on its logs in a process of its own, and gives the fields of its cost."""
 
     def run(impressions: int) -> dict[str, Any]:
-        place = folder / str(impressions)
+        of_size = folder / str(impressions)
         if step.name == SIMULATOR:
-            return asdict(simulate(impressions, place / "logs"))
+            return asdict(simulate(impressions, of_size / "logs"))
         trained = folder / str(stages_at)
-        task = Task(step.name, step.processes, str(SPEC), str(place / "logs"), str(place), str(trained))
+        task = Task(step.name, step.processes, str(SPEC), str(of_size / "logs"), str(of_size), str(trained))
         taken = process_tree.run([sys.executable, "-m", "benchmarks.components_alone", json.dumps(asdict(task))])
         work = json.loads(taken.printed.splitlines()[-1])
         work["cpu_seconds"] += taken.cpu_seconds_below
-        return asdict(Cost(**work, peak_gib=taken.peak_gib, written_bytes=size_of(place / step.name)))
+        return asdict(Cost(**work, peak_gib=taken.peak_gib, written_bytes=size_of(of_size / step.name)))
 
     return run
 

@@ -115,6 +115,6 @@ def test_what_tasks_choose_from_is_trained_before_they_choose():
 
 
 def test_one_task_has_nothing_to_choose():
-    one = SHORTVIDEO.model_copy(update={"tasks": SHORTVIDEO.tasks[:1]}).with_training(routing="auto")
-    nodes = create_pipeline(one, RunConfig(logs="logs", output="output", fingerprint="")).components
+    single = SHORTVIDEO.model_copy(update={"tasks": SHORTVIDEO.tasks[:1]}).with_training(routing="auto")
+    nodes = create_pipeline(single, RunConfig(logs="logs", output="output", fingerprint="")).components
     assert "ReferenceTrainer" not in [node.id for node in nodes]

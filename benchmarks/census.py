@@ -24,7 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks import census_data, census_training, expectations, peers, picture
-from benchmarks.census_data import TASKS, Dataset
+from benchmarks.arrays import Splits
+from benchmarks.census_data import TASKS
 from benchmarks.expectations import with_interval
 from benchmarks.run_log import RunLog
 from models.routing import ROUTINGS, check_routing
@@ -53,10 +54,10 @@ Record = Mapping[str, Any]
 def main() -> int:
     options = arguments()
     expected = expectations.load("census")
-    dataset = census_data.load(options.data, BUCKETS)
+    splits = census_data.load(options.data, BUCKETS)
     log = RunLog(options.runs)
     trainers: dict[str, Callable[[int], list[dict]]] = {
-        routing: functools.partial(train, dataset, routing) for routing in options.routings
+        routing: functools.partial(train, splits, routing) for routing in options.routings
     }
     compared = (*peers.PEERS, "lightgbm")
     trainers |= peers.trainers(options.peers_python, options.peers, compared, RECIPE.epochs)
@@ -94,10 +95,10 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def train(dataset: Dataset, routing: str, seed: int) -> list[dict]:
+def train(splits: Splits, routing: str, seed: int) -> list[dict]:
     """Returns the record of the epoch that validation picks, alone: `validation` and `test` AUCs by task."""
     shape = SHAPE.model_copy(update={"routing": routing})
-    return [census_training.train(dataset, shape, RECIPE.model_copy(update={"seed": seed}))]
+    return [census_training.train(splits, shape, RECIPE.model_copy(update={"seed": seed}))]
 
 
 def best_epoch(epochs: list[dict]) -> dict:

@@ -8,13 +8,12 @@ import bz2
 import gzip
 import io
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from benchmarks.compact import Rows
+from benchmarks.arrays import Rows, Splits
 
 COLUMNS = (  # noqa: SIM905
     "age class_worker det_ind_code det_occ_code education wage_per_hour hs_college marital_stat major_ind_code "
@@ -32,29 +31,10 @@ TASKS = ("income", "never_married")
 MIN_FREQUENCY = 5
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """The three splits.
-
-    Attributes:
-      columns: the columns of ids, those of buckets as `age_buckets`.
-      sizes: how many ids each column has.
-    """
-
-    train: Rows
-    validation: Rows
-    test: Rows
-    columns: tuple[str, ...]
-    sizes: tuple[int, ...]
-
-    @property
-    def table_rows(self) -> int:
-        """Returns how many rows the embedding table of all columns has."""
-        return sum(self.sizes)
-
-
-def load(path: Path, buckets: int = 0) -> Dataset:
+def load(path: Path, buckets: int = 0) -> Splits:
     """Census-Income from a directory with `census-income.data` and `.test` (plain, .gz or .bz2), or a zip of them.
+
+    Numbers are `<column>_scaled`, their buckets `<column>_buckets`.
 
     Args:
       buckets: the largest number of quantile buckets in which each number stands beside its scaled value; 0 for none.
@@ -62,26 +42,20 @@ def load(path: Path, buckets: int = 0) -> Dataset:
     Raises:
       FileNotFoundError: `path`, or one of the two files in it, is missing; the message names it.
     """
-    train, test = (_read(path, half) for half in ("data", "test"))
-    ids: list[tuple[np.ndarray, np.ndarray]] = []
-    sizes: list[int] = []
-    columns = [(name, None) for name in CATEGORICAL] + [(name, buckets) for name in NUMERIC if buckets]
-    for name, limit in columns:
-        codes, size = _codes(train[name], test[name]) if limit is None else _buckets(train[name], test[name], limit)
-        ids.append((codes[0] + sum(sizes), codes[1] + sum(sizes)))
-        sizes.append(size)
-    numbers = [_scaled(train[name], test[name]) for name in NUMERIC]
-    splits = [
-        Rows(
-            np.stack([column[i] for column in ids], axis=1).astype(np.int32),
-            np.stack([column[i] for column in numbers], axis=1).astype(np.float32),
-            _labels(frame),
-        )
-        for i, frame in enumerate((train, test))
+    frames = train, test = _read(path, "data"), _read(path, "test")
+    columns: dict[str, tuple[np.ndarray, ...]] = {}
+    sizes: dict[str, int] = {}
+    for name in CATEGORICAL:
+        columns[name], sizes[name] = _codes(train[name], test[name])
+    for name in NUMERIC:
+        columns[f"{name}_scaled"] = _scaled(train[name], test[name])
+        if buckets:
+            columns[f"{name}_buckets"], sizes[f"{name}_buckets"] = _buckets(train[name], test[name], buckets)
+    rows = [
+        Rows({name: values[i] for name, values in columns.items()}, _labels(frame)) for i, frame in enumerate(frames)
     ]
-    half = len(splits[1]) // 2
-    names = tuple(name if limit is None else f"{name}_buckets" for name, limit in columns)
-    return Dataset(splits[0], splits[1].part(slice(half)), splits[1].part(slice(half, None)), names, tuple(sizes))
+    half = len(rows[1]) // 2
+    return Splits(rows[0], rows[1].part(slice(half)), rows[1].part(slice(half, None)), sizes)
 
 
 def _read(path: Path, half: str) -> pl.DataFrame:
@@ -109,7 +83,7 @@ def _codes(train: pl.Series, test: pl.Series) -> tuple[tuple[np.ndarray, np.ndar
     counts = train.value_counts().filter(pl.col("count") >= MIN_FREQUENCY)
     values = counts[train.name].sort()
     places = {value: number for number, value in enumerate(values, start=1)}
-    train_ids, test_ids = (s.replace_strict(places, default=0, return_dtype=pl.Int32).to_numpy() for s in (train, test))
+    train_ids, test_ids = (s.replace_strict(places, default=0, return_dtype=pl.Int64).to_numpy() for s in (train, test))
     return (train_ids, test_ids), len(values) + 1
 
 
@@ -131,7 +105,8 @@ def _scaled(train: pl.Series, test: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """The logarithm, to mean 0 and deviation 1."""
     logs = [np.log1p(series.cast(pl.Float64).to_numpy()) for series in (train, test)]
     mean, deviation = logs[0].mean(), logs[0].std() or 1.0
-    return (logs[0] - mean) / deviation, (logs[1] - mean) / deviation
+    train_scaled, test_scaled = (((log - mean) / deviation).astype(np.float32) for log in logs)
+    return train_scaled, test_scaled
 
 
 def _labels(frame: pl.DataFrame) -> np.ndarray:

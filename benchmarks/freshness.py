@@ -1,8 +1,9 @@
 """What statistics cost that are staler when served than when trained on.
 
-`python -m benchmarks.freshness`: PLE on simulated short videos, its statistics an hour old or a day old at each
-example (`statistics.delay`), or without any; a seed. Each is scored on the test split as it was trained, and the one of
-an hour also with statistics of a day, as a store would give that is filled once a day and says nothing.
+`python -m benchmarks.freshness`: PLE on simulated short videos, or on `--data kuairand`, its statistics an hour old or
+a day old at each example (`statistics.delay`), or without any; a seed. Each is scored on the test split as it was
+trained, and the one of an hour also with statistics of a day, as a store would give that is filled once a day and says
+nothing.
 
 Expected, on the first task by paired intervals by user: what was trained on statistics of a day and is served with
 these is ahead of what was trained on fresher ones and is served with these, and not behind a ranker without statistics.
@@ -23,11 +24,11 @@ import yaml
 
 from benchmarks import expectations
 from benchmarks.comparison import Gain, Row, compare
-from benchmarks.data_sets import DATA, SPECS, simulated
+from benchmarks.data_sets import DATA, Logs, kuairand, simulated
 from benchmarks.prepared import Prepared, prepare, trained
 from schema.columns import TIMESTAMP
+from schema.modelling import SHARED_ROUTING
 
-SPEC = SPECS / "shortvideo.yaml"
 USERS, IMPRESSIONS = 2_000, 80_000
 FRESH, STALE, NONE = "1h", "1d", "none"
 # What was trained on, and what it is served with.
@@ -37,15 +38,19 @@ SERVED = ((FRESH, FRESH), UNANNOUNCED, AS_TRAINED, WITHOUT)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=USERS)
-    parser.add_argument("--impressions", type=int, default=IMPRESSIONS)
+    parser.add_argument("--data", choices=("simulated", "kuairand"), default="simulated")
+    parser.add_argument("--users", type=int, default=USERS, help="simulated")
+    parser.add_argument("--impressions", type=int, default=IMPRESSIONS, help="simulated")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="a directory for the runs, which are taken if they are there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
-        logs = simulated(DATA, folder, options.users, options.impressions).folder
-        prepared = {delay: prepare(write_spec(delay, folder), logs, folder / delay) for delay in (FRESH, STALE, NONE)}
+        logs = chosen_logs(options, folder)
+        prepared = {
+            delay: prepare(write_spec(delay, logs.spec, folder), logs.folder, folder / delay)
+            for delay in (FRESH, STALE, NONE)
+        }
         check_rows(prepared)
         scores: dict[str, np.ndarray] = {}
         for delay, examples in prepared.items():
@@ -59,6 +64,12 @@ def main() -> int:
     return expectations.conclude({"test": gains}, list(shortfalls(rows[0].task, rows[0].gains)))
 
 
+def chosen_logs(options: argparse.Namespace, folder: Path) -> Logs:
+    if options.data == "kuairand":
+        return kuairand(DATA, folder)
+    return simulated(DATA, folder, options.users, options.impressions)
+
+
 def check_rows(prepared: Mapping[str, Prepared]) -> None:
     """Ends with a sentence where the runs' test splits aren't the same impressions in the same order."""
     keys = {"user_id": tf.io.FixedLenFeature([], tf.string), "item_id": tf.io.FixedLenFeature([], tf.string)}
@@ -69,9 +80,11 @@ def check_rows(prepared: Mapping[str, Prepared]) -> None:
             sys.exit(f"the test split with statistics {delay!r} has other rows than that with {STALE!r}")
 
 
-def write_spec(delay: str, folder: Path) -> Path:
-    """Writes the short-video spec with statistics so old, or without any."""
-    declared = yaml.safe_load(SPEC.read_text())
+def write_spec(delay: str, spec: Path, folder: Path) -> Path:
+    """Writes the spec of a PLE with statistics so old, or without any, and returns where."""
+    declared = yaml.safe_load(spec.read_text())
+    declared["model"] = {**declared.get("model", {}), "routing": SHARED_ROUTING}
+    declared["training"] = {**declared.get("training", {}), "reference": False}
     if delay == NONE:
         del declared["statistics"]
         declared["slices"] = [keys for keys in declared["slices"] if not any("." in key for key in keys)]

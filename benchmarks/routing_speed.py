@@ -4,10 +4,11 @@
 
 - PLE on Census-Income against the peers' PLE: the same sizes, columns, batch and epochs, taking turns in one run; the
   fastest epoch of each counts. Expected: twice the faster peer's examples/s (three times is the goal) at its AUC. The
-  peers train by Adam at a constant 1e-3. Fulcrum's recipe is that of `benchmarks.census`, on arrays in memory as
-  theirs: buckets beside the numbers, which make its input wider than theirs, a falling rate and averaged weights, all
-  in the time that is measured.
-- Every routing at that size: examples/s of training and of scoring, and the share of the measured matmul peak.
+  peers train by Adam at a constant 1e-3, on arrays in memory. Fulcrum's is the product's training of
+  `benchmarks.census`, from examples on disk: buckets beside the numbers, which make its input wider than theirs, a
+  falling rate and averaged weights, all in the time that is measured.
+- Every routing at that size, with its towers, compiled, on inputs in memory: examples/s of a step of Adam and of
+  scoring, and the share of the measured matmul peak.
 - A ranker of each bottom, taking turns: 4 tasks, 3 behaviours of up to 50 positions. Expected: DTRN's step takes at
   most 6 times the plain one's.
 """
@@ -27,37 +28,37 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from sklearn.metrics import roc_auc_score
 
 from benchmarks import census, census_data, expectations, peers, picture
-from benchmarks.census import BUCKETS, SHAPE, shown
-from benchmarks.census_data import TASKS, Dataset, Rows
-from benchmarks.compact import CompactRanker, Recipe, Training
+from benchmarks.arrays import Splits
+from benchmarks.census import BUCKETS, RECIPE, SHAPE, shown
+from benchmarks.census_data import NUMERIC, TASKS
 from benchmarks.training import SPEC, compiled_step, vocabularies, write_examples
 from models.bottom import BOTTOMS
+from models.layers import Towers
 from models.routing import ROUTINGS, check_routing
 from models.training import reading
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 
-RECIPE = Recipe(epochs=4, learning_rate=1e-2)
 ROUNDS = 3
-CALLS = 4
 REPEATS = 4
+# Of a batch's inputs, which are seen again and again.
+STEPS = 64
 PEAK_SIZE = 2048
 
 
 def main() -> int:
     options = arguments()
     expected = expectations.load("routing_speed")
-    dataset = census_data.load(options.data, BUCKETS)
+    splits = census_data.load(options.data, BUCKETS)
     peak = matmul_peak()
     print(f"float32 matmul peak, {PEAK_SIZE} x {PEAK_SIZE}: {peak / 1e9:,.0f} GFLOP/s on {os.cpu_count()} cores\n")
     figures: dict[str, Any] = {"matmul_peak_gflops": round(peak / 1e9)}
     short: list[str] = []
     tables: list[str] = []
     for measured in options.parts:
-        lines, part_figures, part_short = PARTS[measured](options, dataset, peak, expected)
+        lines, part_figures, part_short = PARTS[measured](options, splits, peak, expected)
         print("\n".join([*lines, ""]), flush=True)
         tables += [*lines, ""]
         figures |= part_figures
@@ -91,7 +92,7 @@ def arguments() -> argparse.Namespace:
 
 
 def against_peers(
-    options: argparse.Namespace, dataset: Dataset, peak: float, expected: Mapping[str, Any]
+    options: argparse.Namespace, splits: Splits, peak: float, expected: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any], list[str]]:
     """PLE at the peers' size, and the peers: a table, the figures, and what falls short.
 
@@ -99,16 +100,14 @@ def against_peers(
     own, and the median of the rounds counts.
     """
     theirs = peers.trainers(options.peers_python, options.peers, peers.PEERS, RECIPE.epochs)
-    trainers: dict[str, Callable[[int], list[dict]]] = {"fulcrum": functools.partial(train, dataset, "ple")}
+    trainers: dict[str, Callable[[int], list[dict]]] = {"fulcrum": functools.partial(census.train, splits, "ple")}
     speed, aucs, peaks = take_turns(trainers | theirs)
     lines = [f"| PLE, Census-Income | examples/s, {ROUNDS} rounds | test AUC, " + " / ".join(TASKS) + " |"]
     lines.append("|---|---:|---:|")
     for name, rounds in speed.items():
         by_round = ", ".join(f"{value:,.0f}" for value in rounds)
         lines.append(f"| {name} | {by_round} | {' / '.join(shown(aucs[name]).split())} |")
-    model = CompactRanker("ple", SHAPE, len(TASKS), dataset.table_rows)
-    model((dataset.train.ids[:2], dataset.train.numbers[:2]))
-    share = float(np.median(speed["fulcrum"] / peaks)) * model.flops_per_example()
+    share = float(np.median(speed["fulcrum"] / peaks)) * RoutedTowers("ple", input_width(splits)).flops_per_example()
     lines += ["", f"Fulcrum's step runs at {share:.0%} of the float32 matmul peak, the median of the rounds."]
     figures: dict[str, Any] = {
         "ple_examples_per_second": {name: rounds.tolist() for name, rounds in speed.items()},
@@ -128,27 +127,6 @@ def against_peers(
             if ours < rival - expected["auc_tolerance"]:
                 short.append(f"PLE, {task}: AUC {ours:.4f}, {faster} {rival:.4f}")
     return lines, figures, short
-
-
-def train(dataset: Dataset, routing: str, seed: int) -> list[dict]:
-    """Returns one record an epoch: `validation` and `test` AUCs by task, and `examples_per_second`."""
-    tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(seed)
-    rates = dataset.train.labels.mean(axis=0)
-    model = CompactRanker(routing, SHAPE, len(TASKS), dataset.table_rows, np.log(rates / (1 - rates)))
-    training = Training(model, dataset.train, RECIPE, seed=seed)
-    records = []
-    for epoch in range(1, RECIPE.epochs + 1):
-        seconds = training.epoch()
-        scores = {split: auc(training, getattr(dataset, split)) for split in ("validation", "test")}
-        records.append({"epoch": epoch, **scores, "examples_per_second": round(training.rows_per_epoch / seconds)})
-    return records
-
-
-def auc(training: Training, rows: Rows) -> list[float]:
-    """Returns the tasks' AUCs on rows."""
-    scores = training.predict(rows)
-    return [float(roc_auc_score(rows.labels[:, task], scores[:, task])) for task in range(len(TASKS))]
 
 
 def take_turns(
@@ -173,28 +151,85 @@ def take_turns(
 
 
 def every_routing(
-    options: argparse.Namespace, dataset: Dataset, peak: float, expected: Mapping[str, Any]
+    options: argparse.Namespace, splits: Splits, peak: float, expected: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any], list[str]]:
     """Training and scoring of each routing at the peers' sizes."""
-    rows = dataset.train.part(slice(CALLS * RECIPE.steps_per_call * RECIPE.batch_size))
     lines = ["| routing | weights | training, examples/s | of the matmul peak | scoring, examples/s |"]
     lines.append("|---|---:|---:|---:|---:|")
     figures = {}
+    inputs = tf.random.stateless_normal([RECIPE.batch_size, input_width(splits)], seed=(1, 0))
+    labels = tf.constant(splits.train.labels[: RECIPE.batch_size])
     for routing in options.routings:
         tf.keras.backend.clear_session()
         tf.keras.utils.set_random_seed(1)
-        model = CompactRanker(routing, SHAPE, len(TASKS), dataset.table_rows)
-        training = Training(model, rows, RECIPE)
-        trained = len(rows) / fastest(training.epoch)
-        scored = len(rows) / fastest(functools.partial(training.predict, rows))
+        model = RoutedTowers(routing, input_width(splits))
+        step, score = model.training_step(), tf.function(model.__call__, jit_compile=True)
+        trained, scored = (
+            STEPS * RECIPE.batch_size / fastest(functools.partial(repeated, run))
+            for run in (functools.partial(step, inputs, labels), functools.partial(score, inputs))
+        )
         share = trained * model.flops_per_example() / peak
-        lines.append(f"| {routing} | {model.count_params():,} | {trained:,.0f} | {share:.0%} | {scored:,.0f} |")
+        lines.append(f"| {routing} | {model.weights():,} | {trained:,.0f} | {share:.0%} | {scored:,.0f} |")
         figures[routing] = {"training": round(trained), "scoring": round(scored), "share_of_peak": round(share, 3)}
     return lines, {"examples_per_second": figures}, []
 
 
+def input_width(splits: Splits) -> int:
+    """Returns how many numbers the ranker of Census-Income hands to its routing."""
+    return len(splits.sizes) * SHAPE.embedding_dim + len(NUMERIC)
+
+
+class RoutedTowers(tf.Module):
+    """A routing and its towers at the peers' sizes: `(batch, width)` -> logits `(batch, tasks)`."""
+
+    def __init__(self, routing: str, width: int):
+        super().__init__()
+        factory = check_routing(routing)
+        # A routing with tables of each task's own reads its own embeddings of the same inputs.
+        self.inputs = {"shared": 1, "own": len(TASKS), "own_and_shared": len(TASKS) + 1}[factory.tables]
+        self.routing, self.towers = factory.build(SHAPE, len(TASKS)), Towers(len(TASKS), SHAPE.tower_units)
+        self(tf.zeros([1, width]))
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        routed = self.routing(inputs if self.inputs == 1 else [inputs] * self.inputs)
+        return tf.concat(self.towers(routed), axis=-1)
+
+    def training_step(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """Returns the compiled step of Adam on the tasks' cross-entropy; it returns the loss."""
+        optimizer = tf.keras.optimizers.Adam(jit_compile=False)
+        optimizer.build(self.trainable_variables)
+
+        @tf.function(jit_compile=True)
+        def step(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, self(inputs)))
+            gradients = tape.gradient(
+                loss, self.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            return loss
+
+        return step
+
+    def weights(self) -> int:
+        return sum(int(np.prod(variable.shape)) for variable in self.trainable_variables)
+
+    def flops_per_example(self) -> int:
+        """Returns the floating-point operations of a training step's matmuls: a multiplication and an addition per
+        weight, forwards and for each of the two gradients. Biases aren't matmuls.
+        """
+        kernels = (variable for variable in self.trainable_variables if "kernel" in variable.name)
+        return 6 * sum(int(np.prod(kernel.shape)) for kernel in kernels)
+
+
+def repeated(run: Callable[[], tf.Tensor]) -> None:
+    for _ in range(STEPS):
+        last = run()
+    last.numpy()  # waits for it
+
+
 def dtrn_cost(
-    options: argparse.Namespace, dataset: Dataset, peak: float, expected: Mapping[str, Any]
+    options: argparse.Namespace, splits: Splits, peak: float, expected: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any], list[str]]:
     """The training step of a ranker of each bottom: 4 tasks, 3 behaviours of up to 50 positions; they take turns."""
     steps: dict[str, Callable] = {}

@@ -1,8 +1,9 @@
 """What sharing gains and costs, by how closely two tasks are related: synthetic regressions, of known relation.
 
 `python -m benchmarks.seesaw`: for the cosines .2, .5, .75 and 1 of the two tasks' weights, hard sharing, MMoE, CGC and
-PLE against single-task models of the same depth; the gain is the fall of the test MSE (PLE, eq. 11), its mean and
-interval over 3 seeds. Each seed draws tasks and examples anew, the same for every routing. A quick form:
+PLE against single-task models of the same depth, trained by the product; the gain is the fall of the test MSE (PLE,
+eq. 11), its mean and interval over 3 seeds. Each seed draws tasks and examples anew, the same for every routing. A
+quick form:
 
     python -m benchmarks.seesaw --seeds 1 --correlations 0.2,1
 
@@ -14,7 +15,6 @@ The generator is that of Ma et al. (MMoE), KDD 2018, with the constants of Tang 
 """
 
 import argparse
-import dataclasses
 import functools
 import itertools
 import json
@@ -27,14 +27,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-import tensorflow as tf
 
-from benchmarks import expectations, picture
-from benchmarks.compact import CompactRanker, Recipe, Rows, Training
+from benchmarks import arrays, expectations, picture
+from benchmarks.arrays import Rows, Splits
 from benchmarks.expectations import with_interval
 from benchmarks.run_log import RunLog
 from models.routing import check_routing
-from schema.spec import Model
+from schema.spec import Model, RankingSpec, Training
 
 CORRELATIONS = (0.2, 0.5, 0.75, 1.0)
 ROUTINGS = ("shared_bottom", "mmoe", "cgc", "ple")
@@ -43,21 +42,30 @@ INPUTS = 128
 SINES = 10
 NOISE = 0.1  # a variance of 0.01
 TRAIN, VALIDATION, TEST = 100_000, 10_000, 20_000
-TASKS = ("task 1", "task 2")
-SHAPE = Model(expert_units=(64,), tower_units=(32,))
-EPOCHS, LEARNING_RATE = 15, 3e-3
+TASKS = ("task_1", "task_2")
+SHAPE = Model(expert_units=(64,), tower_units=(32,), embed_ids=())
+RECIPE = Training(
+    epochs=15,
+    patience=15,
+    learning_rate=3e-3,
+    batch_size=1024,
+    dropout=0.0,
+    weight_decay=0.0,
+    stop_by="loss",
+)
 
 
 def main() -> int:
     options = arguments()
     expected = expectations.load("seesaw")
-    log, recipe = RunLog(options.runs), Recipe(EPOCHS, learning_rate=options.learning_rate)
+    log = RunLog(options.runs)
+    recipe = RECIPE.model_copy(update={"learning_rate": options.learning_rate})
     errors: dict[float, dict[str, np.ndarray]] = {}
     for correlation in options.correlations:
         runs: dict[str, list[list[float]]] = {name: [] for name in (REFERENCE, *options.routings)}
         for seed in range(1, options.seeds + 1):
             for routing in runs:
-                settings = [correlation, dataclasses.asdict(recipe), SHAPE.model_dump(mode="json"), INPUTS, TRAIN]
+                settings = [correlation, recipe.model_dump(mode="json"), SHAPE.model_dump(mode="json"), INPUTS, TRAIN]
                 run = functools.partial(train, correlation, routing, recipe)
                 runs[routing].append(log.run(routing, seed, settings, run))
                 print(f"{correlation:<5} {routing:<14} seed {seed}  MSE {shown(runs[routing][-1])}", flush=True)
@@ -83,7 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=expectations.load("seesaw")["runs"])
     parser.add_argument("--correlations", type=numbers, default=list(CORRELATIONS))
     parser.add_argument("--routings", type=lambda text: text.split(","), default=list(ROUTINGS))
-    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE, help="Adam's, at the start")
+    parser.add_argument("--learning-rate", type=float, default=RECIPE.learning_rate, help="Adam's, at the start")
     parser.add_argument("--runs", type=Path, help="a file that keeps the runs, and gives those it has")
     parser.add_argument("--write", type=Path, help="a directory for the table, the picture and the JSON")
     options = parser.parse_args()
@@ -92,14 +100,7 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    train: Rows
-    validation: Rows
-    test: Rows
-
-
-def generate(correlation: float, seed: int) -> Examples:
+def generate(correlation: float, seed: int) -> Splits:
     """Two regressions of the same inputs, whose weights have `correlation` as their cosine.
 
     w1 = u1,  w2 = p u1 + sqrt(1 - p^2) u2,  u1 and u2 orthonormal
@@ -115,28 +116,27 @@ def generate(correlation: float, seed: int) -> Examples:
     y = linear + np.sin(linear[:, :, np.newaxis] * a + b).sum(axis=-1) + random.normal(scale=NOISE, size=linear.shape)
     # The scale of the labels says nothing about sharing; the mean is what an output bias would learn.
     y = (y - y[:TRAIN].mean(axis=0)) / y[:TRAIN].std(axis=0)
-    rows = Rows(np.zeros((count, 0), np.int32), x, y.astype(np.float32))
+    # Transform appends whether a vector is missing.
+    rows = Rows({"x": np.pad(x, ((0, 0), (0, 1)))}, y.astype(np.float32))
     cuts = np.cumsum([0, TRAIN, VALIDATION, TEST])
-    return Examples(*(rows.part(slice(first, last)) for first, last in itertools.pairwise(cuts)))
+    train, validation, test = (rows.part(slice(first, last)) for first, last in itertools.pairwise(cuts))
+    return Splits(train, validation, test, sizes={})
 
 
-def train(correlation: float, routing: str, recipe: Recipe, seed: int) -> list[float]:
-    """The test MSE of each task, in units of the label's variance, after the epoch that validation picks."""
-    examples = generate(correlation, seed)
-    tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(seed)
-    training = Training(CompactRanker(routing, SHAPE, len(TASKS)), examples.train, recipe, "squared_error", seed)
-    best, errors = float("inf"), [float("inf")] * len(TASKS)
-    for _ in range(recipe.epochs):
-        training.epoch()
-        validation = float(np.mean(mse(training, examples.validation)))
-        if validation < best:
-            best, errors = validation, mse(training, examples.test)
-    return errors
+def train(correlation: float, routing: str, recipe: Training, seed: int) -> list[float]:
+    """Returns the test MSE of each task, in units of the label's variance, after the epoch that validation picks."""
+    splits = generate(correlation, seed)
+    trained = arrays.train(splits, synthetic_spec(routing, recipe.model_copy(update={"seed": seed})))
+    return np.square(trained.test - splits.test.labels).mean(axis=0).tolist()
 
 
-def mse(training: Training, rows: Rows) -> list[float]:
-    return np.square(training.predict(rows) - rows.labels).mean(axis=0).tolist()
+def synthetic_spec(routing: str, recipe: Training) -> RankingSpec:
+    """Returns the spec of the two regressions of one vector."""
+    log = {"layout": "impressions", "files": "*", "user": "u", "item": "i", "timestamp": {"column": "t"}}
+    vector = {"name": "x", "source": "log", "kind": "vector", "size": INPUTS, "scale": "none"}
+    tasks = [{"name": task, "column": task, "kind": "regression"} for task in TASKS]
+    spec = RankingSpec.model_validate({"name": "synthetic", "log": log, "features": [vector], "tasks": tasks})
+    return spec.model_copy(update={"model": SHAPE.model_copy(update={"routing": routing}), "training": recipe})
 
 
 def report(

@@ -39,30 +39,32 @@ def test_the_test_file_is_halved_into_validation_and_test(directory):
 
 def test_values_that_are_rare_or_unknown_in_train_share_a_row(directory):
     dataset = census_data.load(directory)
-    sex = CATEGORICAL.index("sex")
-    first, (unknown, rare) = dataset.validation.ids[:, sex], dataset.test.ids[:, sex]
-    assert unknown == rare == dataset.train.ids[10, sex]
+    train, first, (rare, unknown) = (rows.columns["sex"] for rows in (dataset.train, dataset.validation, dataset.test))
+    assert unknown == rare == train[10]
     assert len({*first, rare}) == 3
 
 
-def test_each_column_has_rows_of_the_table_for_itself(directory):
+def test_each_column_of_ids_is_within_its_size(directory):
     dataset = census_data.load(directory, buckets=4)
-    used = [set(column) for column in dataset.train.ids.T]
-    assert len(used) == len(CATEGORICAL) + len(NUMERIC)
-    assert sum(map(len, used)) == len(set.union(*used))
-    assert max(set.union(*used)) < dataset.table_rows
+    assert [*dataset.sizes] == [*CATEGORICAL, *(f"{name}_buckets" for name in NUMERIC)]
+    for rows in (dataset.train, dataset.validation, dataset.test):
+        for name, size in dataset.sizes.items():
+            assert rows.columns[name].min() >= 0
+            assert rows.columns[name].max() < size
 
 
 def test_numbers_are_scaled_by_the_train_rows_alone(directory):
     dataset = census_data.load(directory)
     age = np.log1p([*range(10), 1, 1])
-    np.testing.assert_allclose(dataset.train.numbers[:, 0], (age - age.mean()) / age.std(), rtol=1e-5)
-    np.testing.assert_allclose(dataset.validation.numbers[1, 0], (np.log1p(99) - age.mean()) / age.std(), rtol=1e-5)
+    np.testing.assert_allclose(dataset.train.columns["age_scaled"], (age - age.mean()) / age.std(), rtol=1e-5)
+    np.testing.assert_allclose(
+        dataset.validation.columns["age_scaled"][1], (np.log1p(99) - age.mean()) / age.std(), rtol=1e-5
+    )
 
 
 def test_buckets_are_in_the_order_of_the_numbers_and_equally_full(directory):
     dataset = census_data.load(directory, buckets=4)
-    ids = dataset.train.ids[:, len(CATEGORICAL) + NUMERIC.index("age")]
+    ids = dataset.train.columns["age_buckets"]
     # The quantiles of 0, 2, .., 9 are 0, 3, 6, 9; 1, the most frequent, begins a bucket too.
     np.testing.assert_array_equal(ids - ids[0], [0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 1, 1])
 
@@ -73,7 +75,7 @@ def test_a_zip_holds_the_same(directory, lines, tmp_path):
         archive.writestr("census/census-income.data", lines[0])
         archive.write(directory / "census-income.test.gz", "census/census-income.test.gz")
     ours, theirs = census_data.load(path), census_data.load(directory)
-    np.testing.assert_array_equal(ours.train.ids, theirs.train.ids)
+    np.testing.assert_array_equal(ours.train.columns["age_scaled"], theirs.train.columns["age_scaled"])
     np.testing.assert_array_equal(ours.test.labels, theirs.test.labels)
 
 

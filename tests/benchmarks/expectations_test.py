@@ -66,7 +66,7 @@ def test_the_correlation_is_the_cosine_of_the_tasks_weights(correlation, monkeyp
     # Without sines the labels are linear, and least squares gives the weights back.
     monkeypatch.setattr(seesaw, "SINES", 0)
     rows = seesaw.generate(correlation, seed=1).train
-    a, b = np.linalg.lstsq(rows.numbers, rows.labels, rcond=None)[0].T
+    a, b = np.linalg.lstsq(rows.columns["x"], rows.labels, rcond=None)[0].T
     np.testing.assert_allclose(a @ b / np.linalg.norm(a) / np.linalg.norm(b), correlation, atol=0.02)
 
 

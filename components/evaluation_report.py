@@ -58,7 +58,7 @@ def EvaluationReport(  # noqa: N802 (components are named like classes)
     artifacts = {key: artifact for key, artifact in inputs.items() if artifact is not None}
     lineage = _lineage(metadata_path) if metadata_path else None
     pipeline, run = (lineage.pipeline, lineage.run_id) if lineage else (_pipeline_name(artifacts), "(unnamed)")
-    artifacts_read = {key: _artifact(found) for key, found in artifacts.items()}
+    artifacts_read = {key: _artifact(artifact) for key, artifact in artifacts.items()}
     if examples is not None:
         artifacts_read[EXAMPLES] = Artifact(examples.uri, {SPEC: spec})
     material = read_material(pipeline, run, artifacts_read, lineage)
@@ -84,6 +84,6 @@ def _pipeline_name(artifacts: Mapping[str, types.Artifact]) -> str:
 def _artifact(artifact: types.Artifact) -> Artifact:
     properties = {}
     for key, value in artifact.mlmd_artifact.custom_properties.items():
-        if kind := value.WhichOneof("value"):
-            properties[key] = getattr(value, kind)
+        if field := value.WhichOneof("value"):
+            properties[key] = getattr(value, field)
     return Artifact(artifact.uri, properties)

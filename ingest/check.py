@@ -133,10 +133,10 @@ def check(
     statistics: tuple[StatisticSample, ...] = ()
     statistics_rows = ""
     if spec.statistics:
-        whole, statistics_rows = rows_for_statistics(spec, log, rows, files, _STATISTICS_ROWS * sample_rows)
-        if whole is not rows:
-            joined = join(spec, whole)
-            rows, lines = whole, mask_unripe(joined, ripe_until(spec, span_of(joined)))[0]
+        counted_rows, statistics_rows = rows_for_statistics(spec, log, rows, files, _STATISTICS_ROWS * sample_rows)
+        if counted_rows is not rows:
+            joined = join(spec, counted_rows)
+            rows, lines = counted_rows, mask_unripe(joined, ripe_until(spec, span_of(joined)))[0]
     tables = {source: sample.table() for source, sample in samples.items()}
     tried = StatisticRows.of(spec, rows, lines, tables)
     statistics = statistic_samples(spec, tried)

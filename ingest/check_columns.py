@@ -113,11 +113,11 @@ def _like_missing(where: str, source: str, values: pa.Array) -> Iterator[Finding
 def _as_findings(
     where: str, source: str, texts: pa.Array, sizes: np.ndarray, is_like: np.ndarray, what: str
 ) -> Iterator[Finding]:
-    for place in np.flatnonzero(is_like).tolist():
-        text = texts[place].as_py()
+    for index in np.flatnonzero(is_like).tolist():
+        text = texts[index].as_py()
         yield Finding(
             "warning",
             where,
-            f"{text!r} {what} in {int(sizes[place]):,} rows; does it stand for a missing one? "
+            f"{text!r} {what} in {int(sizes[index]):,} rows; does it stand for a missing one? "
             f"Then name it in `{source}.missing`",
         )

@@ -69,17 +69,17 @@ def rows_for_statistics(
     if log.complete:
         return rows, f"all {rows.num_rows:,} rows of the log"
     files = [file for file in files if file.source == "log"]
-    whole, days = read_last_days(spec, files, most)
-    if whole is None or whole.num_rows == 0:
+    day_rows, days = read_last_days(spec, files, most)
+    if day_rows is None or day_rows.num_rows == 0:
         return rows, (
             f"the first rows of each file, {rows.num_rows:,} in all: a run counts more, and has seen more keys before; "
             "more --rows let whole days in"
         )
     all_days = len({file.day for file in files})
     if days == all_days:
-        return whole, f"all {whole.num_rows:,} rows of the log"
-    return whole, (
-        f"the last {days} of {all_days} days, {whole.num_rows:,} rows: a run counts what was before them too; "
+        return day_rows, f"all {day_rows.num_rows:,} rows of the log"
+    return day_rows, (
+        f"the last {days} of {all_days} days, {day_rows.num_rows:,} rows: a run counts what was before them too; "
         "more --rows let more days in"
     )
 
@@ -89,7 +89,9 @@ def statistic_samples(spec: RankingSpec, log: StatisticRows) -> tuple[StatisticS
     if len(log.lines.impressions) == 0:
         return ()
     keys, sums = KeyColumns(spec, log.rows, log.users, log.items), RowSums(spec, log.rows)
-    return tuple(_sample(spec, one, log, keys.of(one.statistic.keys), sums) for one in definitions(spec))
+    return tuple(
+        _sample(spec, definition, log, keys.of(definition.statistic.keys), sums) for definition in definitions(spec)
+    )
 
 
 def _sample(
@@ -173,7 +175,7 @@ def statistic_findings(
 
 def _freshness_findings(spec: RankingSpec) -> Iterator[Finding]:
     """Without requests an impression sees what came of those before it in its list, which a server can't know yet."""
-    fresh = [one.name for one in statistics_of(spec) if one.by_user and one.granularity < _DAY_S]
+    fresh = [stat.name for stat in statistics_of(spec) if stat.by_user and stat.granularity < _DAY_S]
     if fresh and spec.log.request is None:
         message = (
             f"{', '.join(fresh)}: by user, and the log has no `request`, so that training sees a fresher past than "
@@ -254,7 +256,7 @@ def lifetime_medians(spec: RankingSpec, log: StatisticRows, skip: float) -> Iter
             continue
         vectors = log.vectors[statistic.column].take(lines.source[lines.impressions])
         shown = impressions_of(spec, statistic, vectors)
-        medians = [float(np.median(values)) for part in (train, test) if len(values := shown[part & (shown >= 0)])]
+        medians = [float(np.median(values)) for mask in (train, test) if len(values := shown[mask & (shown >= 0)])]
         if len(medians) == 2:
             yield statistic.name, medians[0], medians[1]
 

@@ -27,8 +27,8 @@ def with_precision(spec: RankingSpec, files: Iterable[SourceFile]) -> RankingSpe
     if clock.column is None or clock.precision is not None:
         return spec
     logs = [file for file in files if file.source == "log"]
-    chosen = sorted({round(place) for place in np.linspace(0, len(logs) - 1, min(len(logs), _FILES))})
-    finest = max((_ticks_of(spec, logs[place]) for place in chosen), default=0)
+    chosen = sorted({round(index) for index in np.linspace(0, len(logs) - 1, min(len(logs), _FILES))})
+    finest = max((_ticks_of(spec, logs[index]) for index in chosen), default=0)
     if finest <= clock.ticks_per_second:
         return spec
     precision = next(unit for unit, ticks in TICKS.items() if ticks == finest)

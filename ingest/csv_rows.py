@@ -181,15 +181,15 @@ class _Rows:
         reason = "a quote is not closed"
         bad = [BadRow(int(numbers[line]), reason, reason, _text(lines[line].as_py())) for line in stray]
         begins[stray] = False
-        kept, rest = block[:cut], block[cut:]
+        usable, rest = block[:cut], block[cut:]
         if stray:
             edges = np.concatenate(([0], ends))
             pieces, start = [], 0
             for line in stray:
                 pieces.append(block[start : edges[line]])
                 start = int(edges[line + 1])
-            kept = b"".join([*pieces, block[start:cut]])
-        return self._parsed(kept, numbers[begins], bad, next_row, joined), rest
+            usable = b"".join([*pieces, block[start:cut]])
+        return self._parsed(usable, numbers[begins], bad, next_row, joined), rest
 
     def _last_line(
         self, lines: pa.Array, line: int, with_quote: np.ndarray, is_last: bool, bytes_left: int
@@ -234,8 +234,8 @@ class _Rows:
             skipped.append(row.number - 1)
             return "skip"
 
-        names = [str(place) for place in range(self._width)]
-        chosen = {column: names[place] for column, place in self._places.items()}
+        names = [str(index) for index in range(self._width)]
+        chosen = {column: names[index] for column, index in self._places.items()}
         table = pa.csv.read_csv(
             pa.BufferReader(block),
             read_options=pa.csv.ReadOptions(column_names=names, block_size=len(block) + 1, use_threads=False),
@@ -255,14 +255,14 @@ class _Rows:
             # Arrow passes over empty lines.
             rows = rows[: len(rows) - _count_empty(block)]
             self._row = first + len(rows)
-        kept = np.delete(rows, skipped) if skipped else rows
-        if len(kept) != table.num_rows:
+        good_rows = np.delete(rows, skipped) if skipped else rows
+        if len(good_rows) != table.num_rows:
             raise IngestError(
-                f"{self._name}: rows {first:,} to {self._row - 1:,} can't be told apart: {len(kept):,} lines, "
+                f"{self._name}: rows {first:,} to {self._row - 1:,} can't be told apart: {len(good_rows):,} lines, "
                 f"{table.num_rows:,} rows; are quotes or ends of lines mixed up?"
             )
         arrays = {column: _one_array(table[key]) for column, key in chosen.items()}
-        return RawBatch(self._name, kept, arrays, bad)
+        return RawBatch(self._name, good_rows, arrays, bad)
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

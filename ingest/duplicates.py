@@ -87,11 +87,11 @@ def _equal_rows(table: pa.Table, original: np.ndarray, repeats: np.ndarray, carr
     files, rows = table[FILE].cast(pa.string()).to_pylist(), table[ROW].to_pylist()
     return [
         (
-            files[place],
-            rows[place],
-            "a row of an earlier day" if carried[place] else f"{files[original[place]]} row {rows[original[place]]}",
+            files[index],
+            rows[index],
+            "a row of an earlier day" if carried[index] else f"{files[original[index]]} row {rows[original[index]]}",
         )
-        for place in np.flatnonzero(repeats | carried).tolist()
+        for index in np.flatnonzero(repeats | carried).tolist()
     ]
 
 

@@ -94,8 +94,11 @@ class ExampleBuilder:
         self.spec, self.timelines = spec, timelines
         self.users, self.items = text(timelines.users), text(timelines.items)
         self.small_numbers = text(pa.array([str(number) for number in range(24)]))
-        features = [one for one in spec.features_of("log") if not one.derive and one.name in self._names]
-        log = {one.name: reader_of(one).fill(one, _array(rows[f"feature:{one.name}"])) for one in features}
+        features = [logged for logged in spec.features_of("log") if not logged.derive and logged.name in self._names]
+        log = {
+            feature.name: reader_of(feature).fill(feature, _array(rows[f"feature:{feature.name}"]))
+            for feature in features
+        }
         self.log = _texts_by(text, log)
         self.ticks = spec.log.timestamp.ticks_per_second
         self.per_example_tick = spec.log.timestamp.ticks_per_example_tick

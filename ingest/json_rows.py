@@ -108,10 +108,10 @@ def _parsed_leniently(line: bytes, problem: str) -> tuple[list[dict[str, Any]], 
     except UnicodeDecodeError as error:
         return [], f"not UTF-8: {error}"
     records: list[dict[str, Any]] = []
-    place = _BETWEEN.match(text).end()  # type: ignore[union-attr]
-    while place < len(text):
+    offset = _BETWEEN.match(text).end()  # type: ignore[union-attr]
+    while offset < len(text):
         try:
-            value, place = _LENIENT.raw_decode(text, place)
+            value, offset = _LENIENT.raw_decode(text, offset)
         except ValueError as error:
             # A line that is no JSON at all is told in the words of the stricter parser.
             return records, f"not JSON: {error if records else problem}"
@@ -121,7 +121,7 @@ def _parsed_leniently(line: bytes, problem: str) -> tuple[list[dict[str, Any]], 
         records += objects
         if wrong:
             return records, wrong
-        place = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]
+        offset = _BETWEEN.match(text, offset).end()  # type: ignore[union-attr]
     return records, ""
 
 
@@ -190,26 +190,26 @@ class _Rows:
 
     def add_document(self, text: str) -> Iterator[None]:
         """Adds the objects of a list, or of objects one after another, and yields when there are enough for a batch."""
-        number, place = 0, _BEFORE_ITEM.match(text).end()  # type: ignore[union-attr]
-        while place < len(text):
+        number, offset = 0, _BEFORE_ITEM.match(text).end()  # type: ignore[union-attr]
+        while offset < len(text):
             number += 1
-            start = place
+            start = offset
             try:
-                value, place = _LENIENT.raw_decode(text, place)
+                value, offset = _LENIENT.raw_decode(text, offset)
                 if not isinstance(value, dict):
                     raise ValueError(f"expected an object, got {type(value).__name__}")
             except (ValueError, RecursionError) as error:
-                wrong = str(error) if place > start else f"not JSON: {error}"
+                wrong = str(error) if offset > start else f"not JSON: {error}"
                 # The next one begins a line as this one does; those inside of it stand further right.
                 indent = text[text.rfind("\n", 0, start) + 1 : start]
-                following = text.find(f"\n{indent if indent.isspace() else ''}{{", max(start + 1, place))
-                place = following if following >= 0 else len(text)
-                self._reject(number, wrong, text[start:place][:_SHOWN].encode(errors="replace"))
+                following = text.find(f"\n{indent if indent.isspace() else ''}{{", max(start + 1, offset))
+                offset = following if following >= 0 else len(text)
+                self._reject(number, wrong, text[start:offset][:_SHOWN].encode(errors="replace"))
             else:
-                self._add(number, value, None, text[start:place][:_SHOWN].encode(errors="replace"))
+                self._add(number, value, None, text[start:offset][:_SHOWN].encode(errors="replace"))
             if self.count >= _ROWS:
                 yield
-            place = _BEFORE_ITEM.match(text, place).end()  # type: ignore[union-attr]
+            offset = _BEFORE_ITEM.match(text, offset).end()  # type: ignore[union-attr]
 
     def _add(self, number: int, record: dict[str, Any], texts: list[Any] | None, line: bytes) -> None:
         self.keys.update(record)

@@ -180,8 +180,8 @@ class RequestLogs:
         asking = impressions(self.log.schema, users, item_ids, at, values)
         rows = pa.concat_tables([self.log, asking]).combine_chunks()
         vectors = vectors_of(self.spec, rows, lambda _: self.users, lambda _: self.items)
-        asked = np.arange(self.log.num_rows, rows.num_rows)
-        return {name: statistic.take(asked) for name, statistic in vectors.items()}
+        request_rows = np.arange(self.log.num_rows, rows.num_rows)
+        return {name: statistic.take(request_rows) for name, statistic in vectors.items()}
 
     def _columns(self, side: str) -> Iterator[ExampleColumn]:
         return (column for column in input_columns(self.spec) if column.side == side)

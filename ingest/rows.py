@@ -244,9 +244,9 @@ def _log_values(spec: RankingSpec, columns: Mapping[str, Column], rows: int) -> 
     for task in spec.tasks:
         label, space = _label(task, columns)
         values[f"label:{task.name}"], values[f"space:{task.name}"] = pa.array(label), pa.array(space)
-    for one in all_sums(spec):
-        if one.role in ("space", "measure"):
-            values[f"sum:{one.name}"] = pa.array(_summed(one, columns))
+    for sum_ in all_sums(spec):
+        if sum_.role in ("space", "measure"):
+            values[f"sum:{sum_.name}"] = pa.array(_summed(sum_, columns))
     return values
 
 
@@ -296,10 +296,10 @@ def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.nd
 
 def _reject_impossible(task: Task, column: Column, label: np.ndarray, space: np.ndarray) -> None:
     """Rejects the rows of the space whose label isn't of the task's domain, or too large for an example's float32."""
-    known = np.where(space, label, 0)
-    huge = np.abs(known) > np.finfo(np.float32).max
+    space_label = np.where(space, label, 0)
+    huge = np.abs(space_label) > np.finfo(np.float32).max
     column.rejects.add(huge, f"{column.name}: expected a finite label of {task.name}", column.shown)
-    outside = (known < task.domain.low) | (known > task.domain.high)
+    outside = (space_label < task.domain.low) | (space_label > task.domain.high)
     column.rejects.add(
         outside & ~huge,
         f"{column.name}: expected {task.domain}, of which {task.name} takes {task.transform}",

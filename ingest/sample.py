@@ -63,8 +63,8 @@ def read_sample(spec: RankingSpec, source: str, files: list[SourceFile], limit: 
     # Small files leave what they don't need to the large ones.
     by_size = sorted(files, key=lambda file: (file.size, file.path))
     left = limit
-    for place, file in enumerate(by_size):
-        left -= readings[file.path].read(max(1, left // (len(files) - place)))
+    for index, file in enumerate(by_size):
+        left -= readings[file.path].read(max(1, left // (len(files) - index)))
     for file in by_size:
         reading = readings[file.path]
         if left > 0 and not reading.complete:

@@ -73,7 +73,7 @@ def compression_of(name: str, head: bytes, section: SourceFiles) -> str | None:
     """Returns how a file that begins with `head` is compressed: as declared, by its name, or by these bytes."""
     if section.compression:
         return None if section.compression == "none" else section.compression
-    return format_of(name)[1] or next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+    return format_of(name)[1] or next((compression for magic, compression in _MAGIC if head.startswith(magic)), None)
 
 
 def _archived(path: str, raw: BinaryIO, section: SourceFiles) -> Iterator[Member]:
@@ -87,7 +87,9 @@ def _archived(path: str, raw: BinaryIO, section: SourceFiles) -> Iterator[Member
             head = stream.read(_HEAD)
         if not head:
             continue
-        inner = format_of(name)[1] or next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+        inner = format_of(name)[1] or next(
+            (compression for magic, compression in _MAGIC if head.startswith(magic)), None
+        )
 
         def reopen(name: str = name, inner: str | None = inner) -> Any:
             return _decompressed(archive.open(name), inner)

@@ -102,9 +102,9 @@ def local_seconds(ticks: np.ndarray, clock: Timestamp) -> np.ndarray:
 
 def _by_quarter(seconds: np.ndarray, clock: Timestamp, offset) -> np.ndarray:
     inside = np.clip(seconds, _EARLIEST - 86_400, _LATEST + 86_400)
-    quarters, place = np.unique(inside // _QUARTER_S, return_inverse=True)
+    quarters, inverse = np.unique(inside // _QUARTER_S, return_inverse=True)
     zone = clock.zone
-    return np.array([offset(int(quarter) * _QUARTER_S, zone) for quarter in quarters], np.int64)[place]
+    return np.array([offset(int(quarter) * _QUARTER_S, zone) for quarter in quarters], np.int64)[inverse]
 
 
 def derived(feature: Feature, ticks: np.ndarray, clock: Timestamp) -> np.ndarray:

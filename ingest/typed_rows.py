@@ -53,7 +53,7 @@ def _seeks(stream: io.BufferedReader) -> bool:
 
 def uuid_columns(file: pyarrow.parquet.ParquetFile) -> set[str]:
     """Returns the names of the columns that Parquet says are UUIDs."""
-    columns = (file.schema.column(place) for place in range(len(file.schema)))
+    columns = (file.schema.column(index) for index in range(len(file.schema)))
     return {column.name for column in columns if str(column.logical_type) == "UUID"}
 
 

@@ -98,7 +98,8 @@ def _time_problems(spec: RankingSpec) -> Iterator[str]:
         "log.request: tells lists by their time": spec.log.request is not None,
     }
     needs |= {
-        f"features[{i}] ({one.name}): `derive` is of a time": bool(one.derive) for i, one in enumerate(spec.features)
+        f"features[{i}] ({feature.name}): `derive` is of a time": bool(feature.derive)
+        for i, feature in enumerate(spec.features)
     }
     for need, is_there in needs.items():
         if is_there:

@@ -41,10 +41,10 @@ def _separator(value: Any) -> Any:
 
 def _encoding(value: str) -> str:
     try:
-        known = codecs.lookup(value)
+        codec = codecs.lookup(value)
     except LookupError:
-        known = None
-    if known is None or not getattr(known, "_is_text_encoding", True):
+        codec = None
+    if codec is None or not getattr(codec, "_is_text_encoding", True):
         raise ValueError("expected a text encoding such as utf-8, latin-1, cp1252 or utf-16")
     return value
 

@@ -185,13 +185,13 @@ def sums_of(spec: RankingSpec, statistic: Statistic) -> tuple[Sum, ...]:
         if task.within is not None and denominator(spec, statistic, task) == _space_name(task.within):
             spaces.setdefault(_space_name(task.within), Sum(_space_name(task.within), "space", task.within))
     measures = spec.statistics.measures if spec.statistics else ()
-    summed = [Sum(one.name, "measure", one, _SUM_BITS if one.sum else 0) for one in measures]
+    summed = [Sum(measure.name, "measure", measure, _SUM_BITS if measure.sum else 0) for measure in measures]
     return Sum(IMPRESSIONS, "impressions"), *labels, *spaces.values(), *summed
 
 
 def all_sums(spec: RankingSpec) -> tuple[Sum, ...]:
     """Returns the sums of all statistics, each once."""
-    sums = {one.name: one for statistic in statistics_of(spec) for one in sums_of(spec, statistic)}
+    sums = {sum_.name: sum_ for statistic in statistics_of(spec) for sum_ in sums_of(spec, statistic)}
     return tuple(sums.values())
 
 
@@ -203,10 +203,15 @@ def denominator(spec: RankingSpec, statistic: Statistic, task: Task) -> str:
     within = task.within
     if within is None or (within.event is not None and within.event == spec.log.impression):
         return IMPRESSIONS
-    for other in spec.tasks:
-        whole = other.within is None or spec.log.layout == "events"
-        if other.name in statistic.of and whole and not other.is_regression and other.meaning == within.meaning:
-            return other.name
+    for other_task in spec.tasks:
+        covers_all = other_task.within is None or spec.log.layout == "events"
+        if (
+            other_task.name in statistic.of
+            and covers_all
+            and not other_task.is_regression
+            and other_task.meaning == within.meaning
+        ):
+            return other_task.name
     return _space_name(within)
 
 
@@ -221,7 +226,7 @@ def _space_name(condition: Condition) -> str:
 def slots(spec: RankingSpec, statistic: Statistic) -> tuple[Slot, ...]:
     """Returns what each number of the statistic's vector is: span by span all sums, then the ages."""
     spans = statistic.spans + ((AGE,) if statistic.age else ())
-    return tuple(Slot(statistic.name, one.name, span) for span in spans for one in sums_of(spec, statistic))
+    return tuple(Slot(statistic.name, sum_.name, span) for span in spans for sum_ in sums_of(spec, statistic))
 
 
 @dataclass(frozen=True)
@@ -305,7 +310,7 @@ def shorter_delays(spec: RankingSpec) -> Iterator[str]:
     if spec.log.layout == "events":
         return
     for statistic in statistics_of(spec):
-        columns = {one.condition.column for one in sums_of(spec, statistic) if one.condition}
+        columns = {sum_.condition.column for sum_ in sums_of(spec, statistic) if sum_.condition}
         for behaviour in spec.behaviours:
             if behaviour.column in columns and statistic.delay < behaviour.delay:
                 yield (

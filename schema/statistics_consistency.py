@@ -104,12 +104,12 @@ def _measure_problems(spec: RankingSpec) -> Iterator[str]:
         if measure.event and spec.log.layout == "impressions":
             yield f"{where}: got `event`, which needs layout `events`; in `impressions` feedback is a `column`"
         if not measure.event and spec.log.layout == "events":
-            given = "sum" if measure.sum else "column"
-            yield f"{where}: got `{given}`, which needs layout `impressions`; in `events` feedback is an `event`"
+            key = "sum" if measure.sum else "column"
+            yield f"{where}: got `{key}`, which needs layout `impressions`; in `events` feedback is an `event`"
 
 
 def _sum_problems(spec: RankingSpec, where: str, statistic: Statistic) -> Iterator[str]:
-    names = [one.name for one in sums_of(spec, statistic)]
+    names = [sum_.name for sum_ in sums_of(spec, statistic)]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         whose = "what is always counted" if name == IMPRESSIONS else "twice among tasks and measures"
         yield f"{where}: the sum {name!r} would be there {whose}; rename the task or the measure"

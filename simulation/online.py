@@ -164,8 +164,8 @@ def draw_requests(
             raise PopulationError(f"{name}: expected 1 to {available:,}, as many as the logs have, got {count:,}")
     rng = np.random.default_rng([seed, 3])
     user = np.sort(rng.choice(len(world.activity), users, replace=False, p=world.activity / world.activity.sum()))
-    for place in range(rounds):
-        hour = first_hour + hours_between * place
+    for round_index in range(rounds):
+        hour = first_hour + hours_between * round_index
         network = rng.choice(len(NETWORKS), size=users, p=NETWORK_SHARE)
         yield Requests(
             hour=hour,

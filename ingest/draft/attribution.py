@@ -41,8 +41,8 @@ def seconds_since_impression(
     pair = user * (int(item.max(initial=0)) + 1) + item
     # At the same time, an impression is not before the others.
     order = np.lexsort((is_impression, seconds, pair))
-    place = np.where(is_impression[order], np.arange(len(order)), -1)
-    last = np.concatenate(([-1], np.maximum.accumulate(place)[:-1])) if len(order) else place
+    impression_index = np.where(is_impression[order], np.arange(len(order)), -1)
+    last = np.concatenate(([-1], np.maximum.accumulate(impression_index)[:-1])) if len(order) else impression_index
     ordered_pair, ordered_seconds = pair[order], seconds[order]
     gap = np.full(len(order), np.inf)
     is_same = (last >= 0) & (ordered_pair[last] == ordered_pair)

@@ -101,9 +101,9 @@ def _why_layout(event: Choice | None) -> str:
 
 def _check_hints(log: Source, hints: Hints) -> None:
     names = [profile.name for profile in log.columns]
-    for option, told in (("--user", hints.user), ("--item", hints.item), ("--time", hints.time)):
-        if told is not None and told not in names:
-            raise DraftError(f"{option} {told}: the log has no such column; it has {listed(names)}")
+    for option, column in (("--user", hints.user), ("--item", hints.item), ("--time", hints.time)):
+        if column is not None and column not in names:
+            raise DraftError(f"{option} {column}: the log has no such column; it has {listed(names)}")
 
 
 def _are_columns(log: Source, labels: Sequence[str]) -> bool:
@@ -164,9 +164,9 @@ def _of_impressions(parts: _Parts) -> Draft:
         )
     used = {label.task.get("column") for label in feedback.labels}
     numerators = {label.task["ratio"]["numerator"] for label in feedback.labels if "ratio" in label.task}
-    known = [profile for profile in rest if profile.name not in used | numerators | set(feedback.left_out)]
+    feature_columns = [profile for profile in rest if profile.name not in used | numerators | set(feedback.left_out)]
     binary = {label.name: label.values for label in feedback.labels if label.is_binary}
-    features = features_of(known, parts.users, parts.items, binary, clock)
+    features = features_of(feature_columns, parts.users, parts.items, binary, clock)
     left_out = [(column, why) for column, why in feedback.left_out.items() if column not in used | numerators]
     tasks = [Entry(label.task, label.why, label.doubt) for label in feedback.labels]
     behaviours = behaviours_of(feedback.labels, _DELAY) if clock else []
@@ -217,8 +217,8 @@ def _of_events(parts: _Parts) -> Draft:
         "attribution_window": Entry(format_duration(window), why),
     }
     taken = parts.taken | {events.name}
-    known = [profile.where(is_impression) for profile in log.columns if profile.name not in taken]
-    features = features_of(known, parts.users, parts.items, {}, clock)
+    feature_columns = [profile.where(is_impression) for profile in log.columns if profile.name not in taken]
+    features = features_of(feature_columns, parts.users, parts.items, {}, clock)
     tasks = [
         Entry(as_task(label), f"{label.attributed:,} of {label.count:,} rows label an impression", label.doubt)
         for label in labels
@@ -226,8 +226,8 @@ def _of_events(parts: _Parts) -> Draft:
     conditions = [({"name": "viewed", "event": impression.column}, int(is_impression.sum()))]
     conditions += [({"name": label.behaviour, "event": label.event}, label.count) for label in labels]
     behaviours = [
-        Entry({**condition, "max_length": 20 if place else 50}, f"{count:,} rows")
-        for place, (condition, count) in enumerate(conditions[:6])
+        Entry({**condition, "max_length": 20 if index else 50}, f"{count:,} rows")
+        for index, (condition, count) in enumerate(conditions[:6])
     ]
     counts = {label.name: label.attributed for label in labels}
     return _finished(parts, head, features, [*left_out.items()], tasks, behaviours, "0s", Feedback(), counts)

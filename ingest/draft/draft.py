@@ -48,10 +48,10 @@ class Draft:
     def doubts(self) -> list[tuple[str, str]]:
         """Returns where the draft is unsure, and of what."""
         sections = {"log": self.log, "users": self.users, "items": self.items, "statistics": self.statistics}
-        found = [(f"{name}.{key}", entry.doubt) for name, keys in sections.items() for key, entry in keys.items()]
+        doubts = [(f"{name}.{key}", entry.doubt) for name, keys in sections.items() for key, entry in keys.items()]
         lists = {"features": self.features, "behaviours": self.behaviours, "tasks": self.tasks}
-        found += [(f"{name} ({entry.value['name']})", entry.doubt) for name, many in lists.items() for entry in many]
-        return [(where, doubt) for where, doubt in found if doubt]
+        doubts += [(f"{name} ({entry.value['name']})", entry.doubt) for name, many in lists.items() for entry in many]
+        return [(where, doubt) for where, doubt in doubts if doubt]
 
 
 _HEAD = """\

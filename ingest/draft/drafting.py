@@ -52,23 +52,30 @@ def draft_spec(
     if hints.files:
         log_group = _log_group(hints.files, logs)
         rest = [log_group, *_but(log_group.paths, rest)]
-    seen = _seen(rest, problems)
-    if not seen or (hints.files and seen[0].group.patterns != (hints.files,)):
+    candidates = _seen(rest, problems)
+    if not candidates or (hints.files and candidates[0].group.patterns != (hints.files,)):
         reasons = "\n".join(f"  {problem}" for problem in problems[:5])
         raise DraftError(
             f"--logs {logs}: holds no file of rows that can be read" + (f":\n{reasons}" if reasons else "")
         )
-    log = seen[0] if hints.files else max(seen, key=lambda one: _fitness(one, hints))
+    log = candidates[0] if hints.files else max(candidates, key=lambda candidate: _fitness(candidate, hints))
     group, columns = named(log.group, sample(_nameless(log.group), LOG_ROWS), is_log=True)
     if not columns[0].rows:
         raise DraftError(f"{group.patterns[0]}: has no rows")
     source = Source(group.entries, columns, _unread(group))
-    found = _tables(tables, [one for one in seen if one is not log], source, ids_of(source, hints))
-    used = {path for table in found.values() for path in table[0].paths} | set(log.group.paths)
-    unused = [pattern for one in seen if not set(one.group.paths) & used for pattern in one.group.patterns]
+    chosen_tables = _tables(
+        tables, [candidate for candidate in candidates if candidate is not log], source, ids_of(source, hints)
+    )
+    used = {path for table in chosen_tables.values() for path in table[0].paths} | set(log.group.paths)
+    unused = [
+        pattern
+        for candidate in candidates
+        if not set(candidate.group.paths) & used
+        for pattern in candidate.group.patterns
+    ]
     notes = [f"not used: {listed(unused)}"] if unused else []
     about = f"{listed(group.patterns, 3)}: {columns[0].rows:,} rows looked at"
-    sources = {table: found[table][1] if table in found else None for table in ("users", "items")}
+    sources = {table: chosen_tables[table][1] if table in chosen_tables else None for table in ("users", "items")}
     draft = compose(name, about, source, sources["users"], sources["items"], hints)
     return Drafted(draft, group.in_days, (*notes, *(f"can't be read: {problem}" for problem in problems)))
 
@@ -81,13 +88,13 @@ def _but(paths: Sequence[str], groups: Sequence[FileGroup]) -> list[FileGroup]:
 
 def _seen(groups: Sequence[FileGroup], problems: list[str]) -> list[_Seen]:
     """Returns the groups with the columns of their first rows; what can't be read goes to `problems`."""
-    seen = []
+    candidates = []
     for group in groups:
         try:
-            seen.append(_Seen(*named(group, sample(group, _FIRST_ROWS), is_log=True)))
+            candidates.append(_Seen(*named(group, sample(group, _FIRST_ROWS), is_log=True)))
         except IngestError as error:
             problems.append(str(error))
-    return seen
+    return candidates
 
 
 def _log_group(pattern: str, logs: str) -> FileGroup:
@@ -107,24 +114,24 @@ def _tables(
     told: dict[str, FileGroup], others: list[_Seen], log: Source, ids: tuple[Choice, Choice]
 ) -> dict[str, tuple[FileGroup, Source]]:
     """Returns the tables of users and items: those that are told, or the best of the other files."""
-    found: dict[str, tuple[FileGroup, Source]] = {}
+    tables: dict[str, tuple[FileGroup, Source]] = {}
     for table, choice in zip(("users", "items"), ids, strict=True):
         if table in told:
-            found[table] = _declared_table(table, told[table], log.column(choice.column))
+            tables[table] = _declared_table(table, told[table], log.column(choice.column))
             continue
-        taken = {path for group, _ in found.values() for path in group.paths}
-        free = [one for one in others if not taken & set(one.group.paths)]
+        taken = {path for group, _ in tables.values() for path in group.paths}
+        free = [candidate for candidate in others if not taken & set(candidate.group.paths)]
         best = _table_among(free, log.column(choice.column))
         if best:
-            found[table] = best
-    return found
+            tables[table] = best
+    return tables
 
 
 def _nameless(group: FileGroup) -> FileGroup:
     """Returns a group without a header under the names of its columns' places, from which its names are guessed."""
     if "columns" not in group.keys:
         return group
-    names = [f"column_{place}" for place in range(1, len(group.header) + 1)]
+    names = [f"column_{number}" for number in range(1, len(group.header) + 1)]
     return replace(group, keys={**group.keys, "columns": names}, header=dict.fromkeys(names, ""))
 
 
@@ -151,10 +158,10 @@ def _table_group(source: str, path: str, logs: str) -> FileGroup:
     """Returns the files that an option names: a path, one in the folder of the logs, or a glob there."""
     inside = [file.path for file in matched(logs, path)] if not os.path.isabs(path) else []
     if os.path.isfile(path):
-        whole, folder = os.path.abspath(path), os.path.abspath(logs)
-        relative = os.path.relpath(whole, folder)
+        absolute, folder = os.path.abspath(path), os.path.abspath(logs)
+        relative = os.path.relpath(absolute, folder)
         # In the folder of the logs it goes on with the folder; elsewhere it stays where it is.
-        pattern = whole if relative.startswith("..") else relative
+        pattern = absolute if relative.startswith("..") else relative
         paths: Sequence[str] = [path]
     elif inside:
         pattern, paths = path, inside
@@ -180,15 +187,15 @@ def _declared_table(source: str, group: FileGroup, ids: Profile) -> tuple[FileGr
 def _table_among(others: Sequence[_Seen], ids: Profile) -> tuple[FileGroup, Source] | None:
     """Returns the table of an id among files: the one with the most columns of use, then the largest."""
     best: tuple[tuple[int, int], FileGroup, Source] | None = None
-    for one in others:
-        if not any(is_key_of(profile, ids) for profile in one.columns):
+    for candidate in others:
+        if not any(is_key_of(profile, ids) for profile in candidate.columns):
             continue
-        columns = sample(_nameless(one.group), _TABLE_ROWS)
+        columns = sample(_nameless(candidate.group), _TABLE_ROWS)
         key = choose_key(columns, ids)
         if key is None:
             continue
         useful = sum(isinstance(kind_of(profile), Kind) for profile in columns if profile.name != key.column)
-        rank = (useful, one.group.size)
+        rank = (useful, candidate.group.size)
         if useful and (best is None or rank > best[0]):
-            best = rank, one.group, Source(one.group.entries, columns, _unread(one.group), key)
+            best = rank, candidate.group, Source(candidate.group.entries, columns, _unread(candidate.group), key)
     return best[1:] if best else None

@@ -63,8 +63,8 @@ class FileGroup:
         return {
             "files": Entry(patterns, count + where),
             **{
-                key: Entry(self.keys[key], "" if place else why, _NAMES if key == "columns" else "")
-                for place, key in enumerate(keys)
+                key: Entry(self.keys[key], "" if index else why, _NAMES if key == "columns" else "")
+                for index, key in enumerate(keys)
             },
         }
 
@@ -166,7 +166,7 @@ def _with_names(group: FileGroup, path: str, plain: bytes) -> FileGroup:
     keys = dict(group.keys)
     separator = keys.get("separator") or ("\t" if path.lower().endswith(".tsv") else ",")
     line = plain.decode(keys.get("encoding") or "utf-8", errors="replace").splitlines()[0]
-    names = [f"column_{place}" for place in range(1, line.count(separator) + 2)]
+    names = [f"column_{number}" for number in range(1, line.count(separator) + 2)]
     return replace(group, keys=keys | {"columns": names}, header=dict.fromkeys(names, ""))
 
 
@@ -196,7 +196,7 @@ def sample(group: FileGroup, rows: int) -> list[Profile]:
       IngestError: none of the files can be read.
     """
     columns = group.readable
-    chosen = [group.paths[place] for place in _spread(len(group.paths), _FILES)]
+    chosen = [group.paths[index] for index in _spread(len(group.paths), _FILES)]
     arrays: dict[str, list[pa.Array]] = {column: [] for column in columns}
     problem: IngestError | None = None
     for path in chosen:
@@ -219,7 +219,7 @@ def sample(group: FileGroup, rows: int) -> list[Profile]:
 def _spread(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
-    return sorted({round(place * (count - 1) / (most - 1)) for place in range(most)})
+    return sorted({round(step * (count - 1) / (most - 1)) for step in range(most)})
 
 
 def named(group: FileGroup, profiles: Sequence[Profile], is_log: bool) -> tuple[FileGroup, list[Profile]]:

@@ -37,11 +37,11 @@ def form_of(name: str, stored: bytes, plain: bytes) -> tuple[dict[str, Any], lis
     keys: dict[str, Any] = {}
     why: list[str] = []
     by_name, compression = format_of(name)
-    stored_as = next((kind for magic, kind in _COMPRESSED if stored.startswith(magic)), "none")
+    stored_as = next((codec for magic, codec in _COMPRESSED if stored.startswith(magic)), "none")
     if compression and stored_as != compression:
         keys["compression"] = stored_as
         why.append(f"the name says {compression}, the bytes {'nothing of it' if stored_as == 'none' else stored_as}")
-    binary = next((kind for magic, kind in _BINARY if plain.startswith(magic)), None)
+    binary = next((binary_format for magic, binary_format in _BINARY if plain.startswith(magic)), None)
     encoding = None if binary else encoding_of(plain)
     text = "" if binary else _text(name, plain, encoding)
     file_format = binary or ("jsonl" if is_json(text) else "csv")
@@ -149,4 +149,4 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
     if any(word in _HEAD_WORDS for cell in first for word in words_of(cell)):
         return True
     below = [row for row in rows[1:] if len(row) == len(first)]
-    return not any(cell and cell == row[place].strip() for row in below for place, cell in enumerate(first))
+    return not any(cell and cell == row[index].strip() for row in below for index, cell in enumerate(first))

@@ -203,13 +203,15 @@ def tells(profile: Profile, label: np.ndarray) -> float:
 
     Of a number its own order is taken, of texts the label's mean on one half of the rows, judged on the other half.
     """
-    known = ~np.isnan(label)
+    is_labelled = ~np.isnan(label)
     values = _as_order(profile, label)
-    usable = known & ~np.isnan(values)
+    usable = is_labelled & ~np.isnan(values)
     # Whether a number is there at all may tell, too.
     powers = [_auc(values[usable], label[usable])]
     if profile.cells.null_count:
-        powers.append(_auc(profile.cells.is_valid().to_numpy(zero_copy_only=False).astype(float)[known], label[known]))
+        powers.append(
+            _auc(profile.cells.is_valid().to_numpy(zero_copy_only=False).astype(float)[is_labelled], label[is_labelled])
+        )
     return max(max(power, 1 - power) for power in powers)
 
 

@@ -83,7 +83,7 @@ def _said_elsewhere(profile: Profile, items: Table | None, clock: Clock | None) 
         return "a session, which never comes back"
     if clock and has(profile.name, CALENDAR_WORDS) and profile.distinct > 2:
         return f"{clock.column!r} says it, and gives `hour` and `weekday`"
-    length = next((one.name for one in _without_key(items) if has(one.name, LENGTH_WORDS)), None)
+    length = next((column.name for column in _without_key(items) if has(column.name, LENGTH_WORDS)), None)
     if length and has(profile.name, LENGTH_WORDS) and profile.numbers is not None:
         return f"the table of items has {length!r}"
     return None

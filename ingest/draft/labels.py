@@ -285,10 +285,10 @@ def distinct_names(labels: Sequence[Label]) -> list[Label]:
     """Returns the labels with names none of which begins as another's does."""
     names = [label.name for label in labels]
     result: list[Label] = []
-    for place, label in enumerate(labels):
+    for index, label in enumerate(labels):
         name = label.name
-        others = [*names[:place], *names[place + 1 :]]
-        if name in names[:place] or any(other.startswith(name) and other != name for other in others):
+        others = [*names[:index], *names[index + 1 :]]
+        if name in names[:index] or any(other_name.startswith(name) and other_name != name for other_name in others):
             name = f"did_{name}" if label.is_binary else f"value_of_{name}"
         while any(name == earlier.name for earlier in result):
             name += "_again"

@@ -26,16 +26,16 @@ def behaviours_of(labels: Sequence[Label], delay: str) -> list[Entry]:
     frequent = [(share, label) for share, label in shares if share >= _LEAST_SHARE][:_MOST_BEHAVIOURS] or shares[:1]
     entries = []
     taken: set[str] = set()
-    for place, (share, label) in enumerate(frequent):
+    for index, (share, label) in enumerate(frequent):
         behaviour = dict(label.behaviour or {})
         if behaviour["name"] in taken:
             continue
         taken.add(behaviour["name"])
         entries.append(
             Entry(
-                {**behaviour, "max_length": 20 if place else 50, "delay": delay},
+                {**behaviour, "max_length": 20 if index else 50, "delay": delay},
                 f"{share:.1%} of the rows"
-                + ("; feedback is known some time after the impression, not at it" if not place else ""),
+                + ("; feedback is known some time after the impression, not at it" if not index else ""),
             )
         )
     return entries

@@ -83,10 +83,10 @@ def alone(
 def best(values: Sequence[Alone]) -> dict[str, Alone]:
     """Returns of each task the span whose rate is worth most."""
     result: dict[str, Alone] = {}
-    for one in values:
-        present = result.get(one.task)
-        if present is None or np.isnan(present.value) or one.value > present.value:
-            result[one.task] = one
+    for candidate in values:
+        present = result.get(candidate.task)
+        if present is None or np.isnan(present.value) or candidate.value > present.value:
+            result[candidate.task] = candidate
     return result
 
 
@@ -119,12 +119,12 @@ def rank_correlation(left: np.ndarray, right: np.ndarray) -> float:
     """Returns Spearman's rank correlation, ties at their mean rank; NaN where either is constant."""
     if len(left) == 0:
         return float("nan")
-    one, two = (ranks - ranks.mean() for ranks in (_mid_ranks(left), _mid_ranks(right)))
-    scale = np.sqrt((one @ one) * (two @ two))
-    return float(one @ two / scale) if scale else float("nan")
+    left_ranks, right_ranks = (ranks - ranks.mean() for ranks in (_mid_ranks(left), _mid_ranks(right)))
+    scale = np.sqrt((left_ranks @ left_ranks) * (right_ranks @ right_ranks))
+    return float(left_ranks @ right_ranks / scale) if scale else float("nan")
 
 
 def _mid_ranks(values: np.ndarray) -> np.ndarray:
     """Returns each value's rank, from 1; equal ones share their mean."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

@@ -63,7 +63,9 @@ def definitions(spec: RankingSpec) -> tuple[Definition, ...]:
 
 def shared(spec: RankingSpec) -> list[tuple[int, Definition]]:
     """Returns the statistics that no bucket of users can answer alone, with their numbers."""
-    return [(number, one) for number, one in enumerate(definitions(spec)) if not one.statistic.by_user]
+    return [
+        (number, definition) for number, definition in enumerate(definitions(spec)) if not definition.statistic.by_user
+    ]
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,13 @@ def vectors_of(
     if spec.statistics is None:
         return {}
     keys, sums, time = KeyColumns(spec, rows, users, items), RowSums(spec, rows), rows["time"].to_numpy()
-    asked, result = request_times(spec, rows), {}
-    for one in definitions(spec):
-        code = keys.of(one.statistic.keys).code
-        asks = asks_of(code, one.edge(asked), np.ones(len(code), bool))
-        answers = Fold(one.tiles(code, time, sums.of(one.sums)), one.spans).at(asks.key, asks.edge)
-        values = as_float32(answers, scales(one.sums))
-        result[one.statistic.column] = Vectors(values, answers.latest, asks.place, asked, one.ticks_per_second)
+    request_time, result = request_times(spec, rows), {}
+    for definition in definitions(spec):
+        code = keys.of(definition.statistic.keys).code
+        asks = asks_of(code, definition.edge(request_time), np.ones(len(code), bool))
+        answers = Fold(definition.tiles(code, time, sums.of(definition.sums)), definition.spans).at(asks.key, asks.edge)
+        values = as_float32(answers, scales(definition.sums))
+        result[definition.statistic.column] = Vectors(
+            values, answers.latest, asks.place, request_time, definition.ticks_per_second
+        )
     return result

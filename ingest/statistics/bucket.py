@@ -77,8 +77,8 @@ class BucketStatistics:
         self._day = bucket.log[DAY].to_numpy() if rolling else np.zeros(len(self._time), np.int32)
         self.asked = self._time.copy()
         if bucket.rows is not None and len(bucket.since):
-            asked = request_times(spec, bucket.rows)
-            self.asked[bucket.since] = asked[len(asked) - len(bucket.since) :]
+            request_time = request_times(spec, bucket.rows)
+            self.asked[bucket.since] = request_time[len(request_time) - len(bucket.since) :]
         asking = np.ones(len(self._time), bool)
         if spec.log.layout == "events":
             asking = bucket.log["event"].to_numpy() == 0
@@ -111,8 +111,8 @@ class BucketStatistics:
         self, definition: Definition, sums: np.ndarray, latest: np.ndarray | None, ask: np.ndarray
     ) -> Vectors:
         """Returns the vectors of `rows` from answers that came from elsewhere."""
-        answer, asked = self._bucket.of_rows(ask, -1), self._bucket.of_rows(self.asked, 0)
-        return Vectors(sums, latest, answer, asked, definition.ticks_per_second)
+        answer, request_time = self._bucket.of_rows(ask, -1), self._bucket.of_rows(self.asked, 0)
+        return Vectors(sums, latest, answer, request_time, definition.ticks_per_second)
 
 
 def answered(
@@ -132,12 +132,14 @@ def answered(
     Returns:
       The vectors, and the part of the next state; None where there is nothing.
     """
-    known = KnownTiles.of(number, definition, here, carried)
-    part = state_part(spec, number, definition, known.early, known.texts, rolling)
+    known_tiles = KnownTiles.of(number, definition, here, carried)
+    part = state_part(spec, number, definition, known_tiles.early, known_tiles.texts, rolling)
     if here is None:
         return None, part
     asks = here.asks(definition)
-    answers = Fold(merged([*known.early, *known.late]), definition.spans).at(known.codes[asks.key], asks.edge)
+    answers = Fold(merged([*known_tiles.early, *known_tiles.late]), definition.spans).at(
+        known_tiles.codes[asks.key], asks.edge
+    )
     return here.vectors(definition, answers, asks.place), part
 
 

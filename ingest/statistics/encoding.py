@@ -47,12 +47,14 @@ def tiles_of_table(table: pa.Table, code: np.ndarray, windows: bool) -> Tiles:
 def common_codes(columns: Sequence[pa.ChunkedArray | pa.Array]) -> tuple[pa.Array, list[np.ndarray]]:
     """Returns the distinct texts of several key columns, and for each column int64 [rows], the places among them."""
     encoded = [_encoded(column) for column in columns]
-    together = pa.concat_arrays([pa.array([], pa.string()), *(one.dictionary for one in encoded)]).dictionary_encode()
-    place = together.indices.to_numpy().astype(np.int64)
+    together = pa.concat_arrays(
+        [pa.array([], pa.string()), *(array.dictionary for array in encoded)]
+    ).dictionary_encode()
+    code = together.indices.to_numpy().astype(np.int64)
     codes, start = [], 0
-    for one in encoded:
-        codes.append(place[start + one.indices.to_numpy().astype(np.int64)])
-        start += len(one.dictionary)
+    for array in encoded:
+        codes.append(code[start + array.indices.to_numpy().astype(np.int64)])
+        start += len(array.dictionary)
     return together.dictionary, codes
 
 

@@ -80,31 +80,31 @@ class Fold:
         tiles, spans = self.tiles, self.spans
         after, begin = self._before(key, edge)
         last = np.maximum(after - 1, 0)
-        seen = after > begin
+        has_rows = after > begin
         if len(tiles):
-            steps = np.where(seen, edge - tiles.tile[last], 0)
+            steps = np.where(has_rows, edge - tiles.tile[last], 0)
             if spans.expire is not None:
-                seen &= steps <= spans.expire
+                has_rows &= steps <= spans.expire
         else:
             steps = np.zeros(len(key), np.int64)
         sums = tiles.total.shape[1]
         result = np.zeros((len(key), len(spans.half_lives) + len(spans.windows) + spans.lifetime, sums))
         latest = None if tiles.latest is None else np.full((len(key), sums), NEVER)
-        rows, last, steps = np.flatnonzero(seen), last[seen], steps[seen]
+        rows, last, steps = np.flatnonzero(has_rows), last[has_rows], steps[has_rows]
         if not len(rows):
             return Answers(result, latest)
-        place = 0
+        span_index = 0
         for number, half_life in enumerate(spans.half_lives):
             factors = decay(steps, spans.granularity, half_life)
-            result[rows, place] = self.decayed[number][last] * factors[:, None]
-            place += 1
+            result[rows, span_index] = self.decayed[number][last] * factors[:, None]
+            span_index += 1
         for length in spans.windows:
             assert self._window is not None
             start = np.maximum(self._before(key[rows], edge[rows] - length)[0], self.first[last])
-            result[rows, place] = self._window[last + 1] - self._window[start]
-            place += 1
+            result[rows, span_index] = self._window[last + 1] - self._window[start]
+            span_index += 1
         if spans.lifetime:
-            result[rows, place] = self.lifetime(last)
+            result[rows, span_index] = self.lifetime(last)
         if latest is not None and self._latest is not None:
             latest[rows] = self._latest[last]
         return Answers(result, latest)
@@ -163,19 +163,19 @@ def _folded(values: np.ndarray, factors: np.ndarray, first: np.ndarray) -> np.nd
     position = np.empty(len(values), np.int64)
     position[lives] = np.arange(len(lives))
     starts = np.concatenate(([0], np.cumsum(alive)))
-    place = starts[rank] + position[first]
+    destination = starts[rank] + position[first]
     order = np.empty(len(values), np.int64)
-    order[place] = np.arange(len(values))
+    order[destination] = np.arange(len(values))
     result, factors = values[order], factors[order][:, None]
     ranks = int(np.count_nonzero(alive >= _FEW_KEYS))
     for number in range(1, ranks):
         size, start, before = alive[number], starts[number], starts[number - 1]
         result[start : start + size] += result[before : before + size] * factors[start : start + size]
-    result = result[place]
+    result = result[destination]
     for life, rows in zip(lives[:_FEW_KEYS].tolist(), length[:_FEW_KEYS].tolist(), strict=True):
         if rows > max(ranks, 1):
             begin = life + max(ranks, 1)
-            _fold_rest(result[begin - 1 : life + rows], factors[place[begin : life + rows], 0])
+            _fold_rest(result[begin - 1 : life + rows], factors[destination[begin : life + rows], 0])
     return result
 
 

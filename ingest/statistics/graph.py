@@ -41,7 +41,7 @@ def key_buckets(shards: int) -> int:
 
 def state_buckets(spec: RankingSpec, shards: int) -> list[int]:
     """Returns in how many parts each statistic's state is written."""
-    return [shards if one.statistic.by_user else key_buckets(shards) for one in definitions(spec)]
+    return [shards if definition.statistic.by_user else key_buckets(shards) for definition in definitions(spec)]
 
 
 def state_chunks(spec: RankingSpec, number: int, table: pa.Table, index: int, shards: int) -> Iterator[Any]:
@@ -118,8 +118,8 @@ class AnswerAsks(beam.DoFn):
                 asks.append((origin, code, table["edge"].to_numpy()))
             else:
                 tiles[name].append(tiles_of_table(table, code, bool(definition.statistic.windows)))
-        known = tiles["state"] + tiles["early"]
-        part = state_part(spec, number, definition, known, texts, self._rolling)
+        known_tiles = tiles["state"] + tiles["early"]
+        part = state_part(spec, number, definition, known_tiles, texts, self._rolling)
         if part is not None and self._rolling:
             folder = self._rolling.statistics[number].snapshot.folder
             path = FileSystems.join(folder, part_name(key_bucket, buckets))
@@ -128,7 +128,7 @@ class AnswerAsks(beam.DoFn):
             except OSError as error:
                 problem = f"{error.filename or path}: can't be written: {error.strerror or error}"
                 yield TaggedOutput("findings", Findings(problems=[problem]))
-        together = known + tiles["late"]
+        together = known_tiles + tiles["late"]
         if not asks:
             return
         fold = Fold(merged(together), definition.spans) if together else None

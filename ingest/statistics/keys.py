@@ -72,13 +72,15 @@ class KeyColumns:
         if _DAY in self._rows.column_names:
             day = self._rows[_DAY].to_numpy()
         # Where one table holds for all days it is looked at once.
-        days, place = np.unique(day, return_inverse=True)
-        tables = [lookup(one) for one in days.tolist()]
+        days, day_index = np.unique(day, return_inverse=True)
+        tables = [lookup(day_number) for day_number in days.tolist()]
         distinct = list({id(table): table for table in tables}.values())
-        table_of = np.array([next(i for i, one in enumerate(distinct) if one is table) for table in tables], np.int64)
+        table_of = np.array(
+            [next(i for i, candidate in enumerate(distinct) if candidate is table) for table in tables], np.int64
+        )
         values = [table.features[feature.name].take(table.rows_of(ids.texts)) for table in distinct]
         column = _encoded(pa.chunked_array(values or [pa.array([], pa.string())]))
-        return Keys(column.texts, column.code[table_of[place] * len(ids.texts) + ids.code])
+        return Keys(column.texts, column.code[table_of[day_index] * len(ids.texts) + ids.code])
 
 
 def _encoded(column: pa.ChunkedArray) -> Keys:
@@ -94,8 +96,8 @@ def _joined(left: Keys, right: Keys) -> Keys:
     size = max(len(right.texts), 1)
     code = np.full(len(left.code), -1, np.int64)
     valid = (left.code >= 0) & (right.code >= 0)
-    packed, place = np.unique(left.code[valid] * size + right.code[valid], return_inverse=True)
-    code[valid] = place
+    packed, inverse = np.unique(left.code[valid] * size + right.code[valid], return_inverse=True)
+    code[valid] = inverse
     texts = pc.binary_join_element_wise(
         left.texts.take(pa.array(packed // size)), right.texts.take(pa.array(packed % size)), SEPARATOR
     )

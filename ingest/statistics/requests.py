@@ -85,8 +85,8 @@ def _chains(spec: RankingSpec, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, 
     chain = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
     start = time[order]
     if START in rows.column_names:
-        told = rows[START].to_numpy()[order]
-        start = np.where(told >= 0, told, start)
+        stored_start = rows[START].to_numpy()[order]
+        start = np.where(stored_start >= 0, stored_start, start)
     return start, order, chain
 
 

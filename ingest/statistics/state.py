@@ -57,10 +57,18 @@ def _only_for_windows(tiles: Tiles, fold: Fold, bases: np.ndarray, within: np.nd
     """Returns the tiles where `within` holds, of the lives that the `bases` belong to, adding to windows alone."""
     lives = np.zeros(len(tiles), bool)
     lives[fold.first[bases]] = True
-    kept = tiles.take(within & lives[fold.first])
-    latest = None if kept.latest is None else np.full(kept.total.shape, NEVER)
-    none = np.zeros((len(fold.decayed), *kept.total.shape))
-    return Tiles(kept.key, kept.tile, np.zeros_like(kept.total), kept.window, latest, np.zeros(len(kept), bool), none)
+    window_tiles = tiles.take(within & lives[fold.first])
+    latest = None if window_tiles.latest is None else np.full(window_tiles.total.shape, NEVER)
+    none = np.zeros((len(fold.decayed), *window_tiles.total.shape))
+    return Tiles(
+        window_tiles.key,
+        window_tiles.tile,
+        np.zeros_like(window_tiles.total),
+        window_tiles.window,
+        latest,
+        np.zeros(len(window_tiles), bool),
+        none,
+    )
 
 
 def horizon_of(spec: RankingSpec, definition: Definition, earliest: int) -> int:
@@ -85,11 +93,11 @@ def home_of(spec: RankingSpec, state: str, definition: Definition) -> str:
     """Returns the folder of a statistic's snapshots, whose name holds a digest of all that its numbers depend on."""
     log = spec.log.model_copy(update={"files": ("*",), "max_bad_rows": 0.0})
     features = [feature for feature in spec.features if feature.name in definition.statistic.keys]
-    origins = [(one.source, one.source_column, one.derive) for one in features]
+    origins = [(feature.source, feature.source_column, feature.derive) for feature in features]
     keys = [table.key for table in (spec.users, spec.items) if table and features]
-    sums = [(one.name, one.bits, _meaning(one.condition) if one.condition else None) for one in definition.sums]
-    told = [log.model_dump(mode="json"), repr(definition.statistic), origins, keys, sums]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    sums = [(sum_.name, sum_.bits, _meaning(sum_.condition) if sum_.condition else None) for sum_ in definition.sums]
+    dependencies = [log.model_dump(mode="json"), repr(definition.statistic), origins, keys, sums]
+    digest = hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
     return FileSystems.join(state, f"{spec.name}-statistics-{definition.statistic.name}-{digest[:12]}")
 
 

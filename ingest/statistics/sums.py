@@ -26,20 +26,20 @@ def row_sums(sums: Sequence[Sum], rows: pa.Table, events: Sequence[str]) -> np.n
     """
     result = np.empty((rows.num_rows, len(sums)), np.int64)
     event = rows["event"].to_numpy() if events else None
-    for place, one in enumerate(sums):
+    for column, sum_ in enumerate(sums):
         if event is not None:
-            name = events[0] if one.condition is None else str(one.condition.event)
-            result[:, place] = event == events.index(name)
-        elif one.role == "impressions":
-            result[:, place] = 1
-        elif one.role == "label":
-            label = rows[f"label:{one.name}"].to_numpy()
-            result[:, place] = fixed_point(label, one.bits) if one.bits else label
+            name = events[0] if sum_.condition is None else str(sum_.condition.event)
+            result[:, column] = event == events.index(name)
+        elif sum_.role == "impressions":
+            result[:, column] = 1
+        elif sum_.role == "label":
+            label = rows[f"label:{sum_.name}"].to_numpy()
+            result[:, column] = fixed_point(label, sum_.bits) if sum_.bits else label
         else:
-            result[:, place] = rows[f"sum:{one.name}"].to_numpy()
+            result[:, column] = rows[f"sum:{sum_.name}"].to_numpy()
     return result
 
 
 def scales(sums: Sequence[Sum]) -> np.ndarray:
     """Returns float64 [sums]: what one unit of the fixed point is worth."""
-    return np.array([2.0**-one.bits for one in sums])
+    return np.array([2.0**-sum_.bits for sum_ in sums])

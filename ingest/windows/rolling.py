@@ -75,7 +75,7 @@ def plan(spec: RankingSpec, logs: str, state: str, window: Window) -> tuple[Roll
       IngestError: as `window_files`.
     """
     daily = daily_logs(spec, logs)
-    homes = (home_of(spec, state), *(statistic_home(spec, state, one) for one in definitions(spec)))
+    homes = (home_of(spec, state), *(statistic_home(spec, state, definition) for definition in definitions(spec)))
     earlier = [latest_valid(home, window.first, daily) for home in homes]
     since = [_read_from(snapshot, window, daily) for snapshot in earlier]
     if min(since) < window.first:
@@ -87,13 +87,13 @@ def plan(spec: RankingSpec, logs: str, state: str, window: Window) -> tuple[Roll
     tables = min(since) if spec.statistics else None
     files = window_files(spec, logs, window, daily, since=min(since), tables_since=tables)
     day = window.first + timedelta(days=1)
-    made = [planned(home, day, then, daily, files) for home, then in zip(homes, earlier, strict=True)]
+    snapshots = [planned(home, day, then, daily, files) for home, then in zip(homes, earlier, strict=True)]
     carried_on = [file for then in earlier[:1] if then for file in then.files]
     for number, then in enumerate(earlier[1:]):
         if then:
             carried_on += [replace(file, source=_STATISTIC.format(number)) for file in then.files]
-    statistics = tuple(Carried(*pair) for pair in zip(earlier[1:], made[1:], strict=True))
-    return Rolling(window, earlier[0], made[0], statistics), (*carried_on, *files)
+    statistics = tuple(Carried(*pair) for pair in zip(earlier[1:], snapshots[1:], strict=True))
+    return Rolling(window, earlier[0], snapshots[0], statistics), (*carried_on, *files)
 
 
 def _read_from(earlier: Snapshot | None, window: Window, daily: DailyLogs) -> date:

@@ -108,7 +108,7 @@ class ModelPolicy(Policy):
     def order(self, requests: Requests, population: Population) -> Ints:
         spec = self._logs.spec
         tick = requests.time_ms * spec.log.timestamp.ticks_per_second // 1000
-        built = self._logs.requests([_ask(spec, requests, place) for place in range(len(requests.user))], tick)
+        built = self._logs.requests([_ask(spec, requests, index) for index in range(len(requests.user))], tick)
         return np.stack([self._rank(rank_request(spec, *sides)).order for sides in built])
 
     def learn(self, log: pa.Table) -> None:

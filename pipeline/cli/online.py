@@ -74,7 +74,7 @@ def materialize(
                 opened,
                 last,
                 grace,
-                lambda step, part, total: progress.update(bars[step], completed=part, total=total),
+                lambda step, completed, total: progress.update(bars[step], completed=completed, total=total),
             )
         opened.close()
     except (SpecError, IngestError) as error:
@@ -171,8 +171,8 @@ def _batches(descriptor: int, most: int) -> Iterator[list[bytes]]:
         chunk = os.read(descriptor, 1 << 20) if ready else None
         if chunk:
             oldest = oldest if lines else time.monotonic()
-            *whole, rest = (rest + chunk).split(b"\n")
-            lines += whole
+            *complete, rest = (rest + chunk).split(b"\n")
+            lines += complete
         elif chunk == b"" and rest:
             lines.append(rest)
         while len(lines) >= most:

@@ -22,7 +22,7 @@ def with_parameters(command: str) -> Callable[[Command], Command]:
     def decorate(function: Command) -> Command:
         signature = inspect.signature(function)
         options = [_option(declared, command) for declared in PARAMETERS if command in declared.commands]
-        others = [other for other in signature.parameters.values() if other.kind is not other.VAR_KEYWORD]
+        others = [argument for argument in signature.parameters.values() if argument.kind is not argument.VAR_KEYWORD]
         ordered = sorted([*options, *others], key=lambda option: option.default is not option.empty)
         function.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
         return function

@@ -81,8 +81,8 @@ def bucket_values(
     for number, definition in enumerate(layout.definitions):
         if definition.statistic.by_user:
             state = unpacked(chunk for chunk in chunks.get("state", []) if chunk[1] == number)
-            known = KnownTiles.of(number, definition, statistics, state)
-            part = state_part(spec, number, definition, known.early, known.texts, rolling)
+            known_tiles = KnownTiles.of(number, definition, statistics, state)
+            part = state_part(spec, number, definition, known_tiles.early, known_tiles.texts, rolling)
             if part is not None:
                 states[number] = part
         elif statistics is not None:
@@ -136,7 +136,7 @@ def _user_values(
 
 
 def _by_user(layout: Layout) -> list[int]:
-    return [number for number, one in enumerate(layout.definitions) if one.statistic.by_user]
+    return [number for number, definition in enumerate(layout.definitions) if definition.statistic.by_user]
 
 
 def _read(part: bytes) -> pa.Table:

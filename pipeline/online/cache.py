@@ -165,7 +165,8 @@ class ItemCache:
         self._packing, self._most = packing, most
         features = [feature for feature in spec.features_of("items") if not feature.derive]
         missing = {
-            f"feature:{one.name}": reader_of(one).fill(one, pa.nulls(1, reader_of(one).type(one))) for one in features
+            f"feature:{feature.name}": reader_of(feature).fill(feature, pa.nulls(1, reader_of(feature).type(feature)))
+            for feature in features
         }
         self._missing = pa.table(missing, packing.schema)
         self._epoch = 0
@@ -190,7 +191,7 @@ class ItemCache:
         self._ids.texts.extend(ids)
         self._ids.encoded.append(encoded)
         self._is_unknown.append(np.full(len(ids), is_unknown))
-        self._rows.update({item: start + place for place, item in enumerate(ids)})
+        self._rows.update({item: start + index for index, item in enumerate(ids)})
 
     def absent(self, ids: Iterable[str]) -> list[str]:
         """Returns those of the distinct ids that nothing is known of yet."""

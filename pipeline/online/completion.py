@@ -195,14 +195,14 @@ class _Reader:
             return None
         candidates, dealt_with = both[0], both[1].lookup()
         requests = request_times(self._spec, rows)
-        asked = int(requests[-1])
+        request_time = int(requests[-1])
         keys = KeyReader(self._spec, asking, stored.users, candidates)
         since = UserStatistics(self._spec, past[1], stored.users, dealt_with)
         by_user = {
-            one.statistic.column: since.vectors(one, state, keys.of(one), asked)
-            for one, state in zip(self._layout.by_user, stored.statistics, strict=True)
+            definition.statistic.column: since.vectors(definition, state, keys.of(definition), request_time)
+            for definition, state in zip(self._layout.by_user, stored.statistics, strict=True)
         }
-        shared = self._shared.vectors(keys, asked, days, updates)
+        shared = self._shared.vectors(keys, request_time, days, updates)
         if shared is None:
             return None
         sides = self._sides(rows, requests, stored.users, dealt_with, candidates, {**by_user, **shared})
@@ -247,8 +247,8 @@ class _Reader:
         base = [generation.key(generations.USER, user)] if cached is None else []
         tails = [generations.tail_key(generation.digest, day, generations.USER, user) for day in days]
         item_keys = [generation.key(generations.ITEM, item) for item in absent]
-        wanted = [*base, *tails, *item_keys]
-        manifest, *values = self._store.read([generation.manifest, *wanted]) if wanted else (b"",)
+        keys = [*base, *tails, *item_keys]
+        manifest, *values = self._store.read([generation.manifest, *keys]) if keys else (b"",)
         if manifest is None:
             return None
         self._add_items(absent, item_keys, values[len(base) + len(tails) :])
@@ -261,10 +261,12 @@ class _Reader:
     def _opened(self, user: str, key: bytes, value: bytes | None) -> _User:
         by_user = self._layout.by_user
         if value is None:
-            states = tuple(UserState.of(one, None) for one in by_user)
+            states = tuple(UserState.of(definition, None) for definition in by_user)
             return _User(self._layout.log_schema.empty_table(), {}, self._nobody, states)
         stored = self._layout.read_user(user, key, self._seal.open(key, value))
-        states = tuple(UserState.of(one, state) for one, state in zip(by_user, stored.statistics, strict=True))
+        states = tuple(
+            UserState.of(definition, state) for definition, state in zip(by_user, stored.statistics, strict=True)
+        )
         rows = prepend_carried(self._layout.log_schema.empty_table(), stored.rows)
         assert rows is not None
         return _User(rows.combine_chunks(), stored.last, self._users_lookup(user, stored), states)

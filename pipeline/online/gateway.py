@@ -33,7 +33,10 @@ class StoreCompleting:
     def __init__(self, spec: RankingSpec, store: OnlineStore):
         self._spec, self._completer, self._nothing = spec, Completer(spec, store), Completer(spec, _nothing(spec))
         self._tensors = rank_inputs(spec)
-        delays = [*(one.delay for one in statistics_of(spec)), *(one.delay for one in spec.behaviours)]
+        delays = [
+            *(statistic.delay for statistic in statistics_of(spec)),
+            *(behaviour.delay for behaviour in spec.behaviours),
+        ]
         self._delay = max(delays, default=0)
         self._updating, self._updater = threading.Lock(), Updater(spec, store)
 

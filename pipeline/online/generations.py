@@ -26,13 +26,13 @@ class DefinitionError(StoreError):
 
 def digest_of(spec: RankingSpec) -> str:
     """Returns 12 hexadecimal digits of all that the values depend on: what defines the examples, but not the files."""
-    part = ingest_part(spec)
+    ingest_spec = ingest_part(spec)
     anywhere = {"files": ("*",)}
-    clock = part.log.timestamp.model_copy(update={"precision": None})
-    log = part.log.model_copy(update={**anywhere, "max_bad_rows": 0.0, "timestamp": clock})
-    tables = {source: getattr(part, source) for source in ("users", "items")}
+    clock = ingest_spec.log.timestamp.model_copy(update={"precision": None})
+    log = ingest_spec.log.model_copy(update={**anywhere, "max_bad_rows": 0.0, "timestamp": clock})
+    tables = {source: getattr(ingest_spec, source) for source in ("users", "items")}
     tables = {source: table and table.model_copy(update=anywhere) for source, table in tables.items()}
-    text = part.model_copy(update={"log": log, "split": Split(), **tables}).to_json()
+    text = ingest_spec.model_copy(update={"log": log, "split": Split(), **tables}).to_json()
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -198,7 +198,10 @@ def require_current(store: OnlineStore, spec: RankingSpec) -> Generation:
     digest = digest_of(spec)
     generation = current(store, digest)
     if generation is None:
-        there = ", ".join(f"{name} ({other})" for other, name in sorted(definitions(store).items())) or "nothing"
+        there = (
+            ", ".join(f"{name} ({other_digest})" for other_digest, name in sorted(definitions(store).items()))
+            or "nothing"
+        )
         raise DefinitionError(
             f"the store holds nothing of {spec.name} as it is defined here (digest {digest}), but {there}; "
             "`fulcrum materialize` with this spec adds it"

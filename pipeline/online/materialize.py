@@ -148,7 +148,7 @@ class _Writer:
         done = progress.get("done", 0) if progress.get("name") == plan.name else 0
         self._counts.update(progress.get("counts", {}) if done else {})
         keys = key_buckets(rows.buckets)
-        shared = [number for number, one in enumerate(layout.definitions) if not one.statistic.by_user]
+        shared = [number for number, definition in enumerate(layout.definitions) if not definition.statistic.by_user]
         steps = rows.buckets + 1 + keys * len(shared)
         items = lookup_by_day(plan.spec, "items", rows.items())
         for step in range(done, steps):
@@ -205,10 +205,10 @@ class _Writer:
         return result
 
     def _keys_of(self, layout: Layout, rows: SortedRows, number: int, bucket: int, keys: int) -> list[Content]:
-        place = number * keys + bucket
+        part_number = number * keys + bucket
         files = (self._folder / "tiles" / str(user_bucket) for user_bucket in range(rows.buckets))
-        early = (data for file in files for data in read_parts(file, place))
-        values, part = key_values(self._plan, layout, number, rows.states(place), early)
+        early = (data for file in files for data in read_parts(file, part_number))
+        values, part = key_values(self._plan, layout, number, rows.states(part_number), early)
         if part is not None and self._plan.is_daily:
             _write_part(self._plan.rolling.statistics[number].snapshot, part_name(bucket, keys), part)
         return values

@@ -61,8 +61,8 @@ def make_plan(spec: RankingSpec, logs: str, state: str, until: date | None) -> P
     spec = with_precision(spec, files_to_read(spec, logs, str(window)))
     rolling, files = plan(spec, logs, state, window)
     tables = digest_of(file for file in files if file.source in ("users", "items"))
-    lineage = [rolling.snapshot.folder.rsplit("/", 1)[-1], *(one.snapshot.folder for one in rolling.statistics)]
-    made_of = [definition_digest(spec), str(last), tables, *(part.rsplit("/", 1)[-1] for part in lineage)]
+    lineage = [rolling.snapshot.folder.rsplit("/", 1)[-1], *(carried.snapshot.folder for carried in rolling.statistics)]
+    made_of = [definition_digest(spec), str(last), tables, *(folder.rsplit("/", 1)[-1] for folder in lineage)]
     return Plan(spec, files, rolling, True, last, _name(made_of))
 
 

@@ -25,7 +25,10 @@ class SharedStatistics:
     def __init__(self, store: OnlineStore, generation: Generation, layout: Layout, seal: Seal):
         self._store, self._generation, self._layout, self._seal = store, generation, layout, seal
         self._lock, self._keys = threading.Lock(), KeyCache(_MOST_KEYS)
-        self._answers = {one.statistic.name: AnswerCache(*answer_widths(one), _MOST_KEYS) for one in layout.shared}
+        self._answers = {
+            definition.statistic.name: AnswerCache(*answer_widths(definition), _MOST_KEYS)
+            for definition in layout.shared
+        }
 
     def vectors(
         self, keys: KeyReader, asked: int, days: Sequence[int], updates: Updates
@@ -35,27 +38,27 @@ class SharedStatistics:
         What was answered at the same edge is answered again, as long as no events from before it have come.
         """
         asks = []
-        for one in self._layout.shared:
-            of_request, edge = keys.of(one), edge_of(one, asked)
-            cache = self._answers[one.statistic.name]
-            answers = cache.at(edge, edge * one.spans.granularity, updates, of_request.epoch)
-            place = answers.places(of_request)
-            absent = np.unique(of_request.code[(place < 0) & (of_request.code >= 0)])
-            asks.append((one, of_request, edge, answers, place, absent))
+        for definition in self._layout.shared:
+            of_request, edge = keys.of(definition), edge_of(definition, asked)
+            cache = self._answers[definition.statistic.name]
+            answers = cache.at(edge, edge * definition.spans.granularity, updates, of_request.epoch)
+            places = answers.places(of_request)
+            absent = np.unique(of_request.code[(places < 0) & (of_request.code >= 0)])
+            asks.append((definition, of_request, edge, answers, places, absent))
         names = {
-            one.statistic.name: [of_request.texts[code] for code in absent.tolist()]
-            for one, of_request, _, _, _, absent in asks
+            definition.statistic.name: [of_request.texts[code] for code in absent.tolist()]
+            for definition, of_request, _, _, _, absent in asks
         }
         contents = self._read_keys(names, days) if any(names.values()) else {}
         if contents is None:
             return None
         result = {}
-        for one, of_request, edge, answers, place, absent in asks:
+        for definition, of_request, edge, answers, places, absent in asks:
             if len(absent):
-                fold = Fold(merged(self._tiles(one, contents[one.statistic.name])), one.spans)
-                answers.add(of_request, absent, *answers_at(one, fold, np.arange(len(absent)), edge))
-                place = answers.places(of_request)
-            result[one.statistic.column] = vectors(one, answers.sums, answers.latest, place, asked)
+                fold = Fold(merged(self._tiles(definition, contents[definition.statistic.name])), definition.spans)
+                answers.add(of_request, absent, *answers_at(definition, fold, np.arange(len(absent)), edge))
+                places = answers.places(of_request)
+            result[definition.statistic.column] = vectors(definition, answers.sums, answers.latest, places, asked)
         return result
 
     def _tiles(self, definition: Definition, contents: Sequence[Sequence[bytes]]) -> list[Tiles]:
@@ -75,8 +78,8 @@ class SharedStatistics:
         """
         generation = self._generation
         with self._lock:
-            known = {name: self._keys.of(name, keys) for name, keys in names.items()}
-        absent = {name: [key for key in keys if key not in known[name]] for name, keys in names.items()}
+            contents = {name: self._keys.of(name, keys) for name, keys in names.items()}
+        absent = {name: [key for key in keys if key not in contents[name]] for name, keys in names.items()}
         sealed = [(self._seal, generation.key(name, key)) for name, keys in absent.items() for key in keys]
         for name, keys in names.items():
             for day in days:
@@ -91,10 +94,10 @@ class SharedStatistics:
         )
         for name, keys in absent.items():
             read = {key: next(opened) for key in keys}
-            known[name].update(read)
+            contents[name].update(read)
             with self._lock:
                 self._keys.add(name, read)
         return {
-            name: [[known[name][key] for key in keys], *([next(opened) for _ in keys] for _ in days)]
+            name: [[contents[name][key] for key in keys], *([next(opened) for _ in keys] for _ in days)]
             for name, keys in names.items()
         }

@@ -51,11 +51,11 @@ def read_chunks(folder: Path, bucket: int) -> Iterator[Chunk]:
 def write_parts(path: Path, parts: Iterable[tuple[int, bytes]]) -> None:
     """Writes numbered parts as one file, which is whole or isn't there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    index, data, place = [], [], 0
+    index, data, offset = [], [], 0
     for number, content in parts:
-        index.append(struct.pack("<IQQ", number, place, len(content)))
+        index.append(struct.pack("<IQQ", number, offset, len(content)))
         data.append(content)
-        place += len(content)
+        offset += len(content)
     _write_whole(path, b"".join([struct.pack("<I", len(index)), *index, *data]))
 
 
@@ -66,9 +66,9 @@ def read_parts(path: Path, number: int) -> Iterator[bytes]:
         (count,) = struct.unpack("<I", file.read(4))
         entries = list(entry.iter_unpack(file.read(count * entry.size)))
         start = file.tell()
-        for part, place, size in entries:
-            if part == number:
-                file.seek(start + place)
+        for part_number, offset, size in entries:
+            if part_number == number:
+                file.seek(start + offset)
                 yield file.read(size)
 
 

@@ -116,8 +116,8 @@ class UserStatistics:
             since = self._tiles(definition, places)
             fold = Fold(merged([state.tiles, since]), definition.spans)
         used, code = np.unique(keys.code[keys.code >= 0], return_inverse=True)
-        place = np.array([places.get(keys.texts[number], len(places)) for number in used.tolist()], np.int64)
-        sums, latest = answers_at(definition, fold, place, edge_of(definition, asked))
+        key_code = np.array([places.get(keys.texts[number], len(places)) for number in used.tolist()], np.int64)
+        sums, latest = answers_at(definition, fold, key_code, edge_of(definition, asked))
         answer = np.full(len(keys.code), -1)
         answer[keys.code >= 0] = code
         return vectors(definition, sums, latest, answer, asked)

@@ -50,8 +50,8 @@ def merge_rows(
     new_class[1:] = ~new_class[1:]
     starts = np.flatnonzero(new_class)
     first, last = order[starts], order[np.append(starts[1:], len(order)) - 1] if len(order) else order
-    place = np.lexsort((first, group[first]))
-    content = last[place]
+    group_order = np.lexsort((first, group[first]))
+    content = last[group_order]
     is_gone = np.ones(len(group), bool)
     is_gone[content] = False
     was_there = np.arange(len(group)) < len(before_group)

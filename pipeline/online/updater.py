@@ -140,7 +140,7 @@ class _TailWriter:
         self._seal = Seal(generation.digest, generation.name, generation.until)
         self._items = ItemCache(self._spec, self._layout.features["items"], _MOST_ITEMS)
         of_users = {feature.name for feature in spec.features_of("users")}
-        self._reads_users = any(of_users.intersection(one.statistic.keys) for one in self._layout.shared)
+        self._reads_users = any(of_users.intersection(definition.statistic.keys) for definition in self._layout.shared)
 
     def parse(self, lines: Sequence[bytes], begin: int, day: int | None) -> tuple[pa.Table, np.ndarray, Updated]:
         """Returns the rows that are to be counted, the day of each, and what became of the others."""
@@ -214,10 +214,10 @@ class _TailWriter:
         self, groups: Sequence[tuple[int, str]], keys: Sequence[bytes], values: Sequence[bytes | None]
     ) -> tuple[pa.Table, np.ndarray]:
         """Returns the rows in the tails of days and users, and int64 [rows] the group of each."""
-        present = [place for place, value in enumerate(values) if value is not None]
+        present = [index for index, value in enumerate(values) if value is not None]
         contents = [
-            Seal.of_tail(self.generation.digest, groups[place][0]).open(keys[place], value)
-            for place, value in enumerate(values)
+            Seal.of_tail(self.generation.digest, groups[index][0]).open(keys[index], value)
+            for index, value in enumerate(values)
             if value is not None
         ]
         schema = self._layout.log_schema
@@ -243,8 +243,8 @@ class _TailWriter:
             # Some of them were dropped for others.
             item_keys = [generation.key(generations.ITEM, item) for item in absent]
             self._add_items(absent, item_keys, self._store.read(item_keys))
-        known = self._items.items(items) if items else None
-        lookup = known.lookup() if known is not None else Lookup.of(self._spec, "items", None)
+        cached = self._items.items(items) if items else None
+        lookup = cached.lookup() if cached is not None else Lookup.of(self._spec, "items", None)
         return values[: len(tails)], self._users(people, people_keys, of_people), lookup
 
     def _add_items(self, items: list[str], keys: list[bytes], values: Sequence[bytes | None]) -> None:
@@ -260,14 +260,14 @@ class _TailWriter:
         keys = KeyColumns(self._spec, rows, lambda _: users, lambda _: items)
         sums, time, day = RowSums(self._spec, rows), rows["time"].to_numpy(), rows[DAY].to_numpy()
         added: dict[tuple[str, int], tuple[list[str], Tiles]] = {}
-        for one in self._layout.shared:
-            of_rows = keys.of(one.statistic.keys)
+        for definition in self._layout.shared:
+            of_rows = keys.of(definition.statistic.keys)
             for number in np.unique(day).tolist():
                 chosen = np.flatnonzero((day == number) & (of_rows.code >= 0))
                 used, code = np.unique(of_rows.code[chosen], return_inverse=True)
                 texts = of_rows.texts.take(pa.array(used)).to_pylist()
-                tiles = tail_tiles(one, code, time[chosen], sums.of(one.sums)[chosen], sign[chosen])
-                added[one.statistic.name, number] = texts, tiles
+                tiles = tail_tiles(definition, code, time[chosen], sums.of(definition.sums)[chosen], sign[chosen])
+                added[definition.statistic.name, number] = texts, tiles
         return self._with_records(added)
 
     def _with_records(self, added: Mapping[tuple[str, int], tuple[list[str], Tiles]]) -> list[tuple[bytes, bytes]]:

@@ -116,19 +116,19 @@ class Layout:
         self.tail = Packing(_without_user(log.schema))
         self.features = {source: Packing(_feature_schema(spec, source)) for source in ("users", "items")}
         self.definitions = definitions(spec)
-        self.by_user = tuple(one for one in self.definitions if one.statistic.by_user)
-        self.shared = tuple(one for one in self.definitions if not one.statistic.by_user)
-        self.statistics = tuple(Packing(_state_schema(one)) for one in self.by_user)
+        self.by_user = tuple(definition for definition in self.definitions if definition.statistic.by_user)
+        self.shared = tuple(definition for definition in self.definitions if not definition.statistic.by_user)
+        self.statistics = tuple(Packing(_state_schema(definition)) for definition in self.by_user)
 
     @cached_property
     def state_types(self) -> Mapping[str, np.dtype]:
         """Returns the records of each shared statistic's base, by its name."""
-        return {one.statistic.name: _records(one, base=True) for one in self.shared}
+        return {definition.statistic.name: _records(definition, base=True) for definition in self.shared}
 
     @cached_property
     def tail_types(self) -> Mapping[str, np.dtype]:
         """Returns the records of each shared statistic's tail, by its name."""
-        return {one.statistic.name: _records(one, base=False) for one in self.shared}
+        return {definition.statistic.name: _records(definition, base=False) for definition in self.shared}
 
     def read_user(self, user: str, key: bytes, content: memoryview) -> StoredUser:
         """Reads a user's base.
@@ -205,14 +205,14 @@ def _feature_schema(spec: RankingSpec, source: str) -> pa.Schema:
 def _state_schema(definition: Definition) -> pa.Schema:
     """Returns the columns of `encoding.tiles_table` of a state, the user's text taken from the keys."""
     size = len(definition.sums)
-    whole, real = pa.list_(pa.int64(), size), pa.list_(pa.float64(), size)
-    fields: dict[str, pa.DataType] = {"key": pa.string(), "tile": pa.int64(), "total": whole}
+    integers, floats = pa.list_(pa.int64(), size), pa.list_(pa.float64(), size)
+    fields: dict[str, pa.DataType] = {"key": pa.string(), "tile": pa.int64(), "total": integers}
     if definition.statistic.windows:
-        fields["window"] = whole
+        fields["window"] = integers
     if definition.statistic.age:
-        fields["latest"] = whole
+        fields["latest"] = integers
     fields["base"] = pa.bool_()
-    fields.update({f"decayed:{number}": real for number in range(len(definition.spans.half_lives))})
+    fields.update({f"decayed:{number}": floats for number in range(len(definition.spans.half_lives))})
     return pa.schema(fields)
 
 

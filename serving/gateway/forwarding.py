@@ -62,9 +62,9 @@ class ForwardingHandler(StoreRequests, RequestHandler):
             signature = find_signature(self._upstream.model(spec), request.get("signature_name", ""))
             inputs: Mapping[str, Value] = json_tensors.read_inputs(request, self._readable(signature))
             inputs = self._inputs(signature, inputs, {} if headers is None else headers)
-            asked = _with_inputs(predict_pb2.PredictRequest(model_spec=spec), inputs)
-            asked.model_spec.signature_name = signature.name
-            answer = self._upstream.predict(asked)
+            upstream_request = _with_inputs(predict_pb2.PredictRequest(model_spec=spec), inputs)
+            upstream_request.model_spec.signature_name = signature.name
+            answer = self._upstream.predict(upstream_request)
             outputs = {name: tf.make_ndarray(proto) for name, proto in answer.outputs.items()}
             return json_tensors.write_outputs(request, outputs)
 
@@ -77,8 +77,10 @@ class ForwardingHandler(StoreRequests, RequestHandler):
         inputs = self._inputs(signature, request.inputs, headers)
         if inputs is request.inputs:
             return request
-        asked = predict_pb2.PredictRequest(model_spec=request.model_spec, output_filter=request.output_filter)
-        return _with_inputs(asked, inputs)
+        upstream_request = predict_pb2.PredictRequest(
+            model_spec=request.model_spec, output_filter=request.output_filter
+        )
+        return _with_inputs(upstream_request, inputs)
 
     def is_serving(self) -> bool:
         try:

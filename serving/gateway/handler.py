@@ -81,22 +81,22 @@ class StoreRequests:
         # The ids go to the model as they are read, as logs are: `1.0` as `1`.
         ids = {spec.name for spec in _IDS} & signature.inputs.keys() & completed.inputs.keys()
         extra = {spec.name for spec in _IDS} - signature.inputs.keys()
-        given = {name: value for name, value in inputs.items() if name not in extra | ids}
+        sent_inputs = {name: value for name, value in inputs.items() if name not in extra | ids}
         brought = {name: completed.inputs[name] for name in (missing | ids) & completed.inputs.keys()}
         if self._request_log is not None:
             self._request_log.add(request, completed, brought, headers.get(DEGRADED), self._count_logged)
-        return {**brought, **given}
+        return {**brought, **sent_inputs}
 
     def _request(self, inputs: Mapping[str, Value]) -> IdRequest:
         ids = {spec.name: _array(spec, inputs[spec.name], self._limits) for spec in _IDS if spec.name in inputs}
-        given = {
+        context_inputs = {
             name: _array(None, value, self._limits)
             for name, value in inputs.items()
             if name not in ids and (isinstance(value, np.ndarray) or not value.tensor_shape.dim)
         }
         at = int(ids[TIMESTAMP]) if TIMESTAMP in ids else None
         try:
-            return IdRequest(ids[USER_ID].item().decode(), [item.decode() for item in ids[ITEM_ID]], at, given)
+            return IdRequest(ids[USER_ID].item().decode(), [item.decode() for item in ids[ITEM_ID]], at, context_inputs)
         except UnicodeDecodeError:
             raise invalid(f"inputs {USER_ID!r}, {ITEM_ID!r}: expected UTF-8") from None
 

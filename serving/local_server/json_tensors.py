@@ -43,8 +43,8 @@ def read_inputs(request: Mapping[str, Any], signature: Signature) -> dict[str, n
         columns = {_only_input(signature): columns}
     unknown = columns.keys() - signature.inputs.keys()
     if unknown:
-        sent, known = ", ".join(sorted(unknown))[:200], ", ".join(signature.inputs)
-        raise invalid(f"signature {signature.name!r} has no input {sent}; its inputs are {known}")
+        sent, input_names = ", ".join(sorted(unknown))[:200], ", ".join(signature.inputs)
+        raise invalid(f"signature {signature.name!r} has no input {sent}; its inputs are {input_names}")
     return {name: _array(value, signature.inputs[name]) for name, value in columns.items()}
 
 
@@ -93,11 +93,11 @@ def _array(value: Any, spec: TensorSpec) -> np.ndarray:
     except ValueError:
         raise ragged from None
     leaves = array.ravel().tolist()
-    found = set(map(type, leaves))
-    if list in found or array.ndim > _MAX_RANK:
+    leaf_types = set(map(type, leaves))
+    if list in leaf_types or array.ndim > _MAX_RANK:
         raise ragged
     expected, kinds = _accepted(spec.dtype)
-    if not found <= kinds:
+    if not leaf_types <= kinds:
         wrong = next(leaf for leaf in leaves if type(leaf) not in kinds)
         raise invalid(f"input {spec.name!r}: expected {expected}, got {_named(wrong)}")
     shape = array.shape

@@ -99,24 +99,26 @@ class Versions:
     def status(self, spec: model_pb2.ModelSpec) -> list[get_model_status_pb2.ModelVersionStatus]:
         """Of the version that `spec` names, or of all, the newest first."""
         with self._lock:
-            wanted = self._wanted(spec)
-            if wanted is None:
+            requested = self._wanted(spec)
+            if requested is None:
                 return [self._versions[number].status() for number in sorted(self._versions, reverse=True)]
-            if wanted not in self._versions:
-                raise not_found(f"Could not find version {wanted} of model {self.name}")
-            return [self._versions[wanted].status()]
+            if requested not in self._versions:
+                raise not_found(f"Could not find version {requested} of model {self.name}")
+            return [self._versions[requested].status()]
 
     def _find_available(self, spec: model_pb2.ModelSpec) -> Version:
-        wanted = self._wanted(spec)
+        requested = self._wanted(spec)
         available = [number for number, version in self._versions.items() if version.state == AVAILABLE]
-        if wanted is None:
+        if requested is None:
             if not available:
                 raise not_found(f"Servable not found for request: Latest({self.name}); no version is available")
             return self._versions[max(available)]
-        if wanted not in available:
-            known = ", ".join(map(str, sorted(available))) or "none"
-            raise not_found(f"Servable not found for request: Specific({self.name}, {wanted}); available: {known}")
-        return self._versions[wanted]
+        if requested not in available:
+            version_list = ", ".join(map(str, sorted(available))) or "none"
+            raise not_found(
+                f"Servable not found for request: Specific({self.name}, {requested}); available: {version_list}"
+            )
+        return self._versions[requested]
 
     def _wanted(self, spec: model_pb2.ModelSpec) -> int | None:
         if spec.name != self.name:
@@ -124,8 +126,8 @@ class Versions:
             raise not_found(f"Servable not found for request: Latest({shown}); the model served here is {self.name}")
         if spec.HasField("version_label"):
             if spec.version_label not in self.labels:
-                known = ", ".join(sorted(self.labels)) or "none"
-                raise invalid(f"Unrecognized servable version label: {spec.version_label[:200]}; known: {known}")
+                label_list = ", ".join(sorted(self.labels)) or "none"
+                raise invalid(f"Unrecognized servable version label: {spec.version_label[:200]}; known: {label_list}")
             return self.labels[spec.version_label]
         return spec.version.value if spec.HasField("version") else None
 
@@ -155,15 +157,15 @@ class Versions:
         that was refused is tried again when it has changed. With `settled`, folders are tried at the first look.
         """
         folders = versions_in(self.base_path)
-        wanted = aspired(self.policy, folders)
-        for number in sorted(wanted):
+        aspired_versions = aspired(self.policy, folders)
+        for number in sorted(aspired_versions):
             with self._lock:
                 version = self._versions.setdefault(number, Version(number, folders[number]))
             if version.state in (START, END):
                 self._consider(version, settled)
         # An empty or unreachable directory is an accident, not the wish that nothing be served.
-        if any(self._versions[number].state == AVAILABLE for number in wanted):
-            self._retire_all_but(wanted)
+        if any(self._versions[number].state == AVAILABLE for number in aspired_versions):
+            self._retire_all_but(aspired_versions)
         self._unload_idle()
         with self._lock:
             gone = [n for n, version in self._versions.items() if version.state in (START, END) and n not in folders]

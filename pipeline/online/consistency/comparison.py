@@ -62,8 +62,8 @@ def parts_of(spec: RankingSpec) -> tuple[Part, ...]:
     parts: list[Part] = []
     for column in model_columns(spec):
         if column.role == "statistic":
-            for place, slot in enumerate(slots(spec, statistic_of(spec, column.name))):
-                parts.append(Part(slot.name, column, place, -1.0 if slot.span == AGE else 0.0))
+            for index, slot in enumerate(slots(spec, statistic_of(spec, column.name))):
+                parts.append(Part(slot.name, column, index, -1.0 if slot.span == AGE else 0.0))
         else:
             parts.append(Part(column.name, column))
     return tuple(parts)

@@ -201,8 +201,8 @@ def _by_numbers(spec: RankingSpec, difference: Difference, served: np.ndarray, r
         what, less = f"feedback ({sum_})", ours[difference.part.slot] < theirs[difference.part.slot]
     if span == AGE:
         # The age of nothing is -1; otherwise what lacks an event is older.
-        place = shown if ours[shown] != theirs[shown] else difference.part.slot
-        less = ours[place] < 0 if (ours[place] < 0) != (theirs[place] < 0) else ours[place] > theirs[place]
+        index = shown if ours[shown] != theirs[shown] else difference.part.slot
+        less = ours[index] < 0 if (ours[index] < 0) != (theirs[index] < 0) else ours[index] > theirs[index]
     if less:
         return Reason(LATE, f"{what} of the key had not been counted: they came later, or were lost on the way")
     return Reason(UNLOGGED, f"{what} of the key had been counted that the logs don't have")
@@ -220,8 +220,8 @@ def other_delays(spec: RankingSpec, served: Served) -> dict[str, tuple[int, int]
 def with_delays(spec: RankingSpec, served: Served) -> RankingSpec:
     """Returns the spec with the delays that a request was served with."""
     behaviours = tuple(
-        one.model_copy(update={"delay": served.origin.behaviour_delays.get(one.name, one.delay)})
-        for one in spec.behaviours
+        behaviour.model_copy(update={"delay": served.origin.behaviour_delays.get(behaviour.name, behaviour.delay)})
+        for behaviour in spec.behaviours
     )
     section = spec.statistics
     if section is not None:

@@ -175,16 +175,18 @@ class Rebuilder:
         """Returns the vectors of the rows that ask, the last ones of the user's `table`."""
         if not self._definitions:
             return {}
-        asked = request_times(self.spec, table)[-len(asking) :]
+        request_time = request_times(self.spec, table)[-len(asking) :]
         keys, result = KeyColumns(self.spec, asking, lambda _: users, lambda _: items), {}
-        for one in self._definitions:
-            counted, of_rows = self._count(one), keys.of(one.statistic.keys)
+        for definition in self._definitions:
+            counted, of_rows = self._count(definition), keys.of(definition.statistic.keys)
             code = pc.fill_null(pc.index_in(of_rows.texts, value_set=counted.texts), len(counted.texts)).to_numpy()
             code = np.append(code.astype(np.int64), -1)[of_rows.code]
-            asks = asks_of(code, one.edge(asked), np.ones(len(code), bool))
+            asks = asks_of(code, definition.edge(request_time), np.ones(len(code), bool))
             answers = counted.fold.at(asks.key, asks.edge)
-            sums = as_float32(answers, scales(one.sums))
-            result[one.statistic.column] = Vectors(sums, answers.latest, asks.place, asked, one.ticks_per_second)
+            sums = as_float32(answers, scales(definition.sums))
+            result[definition.statistic.column] = Vectors(
+                sums, answers.latest, asks.place, request_time, definition.ticks_per_second
+            )
         return result
 
     def _count(self, definition: Definition) -> _Counted:
@@ -218,4 +220,4 @@ class Rebuilder:
         """Where each user's rows start and stop in `_order`."""
         users, codes = self._user_codes
         edges = np.concatenate(([0], np.cumsum(np.bincount(codes, minlength=len(users))))).tolist()
-        return {user: (edges[place], edges[place + 1]) for place, user in enumerate(users)}
+        return {user: (edges[index], edges[index + 1]) for index, user in enumerate(users)}

@@ -53,18 +53,18 @@ class Served:
         try:
             record = json.loads(text)
             items = ids_of(record[ITEM_ID], ITEM_ID)
-            given = {name: np.array(_bytes(value), object) for name, value in record["given"].items()}
+            context_inputs = {name: np.array(_bytes(value), object) for name, value in record["given"].items()}
             inputs = {
                 name: array_of(tensors[name], values) for name, values in record["inputs"].items() if name in tensors
             }
-            other = [name for name in inputs if tensors[name].side == "item" and len(inputs[name]) != len(items)]
-            if other:
-                raise ValueError(f"{other[0]}: {len(inputs[other[0]])} values of {len(items)} candidates")
+            mismatched = [name for name in inputs if tensors[name].side == "item" and len(inputs[name]) != len(items)]
+            if mismatched:
+                raise ValueError(f"{mismatched[0]}: {len(inputs[mismatched[0]])} values of {len(items)} candidates")
             return cls(
                 line,
                 ids_of([record[USER_ID]], USER_ID)[0],
                 items,
-                context_of(spec, given),
+                context_of(spec, context_inputs),
                 record["degraded"],
                 Origin.from_json(record["origin"]),
                 inputs,

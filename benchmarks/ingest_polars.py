@@ -132,11 +132,15 @@ def _statistics(log: pl.DataFrame, keys: list[str], grain: int) -> list[pl.Serie
     names = ["impressions", "clicked", *SUMS]
     tiles = log.group_by(*keys, (pl.col("timestamp") // grain * grain).alias("tile")).agg(*sums).sort("tile")
     tiles = tiles.with_columns(
-        *[pl.col(one).cum_sum().over(keys).alias(f"{one}.lifetime") for one in names],
-        *[(pl.col(one) * (2.0**decay)).cum_sum().over(keys).alias(f"{one}.1d") for one in names],
+        *[pl.col(counter).cum_sum().over(keys).alias(f"{counter}.lifetime") for counter in names],
+        *[(pl.col(counter) * (2.0**decay)).cum_sum().over(keys).alias(f"{counter}.1d") for counter in names],
     ).drop(names)
-    asked = log.select(*keys, tile=(pl.col("timestamp") - DELAY_MS) // grain * grain).with_row_index("row")
-    found = asked.sort("tile").join_asof(tiles, on="tile", by=keys, allow_exact_matches=False, check_sortedness=False)
-    found = found.sort("row").with_columns(pl.col(f"{one}.1d") / (2.0**decay) for one in names)
-    columns = [pl.col(f"{one}.{span}").fill_null(0).cast(pl.Float32) for span in ("1d", "lifetime") for one in names]
-    return [column.alias(f"{name}.{column.name}") for column in found.select(columns).get_columns()]
+    queries = log.select(*keys, tile=(pl.col("timestamp") - DELAY_MS) // grain * grain).with_row_index("row")
+    joined = queries.sort("tile").join_asof(
+        tiles, on="tile", by=keys, allow_exact_matches=False, check_sortedness=False
+    )
+    joined = joined.sort("row").with_columns(pl.col(f"{counter}.1d") / (2.0**decay) for counter in names)
+    columns = [
+        pl.col(f"{counter}.{span}").fill_null(0).cast(pl.Float32) for span in ("1d", "lifetime") for counter in names
+    ]
+    return [column.alias(f"{name}.{column.name}") for column in joined.select(columns).get_columns()]

@@ -79,9 +79,13 @@ def networks(prepared: Prepared, spec: RankingSpec) -> dict[str, Callable[[np.nd
     shared = _trained(spec, data, transform)
     if not spec.chooses_networks:
         return {spec.model.routing: _outputs(shared, transform)}
-    own = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
-    choices = choose_networks(shared, own, reading.batches(data.evaluation, spec, spec.training.batch_size))
-    models = {AUTO_ROUTING: with_choices(shared, own, choices), SHARED_ROUTING: shared, SINGLE_TASK: own}
+    single_task = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
+    choices = choose_networks(shared, single_task, reading.batches(data.evaluation, spec, spec.training.batch_size))
+    models = {
+        AUTO_ROUTING: with_choices(shared, single_task, choices),
+        SHARED_ROUTING: shared,
+        SINGLE_TASK: single_task,
+    }
     return {name: _outputs(model, transform) for name, model in models.items()}
 
 

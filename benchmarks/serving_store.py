@@ -101,19 +101,19 @@ def measure(
             fulcrum("materialize", spec_file, *where, "--until", until, "--grace", "1")
 
         generation(days[-2])
-        (asked,) = id_requests(spec, logs, [CANDIDATES], users=USERS)
+        (request_inputs,) = id_requests(spec, logs, [CANDIDATES], users=USERS)
         completing = StoreCompleting(spec, open_store(stores.url, timeout_seconds=30))
-        warm_up = [completed(completing, inputs) for inputs in asked[:5]]
+        warm_up = [completed(completing, inputs) for inputs in request_inputs[:5]]
         stage(spec, saved, staged / "1", warm_up).rename(served / "1")
         versions = [stage(spec, saved, staged / str(number + 2), warm_up) for number in range(SWAPS)]
         with serve(served, "--store", stores.url, "--degrade", "--store-timeout", "2") as server:
-            alone, together, resident = latency(server, asked, requests)
+            alone, together, resident = latency(server, request_inputs, requests)
             disturbed = {
-                "model versions": while_(server, asked, lambda: swap_versions(server, versions, served)),
-                "generations": while_(server, asked, lambda: swap_generations(generation, days)),
+                "model versions": while_(server, request_inputs, lambda: swap_versions(server, versions, served)),
+                "generations": while_(server, request_inputs, lambda: swap_generations(generation, days)),
             }
             if backend == "redis":
-                disturbed["Redis anew"] = while_(server, asked, stores.start_anew)
+                disturbed["Redis anew"] = while_(server, request_inputs, stores.start_anew)
             degraded = counter(server, 'fulcrum_store_requests_total{outcome="degraded"}')
         rate = events_per_second(spec, logs, stores.url, days[-1])
     return Measured(alone, together, resident, rate, disturbed, degraded)
@@ -217,8 +217,8 @@ def events_per_second(spec: RankingSpec, logs: str, url: str, day: date, seconds
     updater = Updater(spec, open_store(url, timeout_seconds=30))
     updater.update(lines[:BATCH])
     counted, begin = 0, time.perf_counter()
-    for place in range(BATCH, len(lines) - BATCH + 1, BATCH):
-        counted += updater.update(lines[place : place + BATCH]).counted
+    for batch_start in range(BATCH, len(lines) - BATCH + 1, BATCH):
+        counted += updater.update(lines[batch_start : batch_start + BATCH]).counted
         if time.perf_counter() - begin > seconds:
             break
     return counted / (time.perf_counter() - begin)
@@ -294,14 +294,14 @@ def verdict(measured: dict[str, Measured]) -> tuple[dict[str, float], list[str]]
         if least is not None and not value >= least:
             short.append(f"{name} is {value:,.2f}, expected at least {least:,g}")
 
-    for backend, one in measured.items():
-        expect(f"{backend}_p50_ms", one.alone.percentile(50) * 1000, most=P50_MS)
-        expect(f"{backend}_p99_ms", one.alone.percentile(99) * 1000, most=P99_MS)
-        expect(f"{backend}_per_second", one.together.qps, least=PER_SECOND)
-        expect(f"{backend}_growth_mb", one.growth_mb, most=GROWTH_MB)
-        expect(f"{backend}_events_per_second", one.events_per_second, least=EVENTS_PER_SECOND[backend])
-        failures = [*one.alone.failures, *one.together.failures]
-        failures += [failure for load in one.disturbed.values() for failure in load.failures]
+    for backend, result in measured.items():
+        expect(f"{backend}_p50_ms", result.alone.percentile(50) * 1000, most=P50_MS)
+        expect(f"{backend}_p99_ms", result.alone.percentile(99) * 1000, most=P99_MS)
+        expect(f"{backend}_per_second", result.together.qps, least=PER_SECOND)
+        expect(f"{backend}_growth_mb", result.growth_mb, most=GROWTH_MB)
+        expect(f"{backend}_events_per_second", result.events_per_second, least=EVENTS_PER_SECOND[backend])
+        failures = [*result.alone.failures, *result.together.failures]
+        failures += [failure for load in result.disturbed.values() for failure in load.failures]
         expect(f"{backend}_failed", len(failures), most=0)
         short += [f"{backend}: the first failure: {failures[0]}"] if failures else []
     return figures, short
@@ -314,23 +314,23 @@ def report(measured: dict[str, Measured]) -> Iterator[str]:
     rates = f"per second, {CLIENTS} clients | memory, MB | events a second"
     yield f"| store | requests | p50 ms | p95 ms | p99 ms | {rates} |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
-    for backend, one in measured.items():
-        percentiles = " | ".join(f"{one.alone.percentile(percent) * 1000:.2f}" for percent in (50, 95, 99))
+    for backend, result in measured.items():
+        percentiles = " | ".join(f"{result.alone.percentile(percent) * 1000:.2f}" for percent in (50, 95, 99))
         yield (
-            f"| {backend} | {len(one.alone.latencies) + len(one.together.latencies):,} | {percentiles} | "
-            f"{one.together.qps:,.0f} | {one.growth_mb:+.1f} | {one.events_per_second:,.0f} |"
+            f"| {backend} | {len(result.alone.latencies) + len(result.together.latencies):,} | {percentiles} | "
+            f"{result.together.qps:,.0f} | {result.growth_mb:+.1f} | {result.events_per_second:,.0f} |"
         )
     yield ""
-    counts = sorted({count for one in measured.values() for count in one.resident_mb})
+    counts = sorted({count for result in measured.values() for count in result.resident_mb})
     yield f"| memory, MB, after requests | {' | '.join(f'{count:,}' for count in counts)} |"
     yield "|---|" + "---:|" * len(counts)
-    for backend, one in measured.items():
-        yield f"| {backend} | {' | '.join(f'{one.resident_mb[count]:,.1f}' for count in counts)} |"
+    for backend, result in measured.items():
+        yield f"| {backend} | {' | '.join(f'{result.resident_mb[count]:,.1f}' for count in counts)} |"
     yield ""
     yield "| store | while | requests | failed | p50 ms | p99 ms | degraded, of all |"
     yield "|---|---|---:|---:|---:|---:|---:|"
-    for backend, one in measured.items():
-        for what, load in one.disturbed.items():
+    for backend, result in measured.items():
+        for what, load in result.disturbed.items():
             percentiles = " | ".join(f"{load.percentile(percent) * 1000:.2f}" for percent in (50, 99))
             sent = len(load.latencies) + len(load.failures)
-            yield f"| {backend} | {what} | {sent:,} | {len(load.failures)} | {percentiles} | {one.degraded:,} |"
+            yield f"| {backend} | {what} | {sent:,} | {len(load.failures)} | {percentiles} | {result.degraded:,} |"

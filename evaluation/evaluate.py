@@ -83,8 +83,8 @@ def evaluate_models(
         folder = output or scratch
         with make_pipeline() as pipeline:
             outcomes = slice_outcomes(pipeline, files, plan, _buckets(files))
-            whole = outcomes | "AllSlices" >> beam.combiners.ToList()
-            evaluation = whole | "Conclude" >> beam.Map(conclusion, spec, plan, subjects, split)
+            all_outcomes = outcomes | "AllSlices" >> beam.combiners.ToList()
+            evaluation = all_outcomes | "Conclude" >> beam.Map(conclusion, spec, plan, subjects, split)
             _ = evaluation | "Write" >> beam.Map(result.write, folder)
             if output:
                 config = eval_config(spec, [model.name for model in plan.models])

@@ -102,15 +102,15 @@ def checks(
       baseline: the blessed model.
       reference: the single-task model; where there is one, no task may lose against it, whether it has a gate or not.
     """
-    whole = next(outcome for outcome in outcomes if not outcome.key)
+    overall = next(outcome for outcome in outcomes if not outcome.key)
     declared = gates(spec)
     drops: list[tuple[int, Gate, SliceOutcome, str, float]] = []
     for t, task in enumerate(plan.tasks):
         gate, first_metric = declared[task.name], task.metrics[0].name
         if gate.max_drop is not None:
-            drops.append((t, gate, whole, first_metric, gate.max_drop))
+            drops.append((t, gate, overall, first_metric, gate.max_drop))
         if gate.grouped_max_drop is not None:
-            drops.append((t, gate, whole, GROUPED, gate.grouped_max_drop))
+            drops.append((t, gate, overall, GROUPED, gate.grouped_max_drop))
         if gate.slices is not None:
             gated_slices = gate.slices.keys or spec.slices
             drops += [
@@ -120,8 +120,8 @@ def checks(
             ]
     results: list[Check] = []
     for t, task in enumerate(plan.tasks):
-        results += _bounds(plan, t, declared[task.name], whole)
-        results += _transfers(plan, t, declared[task.name], whole, reference)
+        results += _bounds(plan, t, declared[task.name], overall)
+        results += _transfers(plan, t, declared[task.name], overall, reference)
         results += [_drop(plan, *drop, baseline, len(drops)) for drop in drops if drop[0] == t]
     return tuple(results)
 
@@ -181,13 +181,13 @@ def _transfer(
     if estimated.low is None or (_few(whole, task, metric) and not same):
         reason = f"{metric} can't be judged against the single-task model: {_classes(whole, task, metric)}"
         return check(estimated, "unjudged", reason)
-    found = f"the gain in {metric} over the single-task model is {estimated.value:+z.4f}{_ends(estimated, '+z')}"
+    statement = f"the gain in {metric} over the single-task model is {estimated.value:+z.4f}{_ends(estimated, '+z')}"
     holds = reaches(gain, kind, bound)
     if kind == "min_gain":
         ends = f"its lower end {'reaches' if holds else 'is below'} the gate's {bound:+.4f}"
     else:
         ends = f"{'no' if holds else 'a'} loss beyond its interval" + (f" and the allowed {bound:.4f}" * (bound > 0))
-    return check(estimated, "holds" if holds else "fails", f"{found}, {ends}")
+    return check(estimated, "holds" if holds else "fails", f"{statement}, {ends}")
 
 
 def _drop(

@@ -138,7 +138,10 @@ def importances(
         len(rows),
         int(users.max(initial=-1)) + 1,
         {task.name: task.metrics[0].name for task in plan.tasks},
-        tuple(Importance(one.name, one.kind, of_input) for one, of_input in zip(inputs, losses, strict=True)),
+        tuple(
+            Importance(permuted_input.name, permuted_input.kind, of_input)
+            for permuted_input, of_input in zip(inputs, losses, strict=True)
+        ),
     )
 
 
@@ -165,15 +168,15 @@ def other_rows(users: np.ndarray, of_user: bool, random: np.random.Generator) ->
         return random.permutation(len(users))
     # In a circle of random order nobody follows himself.
     circle = random.permutation(count)
-    other = np.empty(count, np.int64)
-    other[circle] = np.roll(circle, -1)
+    next_user = np.empty(count, np.int64)
+    next_user[circle] = np.roll(circle, -1)
     rows_by_user = np.argsort(users, kind="stable")
     lengths = np.bincount(users, minlength=count)
     starts = np.cumsum(lengths) - lengths
-    place = np.empty(len(users), np.int64)
-    place[rows_by_user] = np.arange(len(users)) - np.repeat(starts, lengths)
-    theirs = other[users]
-    return rows_by_user[starts[theirs] + place % lengths[theirs]]
+    position = np.empty(len(users), np.int64)
+    position[rows_by_user] = np.arange(len(users)) - np.repeat(starts, lengths)
+    theirs = next_user[users]
+    return rows_by_user[starts[theirs] + position % lengths[theirs]]
 
 
 def _scores(serialized: Sequence[bytes], score: Scorer, plan: Plan) -> np.ndarray:
@@ -185,8 +188,8 @@ def _losses(rows: ScoredRows, plan: Plan) -> list[dict[str, Estimate]]:
     """Returns by how much each model but the first is behind it, by task."""
     tasks = tuple(_GatedTask(**vars(task)) for task in plan.tasks)
     # Each permutation stands for a model, which is compared with the first as others are.
-    whole = PlannedModel(CANDIDATE, plan.models[0].path, frozenset(task.name for task in tasks))
-    compared = replace(plan, tasks=tasks, models=(whole,) * len(rows.scores), slices=())
+    unpermuted = PlannedModel(CANDIDATE, plan.models[0].path, frozenset(task.name for task in tasks))
+    compared = replace(plan, tasks=tasks, models=(unpermuted,) * len(rows.scores), slices=())
     (view,) = slice_views(rows, ())
     merged = dict(totals(rows, view, compared))
     ((key, moments),) = influence_moments(rows, view, compared, merged)

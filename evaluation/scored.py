@@ -154,8 +154,8 @@ class _Users:
     @classmethod
     def of(cls, rows: ScoredRows) -> "_Users":
         _, user = np.unique(rows.users, return_inverse=True)
-        values, place = np.unique(rows.lists, return_inverse=True)
-        lists, number = np.unique(user.astype(np.int64) * len(values) + place, return_inverse=True)
+        values, list_index = np.unique(rows.lists, return_inverse=True)
+        lists, number = np.unique(user.astype(np.int64) * len(values) + list_index, return_inverse=True)
         return cls(user, number, lists // max(len(values), 1))
 
 

@@ -73,9 +73,9 @@ class StackedTotals:
 
     def __init__(self, totals: Sequence[SliceTotals]):
         self.slices = len(totals)
-        self._examples = np.stack([one.examples for one in totals])
-        self._sums = np.stack([one.sums for one in totals])
-        self._histograms = [one.histograms for one in totals]
+        self._examples = np.stack([of_slice.examples for of_slice in totals])
+        self._sums = np.stack([of_slice.sums for of_slice in totals])
+        self._histograms = [of_slice.histograms for of_slice in totals]
         self._columns = sum_columns()
 
     def of(self, task: int, model: int, metric: Metric) -> MetricTotals:

@@ -71,9 +71,9 @@ def _looked_up(entries: tf.RaggedTensor, keys: tf.Tensor, default: str) -> tf.Te
     values = entries.with_flat_values(tf.strings.regex_replace(flat, _UP_TO_VALUE, ""))
     # Padding is an empty key, which nothing asks for; last comes what every key finds.
     is_key = (maps.to_tensor("") == keys[:, tf.newaxis]) & (keys != "")[:, tf.newaxis]
-    found = tf.pad(is_key, [[0, 0], [0, 1]], constant_values=True)
+    is_match = tf.pad(is_key, [[0, 0], [0, 1]], constant_values=True)
     texts = values.to_tensor("")
     count = tf.shape(texts)[0]
     texts = tf.concat([texts, tf.fill([count, 1], default)], axis=1)
-    rows = tf.minimum(tf.range(tf.shape(found)[0]), count - 1)
-    return tf.gather_nd(texts, tf.stack([rows, tf.argmax(found, axis=1, output_type=tf.int32)], axis=1))
+    rows = tf.minimum(tf.range(tf.shape(is_match)[0]), count - 1)
+    return tf.gather_nd(texts, tf.stack([rows, tf.argmax(is_match, axis=1, output_type=tf.int32)], axis=1))

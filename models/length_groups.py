@@ -183,5 +183,6 @@ def flattened(behaviour: str, features: Mapping[str, tf.Tensor], padded: tf.Tens
     groups = masks(behaviour, features)
     rows = examples_by_group(behaviour, features, padded)
     return tf.concat(
-        [tf.reshape(part[:, : mask.shape[1]], [-1]) for part, mask in zip(rows, groups, strict=True)], axis=0
+        [tf.reshape(group_rows[:, : mask.shape[1]], [-1]) for group_rows, mask in zip(rows, groups, strict=True)],
+        axis=0,
     )

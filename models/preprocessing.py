@@ -43,9 +43,9 @@ def preprocessing_fn(inputs: Columns, custom_config: Mapping[str, Any]) -> dict[
     raw = {column.name: inputs[column.name] for column in plain} | _newest(plain, inputs, spec)
     transformed = _transform({column.name: _values(raw[column.name], column) for column in plain}, plain, inputs, spec)
     if derived:
-        made = derive(inputs, transformed, spec)
-        raw |= made
-        transformed |= _transform(made, derived, {**inputs, **made}, spec)
+        derived_inputs = derive(inputs, transformed, spec)
+        raw |= derived_inputs
+        transformed |= _transform(derived_inputs, derived, {**inputs, **derived_inputs}, spec)
     outputs: dict[str, tf.Tensor | tf.RaggedTensor] = {
         column.name: _as_rows(transformed[column.name], raw[column.name], column) for column in columns
     }

@@ -86,14 +86,14 @@ def contrast(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, groups: tf.
     """
     half, mean = logits[:, 0] / 2.0, logits[:, 1]
     is_inside = space > 0
-    own = tf.where(labels > 0.5, mean + half, mean - half)
+    label_logits = tf.where(labels > 0.5, mean + half, mean - half)
     # What positives are compared with, and what negatives are.
     total = tf.where(
         labels > 0.5,
         _group_logsumexp(mean + half, space, groups),
         _group_logsumexp(mean - half, space, groups),
     )
-    losses = space * tf.where(is_inside, total - own, 0.0)
+    losses = space * tf.where(is_inside, total - label_logits, 0.0)
     return tf.math.divide_no_nan(*all_reduce_sum(tf.reduce_sum(losses), tf.reduce_sum(space)))
 
 

@@ -106,7 +106,7 @@ def _metrics(task: RankingTask) -> dict[str, float]:
 def _best(by_network: Mapping[Network, Mapping[str, float]]) -> TaskChoice:
     metric = "auc" if "auc" in by_network["shared"] else "loss"
     values = {network: metrics[metric] for network, metrics in by_network.items()}
-    known = {network: value for network, value in values.items() if math.isfinite(value)}
+    finite = {network: value for network, value in values.items() if math.isfinite(value)}
     pick = max if metric == "auc" else min
-    best: Network = pick(known, key=lambda network: known[network], default="shared")
-    return TaskChoice(best, metric, {network: known.get(network) for network in NETWORKS})
+    best: Network = pick(finite, key=lambda network: finite[network], default="shared")
+    return TaskChoice(best, metric, {network: finite.get(network) for network in NETWORKS})

@@ -31,9 +31,9 @@ def intervals(rows: Sequence[Row], axis: str) -> Chart:
     x = alt.X("value:Q", title=axis, scale=alt.Scale(padding=12), axis=alt.Axis(tickCount=6))
     y = alt.Y("name:N", title=None, sort=names, axis=alt.Axis(grid=True))
     if any(row.get("kind") for row in rows):
-        own = {"color": alt.Color("kind:N", sort=None), "yOffset": alt.YOffset("kind:N", sort=None)}
+        encoding = {"color": alt.Color("kind:N", sort=None), "yOffset": alt.YOffset("kind:N", sort=None)}
     else:
-        own = {
+        encoding = {
             "color": alt.Color("tone:N", legend=None, scale=alt.Scale(domain=list(_TONES), range=[*_TONES.values()]))
         }
     tooltip = [alt.Tooltip("name:N"), *_tooltips("value", "low", "high", "limit")]
@@ -41,8 +41,8 @@ def intervals(rows: Sequence[Row], axis: str) -> Chart:
     layers = [zero.encode(x=alt.X("zero:Q", title=axis))]
     if any(row.get("low") is not None for row in rows):
         ends = chart.mark_rule(strokeWidth=3, opacity=0.55)
-        layers.append(ends.encode(x=alt.X("low:Q", title=axis), x2="high:Q", y=y, **own))
-    layers.append(chart.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, tooltip=tooltip, **own))
+        layers.append(ends.encode(x=alt.X("low:Q", title=axis), x2="high:Q", y=y, **encoding))
+    layers.append(chart.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, tooltip=tooltip, **encoding))
     if any(row.get("limit") is not None for row in rows):
         limits = chart.mark_tick(thickness=2, size=18, orient="vertical", color=_LIMIT)
         layers.append(limits.encode(x="limit:Q", y=y, tooltip=tooltip))

@@ -61,7 +61,7 @@ class Comparison:
         flat = [_flat(run.spec.model_dump(mode="json")) for run in self.runs]
         keys = dict.fromkeys(key for settings in flat for key in settings)
         values = {key: tuple(settings.get(key, "–") for settings in flat) for key in keys}
-        return {key: own for key, own in values.items() if len(set(own)) > 1}
+        return {key: by_run for key, by_run in values.items() if len(set(by_run)) > 1}
 
 
 def compare(folders: Sequence[str | Path]) -> Comparison:
@@ -114,8 +114,8 @@ def _tested_examples(run: ComparedRun) -> str:
     }
     keys = []
     for batch in tf.data.TFRecordDataset(_tested_files(run), "GZIP").batch(_BATCH):
-        found = tf.io.parse_example(batch, features)
-        parts = [found[USER_ID], found[ITEM_ID], tf.strings.as_string(found[TIMESTAMP])]
+        parsed = tf.io.parse_example(batch, features)
+        parts = [parsed[USER_ID], parsed[ITEM_ID], tf.strings.as_string(parsed[TIMESTAMP])]
         keys.append(tf.strings.join(parts, "\0").numpy().astype(bytes))
     return hashlib.sha256(b"\n".join(np.sort(np.concatenate(keys)).tolist())).hexdigest() if keys else ""
 
@@ -142,12 +142,12 @@ def _tested_files(run: ComparedRun) -> list[str]:
 def _flat(value: Any, path: str = "") -> dict[str, str]:
     """Returns `{"model.routing": "ple", …}`; parts of a list go by their name where they have one."""
     if isinstance(value, dict):
-        parts = [(key, part) for key, part in value.items() if key != "name"]
-    elif isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
-        parts = [(part.get("name", str(place)), part) for place, part in enumerate(value)]
+        parts = [(key, setting) for key, setting in value.items() if key != "name"]
+    elif isinstance(value, list) and value and all(isinstance(setting, dict) for setting in value):
+        parts = [(setting.get("name", str(index)), setting) for index, setting in enumerate(value)]
     else:
         return {path: str(value)}
     flat: dict[str, str] = {}
-    for key, part in parts:
-        flat |= _flat(part, f"{path}.{key}" if path else key)
+    for key, setting in parts:
+        flat |= _flat(setting, f"{path}.{key}" if path else key)
     return flat

@@ -33,8 +33,8 @@ def findings(comparison: Comparison) -> list[str]:
             difference = _gain(comparison, run, task)
             if difference is not None and difference.value is not None:
                 tasks[_WORDS[tone_of(difference)]].append(task.name)
-        told = "; ".join(f"{word} on {', '.join(names)}" for word, names in tasks.items() if names)
-        sentences.append(f"{run.name} against {comparison.first.name}: {told or 'no task in common'}.")
+        outcomes = "; ".join(f"{word} on {', '.join(names)}" for word, names in tasks.items() if names)
+        sentences.append(f"{run.name} against {comparison.first.name}: {outcomes or 'no task in common'}.")
     return sentences
 
 
@@ -106,8 +106,8 @@ def _task_table(comparison: Comparison) -> Table:
         cells = [Cell(task.name), Cell(metric_named(task.metric).label)]
         cells += [estimate_cell(_value(run, task)) for run in comparison.runs]
         for run in comparison.others:
-            known = task.name in {own.name for own in _tasks(comparison, run)}
-            cells.append(gain_cell(_gain(comparison, run, task) if known else None))
+            has_task = task.name in {run_task.name for run_task in _tasks(comparison, run)}
+            cells.append(gain_cell(_gain(comparison, run, task) if has_task else None))
         rows.append(cells)
     caption = (
         f"Each run on its test split; gains over {comparison.first.name} on the same users, turned so that more is "
@@ -126,13 +126,13 @@ def _value(run: ComparedRun, task: Task) -> Estimate | None:
 def _task_section(comparison: Comparison) -> Section:
     blocks: list[Block] = [_task_table(comparison)]
     rows = [
-        {"name": task.name, "kind": run.name, "value": found.value, "low": found.low, "high": found.high}
+        {"name": task.name, "kind": run.name, "value": difference.value, "low": difference.low, "high": difference.high}
         for task in _all_tasks(comparison)
         for run in comparison.others
         if run.name in comparison.paired
         and task in _tasks(comparison, run)
-        and (found := _gain(comparison, run, task)) is not None
-        and found.value is not None
+        and (difference := _gain(comparison, run, task)) is not None
+        and difference.value is not None
     ]
     if rows:
         caption = f"The gain over {comparison.first.name}, each task in its own metric; right is better."
@@ -157,23 +157,29 @@ def _seesaw(comparison: Comparison) -> Section:
 
 
 def _slices(comparison: Comparison) -> Section:
-    found = [
-        (run, task, result, own)
+    slice_gains = [
+        (run, task, result, difference)
         for run in comparison.others
         if run.name in comparison.paired
         for task in _tasks(comparison, run)
         for result in comparison.paired[run.name].slices(task.name)
-        if (own := gain(result, task.metric, "baseline")) is not None and own.value is not None
+        if (difference := gain(result, task.metric, "baseline")) is not None and difference.value is not None
     ]
-    if not found:
+    if not slice_gains:
         return Section("slices", "Slices", ["No slice was compared."])
-    found.sort(key=lambda entry: entry[3].value or 0.0)
+    slice_gains.sort(key=lambda entry: entry[3].value or 0.0)
     drawn: dict[str, Chart] = {}
     for task in _all_tasks(comparison):
         rows = [
-            {"name": slice_text(result.slice), "kind": run.name, "value": own.value, "low": own.low, "high": own.high}
-            for run, other, result, own in found
-            if other.name == task.name
+            {
+                "name": slice_text(result.slice),
+                "kind": run.name,
+                "value": difference.value,
+                "low": difference.low,
+                "high": difference.high,
+            }
+            for run, slice_task, result, difference in slice_gains
+            if slice_task.name == task.name
         ]
         if rows:
             drawn[task.name] = charts.intervals(rows[:_CHARTED], f"{metric_named(task.metric).label}, gain")
@@ -182,9 +188,9 @@ def _slices(comparison: Comparison) -> Section:
             Cell(slice_text(result.slice)),
             Cell(task.name, detail=metric_named(task.metric).label),
             Cell(run.name),
-            gain_cell(own),
+            gain_cell(difference),
         ]
-        for run, task, result, own in found[:_LISTED]
+        for run, task, result, difference in slice_gains[:_LISTED]
     ]
     table = Table(
         f"Slices by the gain over {comparison.first.name}, the furthest behind first",

@@ -172,7 +172,7 @@ class _Artifacts:
 
 
 def _values(properties: Mapping[str, pb.Value]) -> dict[str, object]:
-    return {key: getattr(value, kind) for key, value in properties.items() if (kind := value.WhichOneof("value"))}
+    return {key: getattr(value, field) for key, value in properties.items() if (field := value.WhichOneof("value"))}
 
 
 def _stage(contexts: Sequence[pb.Context], execution: pb.Execution) -> str:

@@ -171,7 +171,7 @@ def _read_diagnostics(uri: str) -> Diagnostics | None:
 
 def _read_statistics(uri: str) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
     lists = _by_split(uri, _STATISTICS_FILE, statistics_pb2.DatasetFeatureStatisticsList)
-    return {split: found.datasets[0] for split, found in lists.items() if found.datasets}
+    return {split: of_split.datasets[0] for split, of_split in lists.items() if of_split.datasets}
 
 
 def _by_split(uri: str, name: str, message, prefix: str = SPLIT_FOLDER) -> dict[str, Any]:

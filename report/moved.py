@@ -13,9 +13,9 @@ _FOLDERS = ("artifacts", "serving", "state", "checkpoints")
 def beside(path: str, output: str | Path) -> str:
     """Returns where a path of a run's artifact lies below its `output` today; the path itself if it isn't there."""
     for folder in _FOLDERS:
-        before, found, below = path.rpartition(f"/{folder}/")
+        before, separator, below = path.rpartition(f"/{folder}/")
         here = Path(output).absolute() / folder / below
-        if found and before != str(Path(output).absolute()) and here.exists():
+        if separator and before != str(Path(output).absolute()) and here.exists():
             return str(here)
     return path
 

@@ -27,6 +27,6 @@ def report(material: Material) -> str:
             title=material.pipeline,
             subtitle=f"Report of the run {material.run_id}",
             verdict=verdict.verdict(material),
-            sections=[part.section(material) for part in _SECTIONS],
+            sections=[section_module.section(material) for section_module in _SECTIONS],
         )
     )

@@ -49,8 +49,8 @@ def render(summary: RunSummary, console: Console) -> None:
     if summary.refused:
         console.print("[bold red]Not fit to be served[/], nothing was pushed:")
         console.print(f"  {summary.refused}", markup=False, highlight=False)
-    for name, place in summary.places.items():
-        console.print(f"{name + ':':<18}{place}", markup=False, highlight=False, soft_wrap=True)
+    for name, location in summary.places.items():
+        console.print(f"{name + ':':<18}{location}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _render_transfers(evaluation: Evaluation, console: Console) -> None:
@@ -58,7 +58,9 @@ def _render_transfers(evaluation: Evaluation, console: Console) -> None:
     console.print(transfer_sentence(evaluation), markup=False, highlight=False, soft_wrap=True)
     transfers = task_transfers(evaluation)
     for verdict, tone in TONES.items():
-        gains = [f"{found.task} {_interval(found.gain, '+')}" for found in transfers if found.verdict == verdict]
+        gains = [
+            f"{of_task.task} {_interval(of_task.gain, '+')}" for of_task in transfers if of_task.verdict == verdict
+        ]
         if gains:
             line = f"  {verdict + ':':<9} {', '.join(gains)}"
             console.print(line, style=_STYLES[tone], markup=False, highlight=False, soft_wrap=True)
@@ -100,14 +102,14 @@ def _task_table(pipeline: str, evaluation: Evaluation) -> Table:
     for column in ("examples", "metric", "overall", *(headings[name] for name in others), "gate", "worst slice", ""):
         table.add_column(column, justify="left" if column in ("metric", "gate", "worst slice") else "right")
     for task in evaluation.tasks:
-        whole = evaluation.result(task.name)
+        overall = evaluation.result(task.name)
         worst = _worst(task, evaluation)
         table.add_row(
             Text(task.name),
-            f"{whole.counts.examples:,}",
+            f"{overall.counts.examples:,}",
             metric_named(task.metric).label,
-            _interval(whole.metrics[task.metric].get(CANDIDATE)),
-            *(_interval(_change(whole, task, name), "+") for name in others),
+            _interval(overall.metrics[task.metric].get(CANDIDATE)),
+            *(_interval(_change(overall, task, name), "+") for name in others),
             _verdict([check for check in evaluation.checks if check.task == task.name]),
             Text(slice_text(worst.slice) if worst else "–"),
             _interval(worst.metrics[task.metric][CANDIDATE]) if worst else "–",
@@ -122,13 +124,13 @@ def _change(result: SliceResult, task: Task, other: Any) -> Estimate | None:
 
 
 def _worst(task: Task, evaluation: Evaluation) -> SliceResult | None:
-    known = [
+    judgeable = [
         result
         for result in evaluation.slices(task.name)
         if result.counts.examples >= MIN_SLICE_EXAMPLES and result.metrics[task.metric][CANDIDATE].value is not None
     ]
     pick = min if metric_named(task.metric).higher_is_better else max
-    return pick(known, key=lambda result: result.metrics[task.metric][CANDIDATE].value or 0.0, default=None)
+    return pick(judgeable, key=lambda result: result.metrics[task.metric][CANDIDATE].value or 0.0, default=None)
 
 
 def _verdict(checks: list[Check]) -> Text:

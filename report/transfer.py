@@ -21,14 +21,14 @@ class TaskTransfer:
 
 def task_transfers(evaluation: Evaluation) -> list[TaskTransfer]:
     """Returns each task's verdict, those that lose first; empty where no reference was evaluated."""
-    found = []
+    transfers = []
     for task in evaluation.tasks:
         result = evaluation.result(task.name)
         verdict, estimate = transfer(result, task.metric), gain(result, task.metric)
         if verdict is not None and estimate is not None:
-            found.append(TaskTransfer(task.name, verdict, estimate))
+            transfers.append(TaskTransfer(task.name, verdict, estimate))
     order = list(TONES)
-    return sorted(found, key=lambda of_task: order.index(of_task.verdict))
+    return sorted(transfers, key=lambda of_task: order.index(of_task.verdict))
 
 
 def transfer_sentence(evaluation: Evaluation) -> str:

@@ -20,8 +20,8 @@ class Buckets(EmbeddedKind):
         boundaries = tft.quantiles(finite, feature.buckets, epsilon=0.01, name=f"{feature.name}_quantiles")
 
         def bucket(values: tf.Tensor) -> tf.Tensor:
-            known = tf.math.is_finite(values)
-            return tf.where(known, tft.apply_buckets(tf.where(known, values, 0.0), boundaries) + 1, 0)
+            is_finite = tf.math.is_finite(values)
+            return tf.where(is_finite, tft.apply_buckets(tf.where(is_finite, values, 0.0), boundaries) + 1, 0)
 
         return bucket
 

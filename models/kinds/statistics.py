@@ -180,14 +180,14 @@ def _moments(name: str, columns: Columns) -> dict[str, tuple[tf.Tensor, tf.Tenso
     parts = []
     for values in columns.values():
         present = tf.math.is_finite(values)
-        known = tf.where(present, values, tf.constant(0.0, tf.float64))
-        parts += [tf.transpose(values) for values in (tf.cast(present, tf.float64), known, tf.square(known))]
+        filled = tf.where(present, values, tf.constant(0.0, tf.float64))
+        parts += [tf.transpose(values) for values in (tf.cast(present, tf.float64), filled, tf.square(filled))]
     summed = tft.sum(tf.concat(parts, axis=1), reduce_instance_dims=False, name=name)
     result = {}
-    for column, part in zip(
+    for column, sums in zip(
         columns, tf.split(summed, [3 * values.shape[0] for values in columns.values()]), strict=True
     ):
-        rows, total, squares = tf.split(part[:, tf.newaxis], 3)
+        rows, total, squares = tf.split(sums[:, tf.newaxis], 3)
         mean = tf.math.divide_no_nan(total, rows)
         variance = tf.math.divide_no_nan(squares, rows) - tf.square(mean)
         result[column] = mean, tf.sqrt(tf.maximum(variance, tf.constant(0.0, tf.float64)))

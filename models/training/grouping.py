@@ -73,4 +73,4 @@ def parts_of_groups(groups: Sequence[int] | np.ndarray, replicas: int) -> np.nda
             taken = size - len(roomiest)
             roomiest += rest[:taken]
             rest = rest[taken:]
-    return np.array([place for part in parts for place in part], np.int64)
+    return np.array([position for part in parts for position in part], np.int64)

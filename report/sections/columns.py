@@ -20,14 +20,14 @@ def column_table(statistics: Statistics) -> Table:
     missing = [f"Missing, {split}" for split in statistics]
     rows = []
     for name, column in sorted(_columns(statistics[first]).items()):
-        others = [_columns(found).get(name) for found in statistics.values()]
+        others = [_columns(dataset).get(name) for dataset in statistics.values()]
         rows.append(
             [
                 Cell(name),
                 Cell(statistics_pb2.FeatureNameStatistics.Type.Name(column.type).lower()),
                 *(
-                    _missing(other, found.num_examples)
-                    for other, found in zip(others, statistics.values(), strict=True)
+                    _missing(of_split, dataset.num_examples)
+                    for of_split, dataset in zip(others, statistics.values(), strict=True)
                 ),
                 count_cell(column.string_stats.unique if column.HasField("string_stats") else None),
                 *_moments(column),
@@ -47,11 +47,11 @@ def column_table(statistics: Statistics) -> Table:
 
 def distributions(statistics: Statistics) -> Figure:
     """Draws a chart a column: its values or its histogram in each split, as shares of the split."""
-    by_split = {split: _columns(found) for split, found in statistics.items()}
+    by_split = {split: _columns(dataset) for split, dataset in statistics.items()}
     drawn = {}
     for name, column in sorted(next(iter(by_split.values())).items()):
-        own = {split: columns[name] for split, columns in by_split.items() if name in columns}
-        rows = histograms(own) if column.HasField("num_stats") else _values(own)
+        of_column = {split: columns[name] for split, columns in by_split.items() if name in columns}
+        rows = histograms(of_column) if column.HasField("num_stats") else _values(of_column)
         if rows:
             drawn[name] = charts.bars(rows, name, numeric=column.HasField("num_stats"))
     caption = "How a column’s values are distributed in each split; of text, the most frequent values."
@@ -69,15 +69,15 @@ def _common(column: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.Comm
 def _missing(column: statistics_pb2.FeatureNameStatistics | None, examples: int) -> Cell:
     if column is None or not examples:
         return Cell(NONE)
-    part = 1 - _common(column).num_non_missing / examples
-    return Cell(share(part), part)
+    missing_share = 1 - _common(column).num_non_missing / examples
+    return Cell(share(missing_share), missing_share)
 
 
 def _moments(column: statistics_pb2.FeatureNameStatistics) -> list[Cell]:
     if not column.HasField("num_stats"):
         return [Cell(NONE)] * 4
-    found = column.num_stats
-    return [Cell(number(value, 3), value) for value in (found.mean, found.std_dev, found.min, found.max)]
+    stats = column.num_stats
+    return [Cell(number(value, 3), value) for value in (stats.mean, stats.std_dev, stats.min, stats.max)]
 
 
 def _most_frequent(column: statistics_pb2.FeatureNameStatistics) -> str:
@@ -89,36 +89,36 @@ def _values(by_split: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> lis
     """Returns the most frequent values of the first split, and their shares in all."""
     shares = {}
     for split, column in by_split.items():
-        found = column.string_stats
+        stats = column.string_stats
         total = max(_common(column).tot_num_values, 1)
-        buckets = {bucket.label: bucket.sample_count for bucket in found.rank_histogram.buckets}
-        buckets |= {value.value: value.frequency for value in found.top_values}
+        buckets = {bucket.label: bucket.sample_count for bucket in stats.rank_histogram.buckets}
+        buckets |= {value.value: value.frequency for value in stats.top_values}
         shares[split] = {label: count / total for label, count in buckets.items()}
     if not shares:
         return []
     first = next(iter(shares.values()))
     labels = sorted(first, key=lambda label: -first[label])[:_TOP_VALUES]
     return [
-        {"x": label, "share": own[label], "series": split}
+        {"x": label, "share": share_of[label], "series": split}
         for label in labels
-        for split, own in shares.items()
-        if label in own
+        for split, share_of in shares.items()
+        if label in share_of
     ]
 
 
 def histograms(by_split: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> list[dict[str, Any]]:
     """Returns each split's histogram, as shares by bins of one width: TFDV's are as wide as the split's values say."""
-    found = {}
+    buckets_by_split = {}
     for split, column in by_split.items():
         for histogram in column.num_stats.histograms:
             if histogram.type == statistics_pb2.Histogram.STANDARD and any(b.sample_count for b in histogram.buckets):
-                found[split] = histogram.buckets
-    if not found:
+                buckets_by_split[split] = histogram.buckets
+    if not buckets_by_split:
         return []
-    first = next(iter(found.values()))[0]
+    first = next(iter(buckets_by_split.values()))[0]
     width = first.high_value - first.low_value or 1.0
     rows = []
-    for split, buckets in found.items():
+    for split, buckets in buckets_by_split.items():
         total = sum(bucket.sample_count for bucket in buckets)
         shares = [b.sample_count / total * width / (b.high_value - b.low_value or width) for b in buckets]
         # The last step ends where its bin does.

@@ -63,10 +63,10 @@ def _by_task(
     """
     drawn = {}
     for task in dict.fromkeys(curve.task for curve in curves):
-        found = [row for curve in curves if curve.task == task for row in rows(curve)]
-        if found:
-            reach = max(max(row["x"], row["y"]) for row in found) if to_the_data else 1.0
-            drawn[task] = charts.lines(found, x, y, reach=reach, **options)
+        points = [row for curve in curves if curve.task == task for row in rows(curve)]
+        if points:
+            reach = max(max(row["x"], row["y"]) for row in points) if to_the_data else 1.0
+            drawn[task] = charts.lines(points, x, y, reach=reach, **options)
     return drawn
 
 

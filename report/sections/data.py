@@ -31,14 +31,14 @@ def section(material: Material) -> Section:
 def _anomalies(material: Material) -> Block:
     if not material.anomalies:
         return "ExampleValidator did not look at the examples."
-    lines = [line for split, found in material.anomalies.items() for line in anomaly_lines(found, split)]
+    lines = [line for split, anomalies in material.anomalies.items() for line in anomaly_lines(anomalies, split)]
     if not lines:
         return f"The examples fit the schema of the spec: no anomaly in {', '.join(material.anomalies)}."
     return Table("Anomalies", ("Split", "Column", "What"), _rows(lines))
 
 
 def _drift(drift: Mapping[str, anomalies_pb2.Anomalies]) -> Block:
-    lines = [line for pair, found in drift.items() for line in drift_lines(found, pair)]
+    lines = [line for pair, anomalies in drift.items() for line in drift_lines(anomalies, pair)]
     if not lines:
         return "The newest impressions are like those before them: no drift above the limits of the spec."
     return Table("Drift above the limits of the spec", ("Splits", "Column", "What"), _rows(lines))

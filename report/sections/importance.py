@@ -9,11 +9,11 @@ from report.material import Material
 
 def section(material: Material) -> Section:
     """Shows what each input is worth to each task, and marks those that help one task and hurt another."""
-    found = material.importances
-    if found is None or not found.inputs:
+    importances = material.importances
+    if importances is None or not importances.inputs:
         why = "What the inputs are worth was not measured: there is no eval split, or an earlier version evaluated."
         return Section("importance", "Importance", [why])
-    blocks: list[Block] = [_introduction(found), *_torn_sentence(found), _table(found)]
+    blocks: list[Block] = [_introduction(importances), *_torn_sentence(importances), _table(importances)]
     return Section("importance", "Importance", blocks)
 
 
@@ -74,6 +74,8 @@ def _worth(importance: Importance, found: Importances) -> float:
     """Returns the sum of the losses, each in shares of the task's largest."""
     total = 0.0
     for task, loss in importance.losses.items():
-        largest = max((abs(other.losses[task].value or 0.0) for other in found.inputs), default=0.0)
+        largest = max(
+            (abs(input_importance.losses[task].value or 0.0) for input_importance in found.inputs), default=0.0
+        )
         total += (loss.value or 0.0) / largest if largest else 0.0
     return total

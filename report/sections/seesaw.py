@@ -49,8 +49,8 @@ def pairs(tasks: tuple[Task, ...], gains: Mapping[str, Mapping[str, Estimate | N
     drawn = {}
     for across, up in combinations(tasks, 2):
         points = []
-        for model, own in gains.items():
-            x, y = own.get(across.name), own.get(up.name)
+        for model, by_task in gains.items():
+            x, y = by_task.get(across.name), by_task.get(up.name)
             if x and y and x.value is not None and y.value is not None:
                 points.append({"model": model, **_ends("x", x), **_ends("y", y)})
         if points:

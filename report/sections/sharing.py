@@ -13,26 +13,26 @@ from schema.training_records import Diagnostics, EpochCosines, Network
 
 def section(material: Material) -> Section:
     """Shows expert utilisation and gradient conflict, where the trainer left a `diagnostics.json`."""
-    found = material.diagnostics
-    if found is None:
+    diagnostics = material.diagnostics
+    if diagnostics is None:
         return Section("sharing", "Sharing", ["The trainer recorded neither expert utilisation nor gradient conflict."])
     candidate = material.evaluation and material.evaluation.model(CANDIDATE)
     blocks: list[Block] = []
     if candidate and candidate.routing == SINGLE_TASK:
         blocks.append("A single-task model: its tasks share nothing.")
-    if found.choices:
-        blocks.append(_choices(found))
-    if found.gate_weights:
-        blocks.append(_gates(found))
-    if found.refinement_weights:
-        blocks.append(_refinement(found))
+    if diagnostics.choices:
+        blocks.append(_choices(diagnostics))
+    if diagnostics.gate_weights:
+        blocks.append(_gates(diagnostics))
+    if diagnostics.refinement_weights:
+        blocks.append(_refinement(diagnostics))
     # Without a weight that two tasks share, no gradients can pull apart.
-    if cosines := [epoch for epoch in found.gradient_cosine if epoch.pairs]:
+    if cosines := [epoch for epoch in diagnostics.gradient_cosine if epoch.pairs]:
         blocks.append(_conflict(cosines))
         blocks.append(_cosines(cosines))
     weights = [
         {"x": epoch.epoch, "y": weight, "series": task}
-        for epoch in found.loss_weights
+        for epoch in diagnostics.loss_weights
         for task, weight in epoch.weights.items()
     ]
     if weights:

@@ -68,12 +68,12 @@ def section(material: Material) -> Section:
 
 def _rows(evaluation: Evaluation, against: ModelName | None) -> Iterator[_Row]:
     for task in evaluation.tasks:
-        whole = _candidate(evaluation.result(task.name), task).value
+        overall = _candidate(evaluation.result(task.name), task).value
         for result in evaluation.slices(task.name):
             value = _candidate(result, task)
             # The whole split is taken as known: it is far more certain than a slice of it.
             of_whole = turned(
-                Estimate(*(_less(end, whole) for end in (value.value, value.low, value.high))), task.metric
+                Estimate(*(_less(end, overall) for end in (value.value, value.low, value.high))), task.metric
             )
             ahead = gain(result, task.metric, against) if against else of_whole
             yield _Row(task, result, value, ahead, of_whole)

@@ -128,7 +128,7 @@ def _worth(signals: StatisticExamples) -> Iterator[_Worth]:
             return
         for task, chosen in best(next(iter(values.values()))).items():
             spans = {
-                split: next(one for one in of_split if (one.task, one.span) == (task, chosen.span))
+                split: next(rate for rate in of_split if (rate.task, rate.span) == (task, chosen.span))
                 for split, of_split in values.items()
             }
             yield _Worth(statistic, task, spans)
@@ -168,8 +168,8 @@ def _slot_table(signals: StatisticExamples) -> Table:
     numeric = list(signals.splits)
     rows = []
     for statistic in statistics_of(signals.spec):
-        for place, slot in enumerate(slots(signals.spec, statistic)):
-            values = (part.vectors[statistic.column][:, place] for part in signals.splits.values())
+        for index, slot in enumerate(slots(signals.spec, statistic)):
+            values = (split_rows.vectors[statistic.column][:, index] for split_rows in signals.splits.values())
             # An age below 0 says that there was none.
             cells = [
                 _spread_cell(column[column >= 0] if slot.span == AGE else column[~np.isnan(column)])
@@ -192,9 +192,9 @@ def _charts(signals: StatisticExamples) -> dict[str, Chart]:
     for statistic in statistics_of(signals.spec):
         shares = {split: _decades(_shown(signals, statistic, split)) for split in signals.splits}
         rows = [
-            {"x": name, "share": of_split[place], "series": split}
-            for place, name in enumerate(_DECADES)
-            if any(of_split[place] for of_split in shares.values())
+            {"x": name, "share": of_split[index], "series": split}
+            for index, name in enumerate(_DECADES)
+            if any(of_split[index] for of_split in shares.values())
             for split, of_split in shares.items()
         ]
         if rows:
@@ -207,8 +207,8 @@ def _decades(shown: np.ndarray) -> list[float]:
     """Returns the share of the values in each of `_DECADES`."""
     # Below 1 is what a half-life has left.
     least = np.array([0, np.finfo(np.float64).tiny, 1, 10, 100, 1_000, 10_000])
-    place = np.searchsorted(least, shown, side="right") - 1
-    return (np.bincount(place, minlength=len(_DECADES)) / max(len(shown), 1)).tolist()
+    decade = np.searchsorted(least, shown, side="right") - 1
+    return (np.bincount(decade, minlength=len(_DECADES)) / max(len(shown), 1)).tolist()
 
 
 def _shown(signals: StatisticExamples, statistic: Statistic, split: str) -> np.ndarray:

@@ -10,16 +10,16 @@ def test_the_same_spec_is_compared_on_every_task(spec: RankingSpec):
 
 def test_weights_exponents_and_gates_leave_the_meaning_alone(spec: RankingSpec):
     tasks = tuple(task.model_copy(update={"exponent": 2.0}) for task in spec.tasks)
-    other = spec.model_copy(update={"tasks": tasks, "gates": {}, "slices": ()})
-    assert not_compared(contract(spec), contract(other)) == {}
+    changed = spec.model_copy(update={"tasks": tasks, "gates": {}, "slices": ()})
+    assert not_compared(contract(spec), contract(changed)) == {}
 
 
 def test_tasks_that_are_missing_or_mean_something_else_are_named(spec: RankingSpec):
     view, completion, like, _ = spec.tasks
-    other = spec.model_copy(
+    changed = spec.model_copy(
         update={"tasks": (view.model_copy(update={"at_least": 11.0}), completion, like), "gates": {}}
     )
-    assert not_compared(contract(spec), contract(other)) == {
+    assert not_compared(contract(spec), contract(changed)) == {
         "view": "the task of this name was defined differently there",
         "share": "it doesn't have this task",
     }

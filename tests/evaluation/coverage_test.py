@@ -54,15 +54,15 @@ def simulated(
 
 def differences(rows: ScoredRows) -> dict[str, Interval]:
     (view,) = slice_views(rows, ())
-    found = dict(totals(rows, view, PLAN))
-    ((_, moments),) = influence_moments(rows, view, PLAN, found)
-    (value,) = metric_values(StackedTotals([found[()]]), PLAN)
+    slice_totals = dict(totals(rows, view, PLAN))
+    ((_, moments),) = influence_moments(rows, view, PLAN, slice_totals)
+    (value,) = metric_values(StackedTotals([slice_totals[()]]), PLAN)
     errors, degrees = standard_error(moments), degrees_of_freedom(moments)
     intervals = {}
     for metric, task in METRICS.items():
         at = metric_index(metric)
-        own = task, DIFFERENCE, at
-        intervals[metric] = Interval(value[task, 0, at] - value[task, 1, at], errors[own], degrees[own])
+        index = task, DIFFERENCE, at
+        intervals[metric] = Interval(value[task, 0, at] - value[task, 1, at], errors[index], degrees[index])
     return intervals
 
 
@@ -72,18 +72,18 @@ def covers(interval: Interval, truth: float) -> bool:
 
 def test_the_interval_of_a_difference_covers_the_truth_where_impressions_are_clustered(capsys):
     random = np.random.default_rng(0)
-    truth = {metric: one.value for metric, one in differences(simulated(random, 60_000, 0.7, 0.3)).items()}
+    truth = {metric: interval.value for metric, interval in differences(simulated(random, 60_000, 0.7, 0.3)).items()}
     covered = dict.fromkeys(METRICS, 0)
     # As if each row were a user of its own; NDCG and the like would mean something else then.
     row_wise = dict.fromkeys(set(METRICS) - {"grouped_auc", "ndcg", "mrr"}, 0)
     for _ in range(RUNS):
         rows = simulated(random, 150, 0.7, 0.3)
-        own = differences(rows)
+        by_user = differences(rows)
         alone = differences(
             ScoredRows(np.arange(len(rows), dtype=np.uint64), rows.lists, rows.labels, rows.in_space, rows.scores, {})
         )
         for metric in METRICS:
-            covered[metric] += covers(own[metric], truth[metric])
+            covered[metric] += covers(by_user[metric], truth[metric])
         for metric in row_wise:
             row_wise[metric] += covers(alone[metric], truth[metric])
     with capsys.disabled():
@@ -102,12 +102,16 @@ def test_fewer_than_a_tenth_of_equal_models_fail_and_worse_ones_do():
     random = np.random.default_rng(1)
     verdicts, worse = [], []
     for _ in range(RUNS):
-        own = differences(simulated(random, 100, 0.2, 0.2, equal=True))["auc"]
+        interval = differences(simulated(random, 100, 0.2, 0.2, equal=True))["auc"]
         max_drop = 0.03
-        assert own.half_width() < resolvable_half_width(own, max_drop, 1)
-        verdicts.append(verdict(own, max_drop, 1))
+        assert interval.half_width() < resolvable_half_width(interval, max_drop, 1)
+        verdicts.append(verdict(interval, max_drop, 1))
         worse.append(
-            verdict(Interval(own.value - 2 * max_drop, own.standard_error, own.degrees_of_freedom), max_drop, 1)
+            verdict(
+                Interval(interval.value - 2 * max_drop, interval.standard_error, interval.degrees_of_freedom),
+                max_drop,
+                1,
+            )
         )
     assert verdicts.count("fails") < 0.1 * RUNS
     assert verdicts.count("unjudged") == 0
@@ -122,7 +126,7 @@ def test_over_all_checks_fewer_than_a_tenth_of_equal_models_fail(checks, wide):
     max_drop, degrees = 0.01, 60.0
     t = Interval(0.0, 1.0, degrees).half_width()
     error = wide * resolvable_half_width(Interval(0.0, 1.0, degrees), max_drop, checks) / t
-    found = [
+    verdicts = [
         [
             verdict(Interval(value, error * spread, degrees), max_drop, checks)
             for value, spread in zip(
@@ -131,9 +135,9 @@ def test_over_all_checks_fewer_than_a_tenth_of_equal_models_fail(checks, wide):
         ]
         for _ in range(400 if checks < 100 else 60)
     ]
-    assert sum("fails" in own for own in found) / len(found) < 0.1
+    assert sum("fails" in of_run for of_run in verdicts) / len(verdicts) < 0.1
     if wide > 1.2:
-        assert any("unjudged" in own for own in found)
+        assert any("unjudged" in of_run for of_run in verdicts)
 
 
 def test_where_the_data_cannot_resolve_it_a_change_is_unjudged_and_not_worse():
@@ -148,6 +152,6 @@ def test_where_the_data_cannot_resolve_it_a_change_is_unjudged_and_not_worse():
 def test_blessed_only_if_the_lower_end_is_not_below(max_drop):
     for value in np.linspace(-0.05, 0.05, 21):
         for error in (1e-9, 0.001, 0.01, 0.1):
-            own = Interval(value, error, 50.0)
-            holds = verdict(own, max_drop, 3) == "holds"
-            assert holds == (value - own.half_width() >= -max_drop)
+            interval = Interval(value, error, 50.0)
+            holds = verdict(interval, max_drop, 3) == "holds"
+            assert holds == (value - interval.half_width() >= -max_drop)

@@ -63,8 +63,10 @@ def test_a_weight_is_how_often_a_row_is_there(seed, task):
     columns = compared(task)
     for key, outcome in weighted.items():
         for name in ("values", "errors", "degrees"):
-            found, expected = (getattr(one, name)[task][:, columns] for one in (outcome, plain[key]))
-            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12, err_msg=f"{key} {name}")
+            actual, expected = (
+                getattr(slice_outcome, name)[task][:, columns] for slice_outcome in (outcome, plain[key])
+            )
+            np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12, err_msg=f"{key} {name}")
         assert outcome.weighted_count(task) == plain[key].count(task, "examples")
         assert outcome.count(task, "examples") < plain[key].count(task, "examples")
 
@@ -91,22 +93,22 @@ def test_a_list_counts_for_its_mean_weight_by_place():
         {"tab": Texts(np.zeros(4, np.int32), ("home",))},
         np.array([[4, 2, 1, 1]] * 2, np.float32),
     )
-    whole = evaluated(rows)[()]
-    assert whole.values[0, 0, metric_index("mrr")] == pytest.approx((3 * 1 + 1 * 0.5) / 4)
+    outcome = evaluated(rows)[()]
+    assert outcome.values[0, 0, metric_index("mrr")] == pytest.approx((3 * 1 + 1 * 0.5) / 4)
     second = 1 / np.log2(3)
-    assert whole.values[0, 0, metric_index("ndcg")] == pytest.approx((3 * 1 + 1 * second) / 4)
+    assert outcome.values[0, 0, metric_index("ndcg")] == pytest.approx((3 * 1 + 1 * second) / 4)
     # By the lists' weights, 6 and 2; of all pairs: positives of 4 and 1, negatives of 2 and 1, which .2 and .8 order.
-    assert whole.values[0, 0, metric_index("grouped_auc")] == pytest.approx(6 / 8)
-    assert whole.values[0, 0, metric_index("auc")] == pytest.approx((4 * 2 + 4 * 1 + 1 * 2) / (5 * 3))
+    assert outcome.values[0, 0, metric_index("grouped_auc")] == pytest.approx(6 / 8)
+    assert outcome.values[0, 0, metric_index("auc")] == pytest.approx((4 * 2 + 4 * 1 + 1 * 2) / (5 * 3))
 
 
 def test_parts_of_the_users_add_up():
     rows = rows_of(5)
-    whole = dict(totals(rows, next(slice_views(rows, ())), PLAN))[()]
+    expected = dict(totals(rows, next(slice_views(rows, ())), PLAN))[()]
     parts = [rows.take(np.flatnonzero(rows.users % 2 == rest)) for rest in (0, 1)]
     merged = merged_totals([dict(totals(part, next(slice_views(part, ())), PLAN))[()] for part in parts])
-    np.testing.assert_allclose(merged.weights, whole.weights)
-    values = [metric_values(StackedTotals([one]), PLAN) for one in (merged, whole)]
+    np.testing.assert_allclose(merged.weights, expected.weights)
+    values = [metric_values(StackedTotals([slice_totals]), PLAN) for slice_totals in (merged, expected)]
     np.testing.assert_allclose(*values, rtol=1e-9)
     joined = concatenated(parts)
     np.testing.assert_array_equal(np.sort(joined.weights), np.sort(rows.weights))

@@ -67,10 +67,10 @@ def test_the_gate_judges_by_list_and_by_impressions(result):
     }
     assert verdicts["like", "floor", "grouped_auc", ()] == "holds"
     assert verdicts["like", "max_drop", "grouped_auc", ()] == "holds"
-    whole = evaluation.result("view")
+    view_result = evaluation.result("view")
     for check in evaluation.checks:
         if check.metric == "grouped_auc" and check.task == "view":
-            by_model = whole.metrics if check.kind == "floor" else whole.differences
+            by_model = view_result.metrics if check.kind == "floor" else view_result.differences
             model = "candidate" if check.kind == "floor" else "baseline"
             assert check.estimate == by_model["grouped_auc"][model]
     reasons = " ".join(evaluation.reasons)
@@ -90,15 +90,18 @@ def test_too_few_users_with_a_list_of_both_classes_are_not_judged(requested, ran
     counts = np.array([[1000 if name != "ranked_users" else ranked_users for name in COUNTS]])
     of_all = np.full((1, 3, len(METRICS)), 0.01)
     outcome = SliceOutcome((), counts, of_all, of_all, np.full(of_all.shape, 9.0))
-    found = checks(spec, make_plan(spec, models), [outcome], Comparand(2, {}), Comparand(None, {}))
-    (check,) = [check for check in found if check.metric == "grouped_auc"]
+    results = checks(spec, make_plan(spec, models), [outcome], Comparand(2, {}), Comparand(None, {}))
+    (check,) = [check for check in results if check.metric == "grouped_auc"]
     assert (check.kind, check.verdict) == ("max_drop", verdict)
     if verdict == "unjudged":
         assert check.reason.endswith("9 users with a list of both classes, expected at least 10")
 
 
 def test_tfmas_own_evaluator_passes_over_slices_by_impressions(requested):
-    specs = [slicer_lib.SingleSliceSpec(spec=one) for one in eval_config(requested, ["candidate"]).slicing_specs]
-    assert [one.to_proto().feature_keys for one in specs] == [[], ["tab"], ["item.impressions"]]
-    found = slicer_lib.get_slices_for_features_dicts([{"tab": np.array(["home"])}], None, specs)
-    assert list(found) == [(), (("tab", "home"),)]
+    specs = [
+        slicer_lib.SingleSliceSpec(spec=slicing_spec)
+        for slicing_spec in eval_config(requested, ["candidate"]).slicing_specs
+    ]
+    assert [slicing_spec.to_proto().feature_keys for slicing_spec in specs] == [[], ["tab"], ["item.impressions"]]
+    slices = slicer_lib.get_slices_for_features_dicts([{"tab": np.array(["home"])}], None, specs)
+    assert list(slices) == [(), (("tab", "home"),)]

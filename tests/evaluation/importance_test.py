@@ -114,8 +114,8 @@ def test_a_users_values_come_from_one_other_user():
         sources = other_rows(users, True, np.random.default_rng(seed))
         pairs = set(zip(users.tolist(), users[sources].tolist(), strict=True))
         assert len(pairs) == 4
-        assert all(user != other for user, other in pairs)
-        assert {other for _, other in pairs} == {0, 1, 2, 3}
+        assert all(user != source_user for user, source_user in pairs)
+        assert {source_user for _, source_user in pairs} == {0, 1, 2, 3}
 
 
 def test_all_else_is_permuted_over_all_rows():
@@ -160,7 +160,10 @@ def test_the_inputs_are_what_the_model_reads():
             "model": {"embed_ids": ["item_id"]},
         }
     )
-    assert [(one.name, one.kind, one.columns, one.of_user) for one in inputs_of(spec)] == [
+    assert [
+        (model_input.name, model_input.kind, model_input.columns, model_input.of_user)
+        for model_input in inputs_of(spec)
+    ] == [
         ("item_id", "id", ("item_id",), False),
         ("tab", "feature", ("tab",), False),
         ("country", "feature", ("country",), True),

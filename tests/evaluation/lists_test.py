@@ -78,7 +78,7 @@ def test_what_is_the_same_for_a_whole_list_ranks_nothing():
 def serialized(**columns) -> tf.Tensor:
     """An example for each place of the columns, beside which the spec's others are 0 or the same text."""
     rows = []
-    for place in range(len(next(iter(columns.values())))):
+    for index in range(len(next(iter(columns.values())))):
         example = tf.train.Example()
         for name in ("user_id", "country", "tab"):
             example.features.feature[name].bytes_list.value.append(b"x")
@@ -86,7 +86,7 @@ def serialized(**columns) -> tf.Tensor:
             for name in (f"label_{task.name}", f"space_{task.name}"):
                 example.features.feature[name].float_list.value.append(0)
         for name, values in columns.items():
-            value = values[place]
+            value = values[index]
             if isinstance(value, int):
                 example.features.feature[name].int64_list.value.append(value)
             else:
@@ -117,7 +117,9 @@ def test_with_requests_a_list_is_a_user_and_a_start():
 )
 def test_tfma_is_told_the_same_lists(spec, expected):
     specs = eval_config(spec, ["candidate"]).metrics_specs
-    configs = {metric.class_name: metric.config for one in specs for metric in one.metrics if metric.config}
+    configs = {
+        metric.class_name: metric.config for metrics_spec in specs for metric in metrics_spec.metrics if metric.config
+    }
     assert configs == dict.fromkeys(("GroupedAUC", "UserNDCG", "UserMRR"), expected)
 
 
@@ -141,15 +143,15 @@ def test_impressions_fall_into_decades(impressions, decade):
 @given(st.lists(st.floats(0, 2**60, width=32) | st.just(math.nan), min_size=1, max_size=20))
 def test_each_count_lies_in_its_decade_and_decades_sort_as_counts(counts):
     texts = decades(np.array(counts, np.float32))
-    found = [texts.values[code] for code in texts.codes]
-    for count, text in zip(counts, found, strict=True):
+    row_texts = [texts.values[code] for code in texts.codes]
+    for count, text in zip(counts, row_texts, strict=True):
         if math.isnan(count):
             assert text == "missing"
         else:
             low, _, high = text.partition("-")
             assert int(low) <= count < int(high or 0) + 1
             assert not high or int(high) == 10 * int(low) - 1
-    numbers = sorted((count, text) for count, text in zip(counts, found, strict=True) if not math.isnan(count))
+    numbers = sorted((count, text) for count, text in zip(counts, row_texts, strict=True) if not math.isnan(count))
     assert [text for _, text in numbers] == sorted(text for _, text in numbers)
 
 

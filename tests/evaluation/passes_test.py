@@ -48,20 +48,20 @@ def scored_rows(draw) -> ScoredRows:
 
 def weighted(metric: str, users, lists, labels, scores) -> Callable[[np.ndarray], float]:
     """The metric as a function of the weights of the users, row by row."""
-    known = sorted(set(users.tolist()))
+    user_ids = sorted(set(users.tolist()))
     rankings = {}
     for user, number in set(zip(users.tolist(), lists.tolist(), strict=True)):
-        own = (users == user) & (lists == number)
-        group = np.zeros(own.sum(), int)
-        rankings[user, number] = rank_groups(tie_runs(group, score_bits(scores[own]), labels[own] > 0.5), 1)
+        in_list = (users == user) & (lists == number)
+        group = np.zeros(in_list.sum(), int)
+        rankings[user, number] = rank_groups(tie_runs(group, score_bits(scores[in_list]), labels[in_list] > 0.5), 1)
 
     def mean(value_and_share: Callable[[tuple[int, int]], tuple[float, float]], weights: np.ndarray) -> float:
-        pairs = [(weights[known.index(one[0])], *value_and_share(one)) for one in rankings]
+        pairs = [(weights[user_ids.index(key[0])], *value_and_share(key)) for key in rankings]
         total = sum(w * share for w, _, share in pairs)
         return sum(w * share * value for w, value, share in pairs if share) / total if total else math.nan
 
     def by_row(weights: np.ndarray) -> np.ndarray:
-        return weights[np.searchsorted(known, users)]
+        return weights[np.searchsorted(user_ids, users)]
 
     def auc(weights: np.ndarray) -> float:
         w, positive = by_row(weights), labels > 0.5
@@ -75,18 +75,18 @@ def weighted(metric: str, users, lists, labels, scores) -> Callable[[np.ndarray]
     def ece(weights: np.ndarray) -> float:
         bins = np.floor(scores.astype(float) * ECE_BINS)
         gap = by_row(weights) * (scores.astype(float) - labels)
-        return sum(abs(gap[bins == one].sum()) for one in set(bins)) / by_row(weights).sum()
+        return sum(abs(gap[bins == index].sum()) for index in set(bins)) / by_row(weights).sum()
 
     def calibration(weights: np.ndarray) -> float:
         w = by_row(weights)
         return float((w * scores).sum() / (w * labels).sum()) if labels.any() else math.nan
 
     def of_lists(value: str, share: Callable[[tuple[int, int]], float]) -> Callable[[np.ndarray], float]:
-        return lambda weights: mean(lambda one: (getattr(rankings[one], value)[0], share(one)), weights)
+        return lambda weights: mean(lambda key: (getattr(rankings[key], value)[0], share(key)), weights)
 
-    size = {one: ((users == one[0]) & (lists == one[1])).sum() for one in rankings}
-    some = {one: float(ranking.positives[0] > 0) for one, ranking in rankings.items()}
-    both = {one: size[one] * (some[one] * (ranking.negatives[0] > 0)) for one, ranking in rankings.items()}
+    size = {key: ((users == key[0]) & (lists == key[1])).sum() for key in rankings}
+    some = {key: float(ranking.positives[0] > 0) for key, ranking in rankings.items()}
+    both = {key: size[key] * (some[key] * (ranking.negatives[0] > 0)) for key, ranking in rankings.items()}
     error = scores.astype(float) - labels
     return {
         "auc": auc,
@@ -114,12 +114,12 @@ def in_slice(rows: ScoredRows, key) -> np.ndarray:
     held = np.ones(len(rows), bool)
     for name, value in key:
         column = rows.slices[name]
-        wanted = column.values.index(value)
+        code = column.values.index(value)
         if column.lengths is None:
-            held &= column.codes == wanted
+            held &= column.codes == code
         else:
             edges = np.concatenate(([0], np.cumsum(column.lengths)))
-            held &= [wanted in column.codes[edges[i] : edges[i + 1]] for i in range(len(rows))]
+            held &= [code in column.codes[edges[i] : edges[i + 1]] for i in range(len(rows))]
     return held
 
 
@@ -131,20 +131,20 @@ def test_values_and_standard_errors_equal_the_plain_ones(rows):
     sums: dict = {}
     for part in parts:
         for view in slice_views(part, PLAN.slices):
-            for key, own in totals(part, view, PLAN):
-                sums.setdefault(key, []).append(own)
-    found = {key: merged_totals(own) for key, own in sums.items()}
+            for key, of_slice in totals(part, view, PLAN):
+                sums.setdefault(key, []).append(of_slice)
+    totals_by_slice = {key: merged_totals(slice_totals) for key, slice_totals in sums.items()}
     moments: dict = {}
     for part in parts:
         for view in slice_views(part, PLAN.slices):
-            for key, own in influence_moments(part, view, PLAN, found):
-                moments[key] = moments[key] + own if key in moments else own
+            for key, of_slice in influence_moments(part, view, PLAN, totals_by_slice):
+                moments[key] = moments[key] + of_slice if key in moments else of_slice
 
     everywhere = {()} | {(("tab", tab),) for tab in ("home", "search")}
     everywhere |= {(("tags", tag), ("tab", tab)) for tab in ("home", "search") for tag in ("a", "b")}
-    assert found.keys() == {key for key in everywhere if in_slice(rows, key).any()}
-    for key, own in found.items():
-        (value,) = metric_values(StackedTotals([own]), PLAN)
+    assert totals_by_slice.keys() == {key for key in everywhere if in_slice(rows, key).any()}
+    for key, of_slice in totals_by_slice.items():
+        (value,) = metric_values(StackedTotals([of_slice]), PLAN)
         error = standard_error(moments[key])
         for t, task in enumerate(TASKS):
             held = in_slice(rows, key) & rows.in_space[t]
@@ -166,11 +166,11 @@ def _check(metric: str, rows: ScoredRows, held, t: int, value, error) -> None:
     for m, function in enumerate(functions):
         assert value[m, metric_index(metric)] == pytest.approx(function(np.ones(count)), abs=1e-6)
         influences.append(derivatives(function, count))
-    for x, (one, other) in enumerate(comparisons(PLAN)):
-        own = influences[one] - (0 if other is None else influences[other])
+    for x, (model, against) in enumerate(comparisons(PLAN)):
+        influence = influences[model] - (0 if against is None else influences[against])
         if metric == "expected_calibration_error" and _at_a_kink(rows, held, t):
             continue
-        expected = math.sqrt((own**2).sum() * counted / (counted - 1)) if counted > 1 else math.nan
+        expected = math.sqrt((influence**2).sum() * counted / (counted - 1)) if counted > 1 else math.nan
         assert error[x, metric_index(metric)] == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
@@ -179,7 +179,7 @@ def _at_a_kink(rows: ScoredRows, held, t: int) -> bool:
     for m in (0, 1):
         gap = rows.scores[m, t, held].astype(float) - rows.labels[t, held]
         bins = np.floor(rows.scores[m, t, held].astype(float) * ECE_BINS)
-        if any(abs(gap[bins == one].sum()) < 1e-2 for one in set(bins)):
+        if any(abs(gap[bins == index].sum()) < 1e-2 for index in set(bins)):
             return True
     return False
 
@@ -211,9 +211,9 @@ def one_task(tabs: Texts, tags: Texts) -> ScoredRows:
 
 
 def test_concatenated_rows_keep_their_texts():
-    one = one_task(Texts(np.array([0, 1]), ("a", "b")), Texts(np.array([0, 1, 1]), ("x", "y"), np.array([1, 2])))
-    other = one_task(Texts(np.array([0]), ("b",)), Texts(np.array([0]), ("y",), np.array([1])))
-    both = concatenated([one, other])
+    first = one_task(Texts(np.array([0, 1]), ("a", "b")), Texts(np.array([0, 1, 1]), ("x", "y"), np.array([1, 2])))
+    second = one_task(Texts(np.array([0]), ("b",)), Texts(np.array([0]), ("y",), np.array([1])))
+    both = concatenated([first, second])
     assert [both.slices["tab"].values[code] for code in both.slices["tab"].codes] == ["a", "b", "b"]
     last = both.take(np.array([1, 2])).slices["tags"]
     assert [last.values[code] for code in last.codes] == ["y", "y", "y"]

@@ -70,8 +70,8 @@ def test_every_metric_equals_tfmas_on_the_same_data(spec, simulate, save_example
     for model in ("candidate", "baseline"):
         # The difference of two counts of the same examples.
         expected = {key: value for key, value in values(theirs, model) if not key[-1].endswith("count_diff")}
-        found = dict(values(ours, model))
-        assert found.keys() == expected.keys()
+        actual = dict(values(ours, model))
+        assert actual.keys() == expected.keys()
         for key, value in expected.items():
             key_of_slice, _, metric = key
             interpolated = metric == "auc_diff" or (metric == "auc" and model == "baseline")
@@ -80,8 +80,8 @@ def test_every_metric_equals_tfmas_on_the_same_data(spec, simulate, save_example
                 continue
             compared.add(metric)
             if math.isnan(value):
-                assert math.isnan(found[key]), key
+                assert math.isnan(actual[key]), key
             else:
-                assert found[key] == pytest.approx(value, abs=INTERPOLATED if interpolated else EXACT), key
+                assert actual[key] == pytest.approx(value, abs=INTERPOLATED if interpolated else EXACT), key
     assert compared >= {"auc", "grouped_auc", "ndcg", "mrr", "binary_crossentropy", "calibration"}
     assert compared >= {"expected_calibration_error", "mean_squared_error", "mean_absolute_error", "example_count"}

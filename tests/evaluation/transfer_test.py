@@ -77,9 +77,9 @@ def judged(difference: float, gate: Gate | None = None, users: int = 10, task: s
         values[:, index, :] = 0.0
         values[:, index, metric_index("auc" if task == "like" else "mean_squared_error")] = difference
     errors = np.full(values.shape, 0.0 if difference == 0 else ERROR)
-    whole = SliceOutcome((), np.full((2, len(COUNTS)), users), values, errors, np.full(values.shape, DEGREES))
-    made = checks(spec, plan, [whole], Comparand(None, {}), Comparand(index, {}))
-    return [check for check in made if check.task == task and check.kind in ("max_loss", "min_gain")]
+    outcome = SliceOutcome((), np.full((2, len(COUNTS)), users), values, errors, np.full(values.shape, DEGREES))
+    results = checks(spec, plan, [outcome], Comparand(None, {}), Comparand(index, {}))
+    return [check for check in results if check.task == task and check.kind in ("max_loss", "min_gain")]
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_of_tasks_that_gain_nothing_one_in_forty_fails():
 def test_tfma_is_told_of_a_loss_as_a_bound_on_the_gain():
     evaluation = make_evaluation()
     failed = [*judged(0.02, Gate(max_loss=0.001), task="finish"), judged(0.02, Gate(min_gain=0.01))[1]]
-    told = validation(dataclasses.replace(evaluation, checks=tuple(failed)))
-    (by_slice,) = told.metric_validations_per_slice
+    result = validation(dataclasses.replace(evaluation, checks=tuple(failed)))
+    (by_slice,) = result.metric_validations_per_slice
     loss, gain = by_slice.failures
     assert (loss.metric_key.name, loss.metric_key.is_diff) == ("mean_squared_error_gain", False)
     assert loss.metric_value.double_value.value == pytest.approx(-0.02)

@@ -61,13 +61,13 @@ def checked(folder: Path, rows: list[Row], declared: RankingSpec, sample: int = 
 
 def told(report: CheckReport, where: str = "statistic", severity: str = "warning") -> str:
     """The findings on statistics, of a severity, as one text."""
-    lines = [f"{one.where}: {one.message}" for one in report.findings if one.severity == severity]
+    lines = [f"{finding.where}: {finding.message}" for finding in report.findings if finding.severity == severity]
     return "\n".join(line for line in lines if line.startswith(where))
 
 
 def hourly(item: str, rows: int, since: int = 0) -> list[Row]:
     """An impression an hour, every second of them liked."""
-    return [("u", item, since + place * HOUR, "home", place % 2) for place in range(rows)]
+    return [("u", item, since + hour * HOUR, "home", hour % 2) for hour in range(rows)]
 
 
 TINY: list[Row] = [
@@ -120,7 +120,7 @@ def test_a_key_that_is_mostly_missing_is_told(tmp_path):
 
 def test_keys_that_are_mostly_new_are_told(tmp_path):
     declared = spec({"keys": "item", "delay": "0s"})
-    rows = [*hourly("i0", 2), *(("u", f"i{place}", place * HOUR, "home", 1) for place in range(2, 20))]
+    rows = [*hourly("i0", 2), *(("u", f"i{hour}", hour * HOUR, "home", 1) for hour in range(2, 20))]
     warned = told(checked(tmp_path, rows, declared))
     assert "95.0% of the impressions have a key (item) that was never seen before" in warned
     rows[2] = ("u", "i0", 2 * HOUR, "home", 1)
@@ -145,8 +145,8 @@ def test_statistics_by_user_without_requests_are_told(tmp_path):
     assert "user, user_item: by user, and the log has no `request`" in warned
     assert "no `request`" not in told(checked(tmp_path, TINY, spec("item")))
     assert "no `request`" not in told(checked(tmp_path, TINY, spec({"keys": "user", "granularity": "1d"})))
-    asked = spec("user", log={"request": {"gap": "30m"}})
-    assert "no `request`" not in told(checked(tmp_path, TINY, asked))
+    with_request = spec("user", log={"request": {"gap": "30m"}})
+    assert "no `request`" not in told(checked(tmp_path, TINY, with_request))
 
 
 def test_pairs_that_never_expire_tell_what_they_weigh(tmp_path):
@@ -179,8 +179,8 @@ def test_counts_that_are_still_growing_are_told_with_the_skip_that_is_enough(tmp
 
 # A row is written again every 90 minutes, as logs do that follow what is going on: with the label of the first.
 REPEATED: list[Row] = [
-    (f"u{place % 7}", f"i{place}", place * 6 * HOUR + minutes * 60, "home", int(place % 3 == 0))
-    for place in range(200)
+    (f"u{index % 7}", f"i{index}", index * 6 * HOUR + minutes * 60, "home", int(index % 3 == 0))
+    for index in range(200)
     for minutes in (0, 90, 180, 270)
 ]
 

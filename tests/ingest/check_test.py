@@ -129,12 +129,12 @@ def test_feedback_that_labels_nothing_is_told(tmp_path):
 @pytest.mark.parametrize(("unit", "factor"), [("ms", 1_000), ("us", 1_000_000)])
 def test_a_mistaken_clock_unit_is_told_with_the_one_that_fits(tmp_path, unit, factor):
     header, *rows = LOG.splitlines()
-    other = "\n".join([header, *(f"{int(row[:10]) * factor}{row[10:]}" for row in rows)]) + "\n"
-    errors = told(checked(tmp_path, other), "error")
+    rescaled = "\n".join([header, *(f"{int(row[:10]) * factor}{row[10:]}" for row in rows)]) + "\n"
+    errors = told(checked(tmp_path, rescaled), "error")
     expected = f"got `s`, in which 0 of 8 times lie between 1990 and 2100; expected `{unit}`, in which 8 do"
     assert errors["log.timestamp.unit"] == expected
     log = EVENTS["log"] | {"timestamp": {"column": "when", "unit": unit}}
-    assert checked(tmp_path, other, spec(log=log)).ok
+    assert checked(tmp_path, rescaled, spec(log=log)).ok
 
 
 def test_a_clock_in_iso_text_is_recognised(tmp_path):
@@ -337,10 +337,10 @@ def test_simulated_logs_are_fit_for_the_shipped_spec(tmp_path):
     simulate(tmp_path, users=200, impressions=20_000, seed=1, items=200)
     report = check(load_spec(SPECS / "shortvideo.yaml"), str(tmp_path), sample_rows=10_000, now=NOW)
     # Simulated people are as uneven as real ones: of 200 one has a good share of the impressions.
-    found = [finding for finding in report.findings if finding.severity != "info" and finding.where != "log.user"]
+    findings = [finding for finding in report.findings if finding.severity != "info" and finding.where != "log.user"]
     # Counts that began with the log are still growing.
-    assert {finding.severity for finding in found} <= {"warning"}
-    assert all("split.skip" in finding.message or "split: {skip" in finding.message for finding in found), found
+    assert {finding.severity for finding in findings} <= {"warning"}
+    assert all("split.skip" in finding.message or "split: {skip" in finding.message for finding in findings), findings
     assert len(report.users) == 3
     assert all(len(user.examples) == 3 for user in report.users)
     assert rendered(report).count("User u") == 3

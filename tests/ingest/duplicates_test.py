@@ -56,9 +56,9 @@ def test_error_says_how_many_there_are_and_where_the_first_stands(tmp_path):
     report = checked(tmp_path, "error")
     (said,) = [finding for finding in report["findings"] if finding["message"].startswith("log.duplicates")]
     assert (said["severity"], said["where"], report["ok"]) == ("error", "log", False)
-    place = f"{tmp_path}/log-1.csv row"
+    row_of_file = f"{tmp_path}/log-1.csv row"
     assert said["message"].startswith("log.duplicates: 3 rows are equal to one before them")
-    assert said["message"].endswith(f"The first: {place} 4 is the same as {place} 2")
+    assert said["message"].endswith(f"The first: {row_of_file} 4 is the same as {row_of_file} 2")
 
 
 def test_only_digests_stay_with_the_rows():

@@ -42,8 +42,8 @@ def job_of(spec, files, directory: Path, rolling=None) -> Any:
 
 def test_javas_fuser_takes_ingest_in_both_layouts_with_and_without_statistics_and_windows(tmp_path):
     # A graph depends on the spec and on the files' names alone.
-    whole, daily = tmp_path / "whole", tmp_path / "daily"
-    for folder in (whole, daily / "2026-01-02"):
+    undated, daily = tmp_path / "whole", tmp_path / "daily"
+    for folder in (undated, daily / "2026-01-02"):
         folder.mkdir(parents=True)
         for name in ("log", "users", "items"):
             (folder / f"{name}.csv").write_text("column\n1\n")
@@ -53,14 +53,14 @@ def test_javas_fuser_takes_ingest_in_both_layouts_with_and_without_statistics_an
     for spec in (load_spec(SPECS / f"{name}.yaml") for name in ("shortvideo", "deskdrop")):
         for name, statistics in (("plain", None), ("statistics", by_item)):
             changed = of_files(spec.model_copy(update={"statistics": statistics, "slices": ()}))
-            files = match_files(changed, str(whole))
+            files = match_files(changed, str(undated))
             jobs[f"{spec.log.layout}-{name}"] = job_of(changed, files, tmp_path)
             rolling, files = plan(changed, str(daily), str(tmp_path / "state"), window)
             jobs[f"{spec.log.layout}-{name}-window"] = job_of(changed, files, tmp_path, rolling)
             if spec.log.layout == "events":
                 continue
             once = changed.model_copy(update={"log": changed.log.model_copy(update={"duplicates": "drop"})})
-            jobs[f"duplicates-{name}"] = job_of(once, match_files(once, str(whole)), tmp_path)
+            jobs[f"duplicates-{name}"] = job_of(once, match_files(once, str(undated)), tmp_path)
     assert len(jobs) == 10
     assert java_fuser.planned(jobs, tmp_path) == dict.fromkeys(jobs, "ok")
 

@@ -147,7 +147,9 @@ def test_text_and_lists_give_the_same_bits(cells):
     feature = SPEC.features[0]
     as_text = [None if cell is None else "|".join(map(repr, cell)) for cell in cells]
     arrays = (pa.array(as_text, pa.string()), pa.array(cells, pa.list_(pa.float32())))
-    text_values, list_values = (READERS["vector"].parse(feature, Column("e", one, Rejects(len(one)))) for one in arrays)
+    text_values, list_values = (
+        READERS["vector"].parse(feature, Column("e", array, Rejects(len(array)))) for array in arrays
+    )
     assert text_values.equals(list_values)
     assert list_values.to_pylist() == cells
 

@@ -81,10 +81,10 @@ def test_two_requests_of_a_user_at_once_are_refused(logs):
 
 def test_rows_that_follow_count_as_if_the_file_had_had_them(logs, spec, tmp_path):
     later, at = rows(100, 2, START + 60_000), START + 120_000
-    whole = pa.concat_tables([pa.table(rows(300, 1, START)), pa.table(later)])
+    all_rows = pa.concat_tables([pa.table(rows(300, 1, START)), pa.table(later)])
     folder = tmp_path / "whole"
     folder.mkdir()
-    pq.write_table(whole, folder / FILE)
+    pq.write_table(all_rows, folder / FILE)
     asks = [Ask(f"u{user}", ["v1", "v5"]) for user in range(6)]
     grown = logs.with_rows(later)
     for (user, items), (user_of_whole, items_of_whole), (_, items_before) in zip(

@@ -180,9 +180,9 @@ def test_check_warns_of_a_look_up_that_never_matches_and_of_no_other(folder):
     assert "derive[0] (taste)" not in warned(declared, folder)
     # Nothing to look up is another warning.
     (folder / "topics.csv").write_text("i,topic\nm1,\nm2,\n")
-    told = warned(declared, folder)
-    assert "derive[0] (taste)" not in told
-    assert told["features[1] (topic)"] == "column 'topic' is missing in all 2 rows of items"
+    messages = warned(declared, folder)
+    assert "derive[0] (taste)" not in messages
+    assert messages["features[1] (topic)"] == "column 'topic' is missing in all 2 rows of items"
 
 
 def test_check_looks_up_hours_and_buckets_as_the_model_does(folder):
@@ -191,13 +191,15 @@ def test_check_looks_up_hours_and_buckets_as_the_model_does(folder):
     ages = {"name": "age", "source": "log", "column": "t", "kind": "numeric", "scale": "buckets", "buckets": 4}
     look_ups = [{"name": f"by_{key}", "look_up": {"map": "tastes", "key": key}} for key in ("at", "age")]
     declared = log | {"features": [*log["features"], hours, ages], "derive": [*log["derive"], *look_ups]}
-    told = warned(declared, folder)
+    messages = warned(declared, folder)
     # The rows are of 22 o'clock; `1` is a bucket.
-    assert told["derive[1] (by_at)"].endswith("is one of the 1 values of 'at' ('22')")
-    assert "derive[2] (by_age)" not in told
+    assert messages["derive[1] (by_at)"].endswith("is one of the 1 values of 'at' ('22')")
+    assert "derive[2] (by_age)" not in messages
 
 
 def test_check_warns_of_a_map_that_nothing_looks_into(folder):
     assert "features[0] (tastes)" not in warned(SPEC.model_dump(exclude_unset=True), folder)
-    told = warned(SPEC.model_dump(exclude_unset=True) | {"derive": []}, folder)
-    assert told["features[0] (tastes)"] == "is a map, which only look-ups read, and no `look_up` in `derive` names it"
+    messages = warned(SPEC.model_dump(exclude_unset=True) | {"derive": []}, folder)
+    assert (
+        messages["features[0] (tastes)"] == "is a map, which only look-ups read, and no `look_up` in `derive` names it"
+    )

@@ -59,13 +59,13 @@ def _before(rows: list[tuple], moment: int) -> list[tuple]:
 def test_features_do_not_change_with_what_happens_at_or_after_the_impression(past, one, other, moment):
     past = _before(past, moment)
     impressions = [("u", "a", moment, "VIEW"), ("v", "b", moment, "VIEW")]
-    told = []
+    example_lists = []
     for future in (one, other):
         future = [row for row in future if row[2] >= moment and row not in impressions]
-        told.append(_examples([*future, *impressions, *past], KNOWN))
+        example_lists.append(_examples([*future, *impressions, *past], KNOWN))
     mine = [
         [row for row in rows if row[:3] in {(repr(u), repr(i), repr(T + t)) for u, i, t, _ in impressions}]
-        for rows in told
+        for rows in example_lists
     ]
     assert mine[0] == mine[1]
     assert len(mine[0]) == 2
@@ -91,15 +91,15 @@ def test_examples_equal_a_plain_reading_of_the_definition(rows):
             last = max(before, key=lambda i: (views[i][2], i))
             owed[last][name] = 1.0
     for (user, item, at, _), labels in zip(views, owed, strict=True):
-        told = {"user_id": user, "item_id": item, "timestamp": T + at, "hour": str((T + at) // 3600 % 24)}
+        example = {"user_id": user, "item_id": item, "timestamp": T + at, "hour": str((T + at) // 3600 % 24)}
         for name, event_name, delay, most in (
             ("viewed", "VIEW", 0, 3),
             ("liked", "LIKE", 0, 2),
             ("liked_late", "LIKE", 2, 50),
         ):
-            seen = sorted((t, i) for u, i, t, e in rows if (u, e) == (user, event_name) and t + delay < at)[-most:]
-            told[f"{name}_item_id"] = [i for _, i in seen]
-            told[f"{name}_age_s"] = [float(at - t) for t, _ in seen]
-        told |= {"label_like": labels["LIKE"], "space_like": 1.0, "label_share": labels["SHARE"], "space_share": 1.0}
-        expected.append(tuple(map(repr, told.values())))
+            behaviour = sorted((t, i) for u, i, t, e in rows if (u, e) == (user, event_name) and t + delay < at)[-most:]
+            example[f"{name}_item_id"] = [i for _, i in behaviour]
+            example[f"{name}_age_s"] = [float(at - t) for t, _ in behaviour]
+        example |= {"label_like": labels["LIKE"], "space_like": 1.0, "label_share": labels["SHARE"], "space_share": 1.0}
+        expected.append(tuple(map(repr, example.values())))
     assert _examples(rows, [column.name for column in example_columns(SPEC)]) == sorted(expected)

@@ -75,9 +75,9 @@ def test_context_comes_from_the_last_row_until_then_or_from_the_caller(logs):
     # Of two rows at that moment the later one counts.
     before = plain(logs.user_columns("ann", START + 100))
     assert (before["country"], before["battery"]) == ("US", pytest.approx(0.3))
-    told = plain(logs.user_columns("ann", START + 100, {"country": "FR", "battery": None}))
-    assert told["country"] == "FR"
-    assert np.isnan(told["battery"])
+    columns = plain(logs.user_columns("ann", START + 100, {"country": "FR", "battery": None}))
+    assert columns["country"] == "FR"
+    assert np.isnan(columns["battery"])
 
 
 def test_someone_unknown_has_no_past_and_someone_of_the_table_alone_has_its_features(logs):
@@ -218,8 +218,8 @@ def test_each_example_of_ingest_is_the_request_at_its_moment(tiny, statistics, v
         if vectors:
             context["charge"] = context["battery"]
         request = example["user_id"], example["timestamp"], context
-        asked = plain(logs.user_columns(*request))
-        np.testing.assert_equal(asked, {name: example[name] for name in asked})
+        user_columns = plain(logs.user_columns(*request))
+        np.testing.assert_equal(user_columns, {name: example[name] for name in user_columns})
         candidates = plain(logs.candidate_columns([example["item_id"]], *request))
         np.testing.assert_equal(
             {name: values[0] for name, values in candidates.items()}, {name: example[name] for name in candidates}

@@ -46,20 +46,20 @@ def report(folder: Path, end: int, **log) -> dict:
 
 def test_the_youngest_are_in_no_space_even_with_feedback(tmp_path):
     # The log ends at 290 minutes and 1 s: views from 231 minutes on are unripe, 24 to 29 and the last one.
-    told = report(tmp_path, T + 290 * 60 + 1)
-    assert told["unripe"] == {"like": 7, "buy": 6}
-    assert told["tasks"]["like"] == {"examples": 31, "in_space": 24, "positives": 24}
-    assert told["tasks"]["buy"] == {"examples": 31, "in_space": 24, "positives": 12}
-    (said,) = [finding for finding in told["findings"] if finding["where"] == "log.unripe"]
+    outcome = report(tmp_path, T + 290 * 60 + 1)
+    assert outcome["unripe"] == {"like": 7, "buy": 6}
+    assert outcome["tasks"]["like"] == {"examples": 31, "in_space": 24, "positives": 24}
+    assert outcome["tasks"]["buy"] == {"examples": 31, "in_space": 24, "positives": 12}
+    (said,) = [finding for finding in outcome["findings"] if finding["where"] == "log.unripe"]
     assert said["severity"] == "warning"
     assert said["message"].startswith("7 of 31 impressions are younger than log.attribution_window (1h)")
 
 
 def test_all_of_them_count_where_the_spec_keeps_them(tmp_path):
-    told = report(tmp_path, T + 290 * 60 + 1, unripe="keep")
-    assert told["unripe"] == {}
-    assert told["tasks"]["like"] == {"examples": 31, "in_space": 31, "positives": 30}
-    assert [finding for finding in told["findings"] if finding["where"] == "log.unripe"] == []
+    outcome = report(tmp_path, T + 290 * 60 + 1, unripe="keep")
+    assert outcome["unripe"] == {}
+    assert outcome["tasks"]["like"] == {"examples": 31, "in_space": 31, "positives": 30}
+    assert [finding for finding in outcome["findings"] if finding["where"] == "log.unripe"] == []
 
 
 @pytest.mark.parametrize(("end", "unripe"), [(240 * 60 + HOUR - 1, 7), (240 * 60 + HOUR, 6)])
@@ -69,10 +69,10 @@ def test_an_impression_is_ripe_when_its_window_is_over(tmp_path, end, unripe):
 
 
 def test_a_log_shorter_than_the_window_masks_nothing_and_says_so(tmp_path):
-    told = report(tmp_path, T + 290 * 60 + 1, attribution_window="1d")
-    assert told["unripe"] == {}
-    assert told["tasks"]["like"]["positives"] == 30
-    (said,) = [finding for finding in told["findings"] if finding["where"] == "log.unripe"]
+    outcome = report(tmp_path, T + 290 * 60 + 1, attribution_window="1d")
+    assert outcome["unripe"] == {}
+    assert outcome["tasks"]["like"]["positives"] == 30
+    (said,) = [finding for finding in outcome["findings"] if finding["where"] == "log.unripe"]
     assert said["message"].startswith("all 31 impressions are younger than log.attribution_window (1d)")
 
 

@@ -73,7 +73,7 @@ ALL = [("u1", "v1"), ("u1", "v2"), ("u2", "v1"), ("u2", "v3"), ("u3", "v2")]
     ],
 )
 def test_rows_are_read_of_which_every_condition_holds(where, places):
-    assert items_left(where) == [ALL[place] for place in places]
+    assert items_left(where) == [ALL[index] for index in places]
 
 
 def test_a_row_is_counted_by_the_first_condition_that_does_not_hold():
@@ -171,7 +171,7 @@ def test_what_is_wrong_is_named_with_its_path(tmp_path, line, said):
 def test_a_filter_travels_as_json():
     declared = spec([{"column": "tab", "in": ["home"]}, {"column": "bot", "not_in": [1]}])
     assert RankingSpec.from_json(declared.to_json()) == declared
-    assert [one.words for one in declared.log.where] == ["tab in ['home']", "bot not in [1]"]
+    assert [condition.words for condition in declared.log.where] == ["tab in ['home']", "bot not in [1]"]
 
 
 def test_a_filter_is_of_a_column():

@@ -46,15 +46,15 @@ def test_each_run_says_what_sharing_does_to_its_tasks(comparison: Comparison):
     nobody_looked, *_ = transfers(comparison)
     assert nobody_looked.startswith("shared: Nobody looked whether tasks lose by sharing")
     looked = dataclasses.replace(comparison, runs=(shared, *comparison.others))
-    told, *_ = transfers(looked)
-    assert told == (
+    sentence, *_ = transfers(looked)
+    assert sentence == (
         "shared: Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains. "
         "loses: share; equal: completion; gains: like."
     )
     console = Console(width=200, record=True)
     print_tables(looked, console)
-    assert told in console.export_text()
-    assert told in page(looked)
+    assert sentence in console.export_text()
+    assert sentence in page(looked)
 
 
 def test_the_settings_that_differ_are_named_with_every_runs_value(comparison: Comparison):

@@ -28,8 +28,8 @@ def test_the_table_has_a_column_a_task_and_marks_what_helps_and_hurts():
 
 def test_without_a_torn_input_the_section_says_so():
     losses = {"like": Estimate(0.01, 0.0, 0.02)}
-    found = Importances("eval", 10, 2, {"like": "auc"}, (Importance("tab", "feature", losses),))
-    blocks = importance.section(make_material(importances=found)).blocks
+    importances = Importances("eval", 10, 2, {"like": "auc"}, (Importance("tab", "feature", losses),))
+    blocks = importance.section(make_material(importances=importances)).blocks
     assert "No input helps one task and hurts another beyond their intervals." in blocks
 
 

@@ -27,10 +27,10 @@ def run(tmp_path: Path) -> Path:
         (store_folder / name / "7").mkdir(parents=True)
         (store_folder / name / "7" / "weights").write_text(name)
     store = store_in(folder)
-    kind = store.put_artifact_type(pb.ArtifactType(name="Model"))
+    model_type = store.put_artifact_type(pb.ArtifactType(name="Model"))
     artifacts = store.put_artifacts(
         [
-            pb.Artifact(type_id=kind, uri=str(store_folder / name / "7"), state=pb.Artifact.LIVE)
+            pb.Artifact(type_id=model_type, uri=str(store_folder / name / "7"), state=pb.Artifact.LIVE)
             for name in ("model", "model_run")
         ]
     )
@@ -49,7 +49,9 @@ def run(tmp_path: Path) -> Path:
 
 
 def states(folder: Path) -> dict[str, tuple[str, int]]:
-    return {Path(one.uri).parent.name: (one.uri, one.state) for one in store_in(folder).get_artifacts()}
+    return {
+        Path(artifact.uri).parent.name: (artifact.uri, artifact.state) for artifact in store_in(folder).get_artifacts()
+    }
 
 
 def test_a_copy_is_read_from_where_it_lies_and_the_original_from_its_own_place(run):

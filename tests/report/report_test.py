@@ -42,8 +42,8 @@ def table_of(section: Section, number: int = 0) -> Table:
 
 
 def column(table: Table, name: str) -> list[str]:
-    place = list(table.columns).index(name)
-    return [row[place].text for row in table.rows]
+    index = list(table.columns).index(name)
+    return [row[index].text for row in table.rows]
 
 
 @pytest.mark.parametrize("part", ALL, ids=lambda part: part.__name__.rpartition(".")[2])
@@ -54,28 +54,28 @@ def test_a_part_that_a_run_does_not_have_leaves_its_section_with_a_sentence(part
 
 
 def test_a_blessed_model_that_was_pushed_says_so():
-    found = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True)))
-    assert (found.word, found.tone) == ("Blessed", "good")
-    assert found.sentence == "Every check of the gate holds. The model was pushed."
+    conclusion = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True)))
+    assert (conclusion.word, conclusion.tone) == ("Blessed", "good")
+    assert conclusion.sentence == "Every check of the gate holds. The model was pushed."
 
 
 def test_a_model_that_the_gate_stopped_gives_its_reasons():
-    found = verdict.verdict(make_material())
-    assert (found.word, found.tone) == ("Not blessed", "bad")
-    assert found.reasons == ("share: AUC fell by 0.0200 [0.0170, 0.0230], allowed 0.0050",)
+    conclusion = verdict.verdict(make_material())
+    assert (conclusion.word, conclusion.tone) == ("Not blessed", "bad")
+    assert conclusion.reasons == ("share: AUC fell by 0.0200 [0.0170, 0.0230], allowed 0.0050",)
 
 
 def test_what_each_task_gains_or_loses_by_sharing_stands_in_the_verdict(whole_page):
-    found = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True)))
-    assert found.lead == "Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains."
+    conclusion = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True)))
+    assert conclusion.lead == "Of 3 tasks against their single-task models: 1 loses, 1 equal, 1 gains."
     # By hand: -0.004 ± 0.003, an MSE that is higher by 0.002 ± 0.003, and +0.020 ± 0.003.
-    assert [(cell.text, cell.tone, cell.detail) for cell in found.tasks] == [
+    assert [(cell.text, cell.tone, cell.detail) for cell in conclusion.tasks] == [
         ("share loses", "bad", "−0.0040 [−0.0070, −0.0010]"),
         ("completion equal", "", "−0.0020 [−0.0050, +0.0010]"),
         ("like gains", "good", "+0.0200 [+0.0170, +0.0230]"),
     ]
     first_screen = whole_page[whole_page.index('id="verdict"') : whole_page.index('id="checks"')]
-    assert found.lead in first_screen
+    assert conclusion.lead in first_screen
     assert '<li class="bad">share loses' in first_screen
 
 
@@ -112,14 +112,14 @@ def test_checks_against_the_single_task_model_are_gains_as_they_are():
 
 def test_a_blessed_model_that_cannot_be_served_is_not_called_blessed():
     refusal = {INFRA_BLESSING: Artifact("x", {"blessed": 0, "reason": "p99 is 700 ms"})}
-    found = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True), artifacts=refusal))
-    assert (found.word, found.reasons) == ("Not fit to be served", ("p99 is 700 ms",))
+    conclusion = verdict.verdict(make_material(evaluation=make_evaluation(blessed=True), artifacts=refusal))
+    assert (conclusion.word, conclusion.reasons) == ("Not fit to be served", ("p99 is 700 ms",))
 
 
 def test_a_run_without_an_evaluation_names_the_stage_that_failed():
-    found = verdict.verdict(make_material(evaluation=None))
-    assert (found.word, found.tone) == ("No verdict", "unsure")
-    assert found.reasons == ["Pusher: failed"]
+    conclusion = verdict.verdict(make_material(evaluation=None))
+    assert (conclusion.word, conclusion.tone) == ("No verdict", "unsure")
+    assert conclusion.reasons == ["Pusher: failed"]
 
 
 def test_every_check_says_what_was_compared_and_a_doubtful_one_that_it_cannot_be_judged():
@@ -133,8 +133,8 @@ def test_two_metrics_of_a_task_that_may_not_fall_are_told_apart():
     evaluation = make_evaluation()
     (drop, *_) = [check for check in evaluation.checks if check.kind == "max_drop"]
     by_list = dataclasses.replace(drop, metric="grouped_auc")
-    found = make_material(evaluation=dataclasses.replace(evaluation, checks=(drop, by_list)))
-    (figure,) = [block for block in verdict.section(found).blocks if isinstance(block, Figure)]
+    material = make_material(evaluation=dataclasses.replace(evaluation, checks=(drop, by_list)))
+    (figure,) = [block for block in verdict.section(material).blocks if isinstance(block, Figure)]
     (rows,) = [rows for rows in figure.charts[""]["datasets"].values() if "name" in rows[0]]
     assert [row["name"] for row in rows] == [drop.task, f"{drop.task}, grouped AUC"]
 
@@ -166,9 +166,11 @@ def test_without_another_model_slices_are_compared_with_the_whole_split():
 
 
 def test_a_slice_too_small_for_an_interval_stands_last_however_bad_it_looks():
-    whole = make_evaluation(models=("candidate",))
+    evaluation = make_evaluation(models=("candidate",))
     lone = SliceResult("like", (("country", "XX"),), Counts(3, 2, 1, 0), {"auc": {"candidate": Estimate(0.0)}}, {})
-    section = slices.section(make_material(evaluation=dataclasses.replace(whole, results=(*whole.results, lone))))
+    section = slices.section(
+        make_material(evaluation=dataclasses.replace(evaluation, results=(*evaluation.results, lone)))
+    )
     assert [cell.text for cell in table_of(section).rows[-1][:3]] == ["country=XX", "like", "−0.8000"]
 
 
@@ -200,8 +202,8 @@ def test_histograms_of_splits_are_comparable_however_wide_their_bins_are():
     narrow, wide = (statistics_pb2.FeatureNameStatistics() for _ in range(2))
     for column, width, counts in ((narrow, 1.0, (5, 5)), (wide, 2.0, (10, 10))):
         histogram = column.num_stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
-        for place, count in enumerate(counts):
-            histogram.buckets.add(low_value=place * width, high_value=(place + 1) * width, sample_count=count)
+        for index, count in enumerate(counts):
+            histogram.buckets.add(low_value=index * width, high_value=(index + 1) * width, sample_count=count)
     # By hand: half of the values in twice the width is a quarter in one.
     assert columns.histograms({"train": narrow, "test": wide}) == [
         *({"x": x, "share": 0.5, "series": "train"} for x in (0.0, 1.0, 2.0)),
@@ -225,19 +227,21 @@ def test_places_without_a_common_folder_stay_as_they_are():
 def test_an_artifact_whose_files_are_gone_costs_only_its_section(tmp_path):
     write(make_evaluation(), str(tmp_path))
     artifacts = {"evaluation": Artifact(str(tmp_path)), "model_run": Artifact(str(tmp_path / "gone"))}
-    found = read_material("shortvideo", "first", artifacts)
-    assert found.evaluation == make_evaluation()
-    assert found.history is None
-    assert "model_run" in found.unreadable[0]
-    assert found.unreadable[0] in " ".join(block for block in verdict.section(found).blocks if isinstance(block, str))
+    material = read_material("shortvideo", "first", artifacts)
+    assert material.evaluation == make_evaluation()
+    assert material.history is None
+    assert "model_run" in material.unreadable[0]
+    assert material.unreadable[0] in " ".join(
+        block for block in verdict.section(material).blocks if isinstance(block, str)
+    )
 
 
 def test_diagnostics_of_another_shape_are_named_with_what_is_wrong(tmp_path):
     (tmp_path / "history.json").write_text('{"epochs": []}')
     (tmp_path / "diagnostics.json").write_text('{"gate_weights": {"level_1/task_like": "much"}}')
-    found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
-    assert found.diagnostics is None
-    assert "gate_weights.level_1/task_like" in found.unreadable[0]
+    material = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+    assert material.diagnostics is None
+    assert "gate_weights.level_1/task_like" in material.unreadable[0]
 
 
 def test_diagnostics_in_the_documented_shape_are_drawn(tmp_path):
@@ -251,9 +255,9 @@ def test_diagnostics_in_the_documented_shape_are_drawn(tmp_path):
             }
         )
     )
-    found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
-    assert found.unreadable == ()
-    assert len([block for block in sharing.section(found).blocks if isinstance(block, Figure)]) == 4
+    material = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+    assert material.unreadable == ()
+    assert len([block for block in sharing.section(material).blocks if isinstance(block, Figure)]) == 4
 
 
 def test_tasks_that_share_no_weight_have_no_conflict_to_draw(tmp_path):
@@ -262,18 +266,18 @@ def test_tasks_that_share_no_weight_have_no_conflict_to_draw(tmp_path):
     (tmp_path / "diagnostics.json").write_text(
         json.dumps({"gradient_cosine": cosines, "loss_weights": [{"epoch": 1, "weights": {}}]})
     )
-    found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
-    assert found.unreadable == ()
-    assert sharing.section(found).blocks == ["The trainer’s diagnostics are empty."]
-    assert "diagnostics are empty" in report(found)
+    material = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+    assert material.unreadable == ()
+    assert sharing.section(material).blocks == ["The trainer’s diagnostics are empty."]
+    assert "diagnostics are empty" in report(material)
 
 
 def test_what_refinement_gives_the_fields_is_drawn_where_the_trainer_has_it(tmp_path):
     def figures(refinement: dict) -> list[Figure]:
         (tmp_path / "history.json").write_text('{"epochs": []}')
         (tmp_path / "diagnostics.json").write_text(json.dumps({"refinement_weights": refinement}))
-        found = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
-        return [block for block in sharing.section(found).blocks if isinstance(block, Figure)]
+        material = read_material("shortvideo", "first", {"model_run": Artifact(str(tmp_path))})
+        return [block for block in sharing.section(material).blocks if isinstance(block, Figure)]
 
     (figure,) = figures({"like": {"hour": 1.5, "author": 0.25}, "share": {"hour": 0.75, "author": 1.0}})
     (rows,) = figure.charts[""]["datasets"].values()

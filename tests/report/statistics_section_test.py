@@ -45,7 +45,7 @@ def split(item: list[list[float]], tab: list[list[float]], like: list[float]) ->
 
     The likes of both together are n minutes old at the n-th example, from 0, the first of which has none.
     """
-    pair = [[1, 1, 0, 60 * place or -1] for place in range(len(like))]
+    pair = [[1, 1, 0, 60 * minutes or -1] for minutes in range(len(like))]
     values = {"item": item, "tab": tab, "item_tab": pair}
     vectors = {f"{name}_statistics": np.array(of_name, np.float32) for name, of_name in values.items()}
     labels = {"like": np.array(like, np.float32), "finish": np.array(like, np.float32) / 2}
@@ -131,9 +131,11 @@ def test_a_rate_that_knows_the_labels_is_told_where_examples_are_enough():
 
 
 def test_a_split_without_examples_is_no_error():
-    found = signals()
+    statistic_examples = signals()
     none = split([[NAN] * 6], [[NAN] * 2], [1])
-    assert report(make_material(signals=StatisticExamples(found.spec, {**found.splits, "eval": none})))
+    assert report(
+        make_material(signals=StatisticExamples(statistic_examples.spec, {**statistic_examples.splits, "eval": none}))
+    )
 
 
 def serialized(tab: list[float], like: float) -> bytes:
@@ -159,11 +161,11 @@ def examples(tmp_path: Path) -> str:
 
 
 def test_some_of_each_file_are_read(examples):
-    found = read_statistic_examples(examples, SPEC_OF_VIDEOS, most=4)
-    assert {name: len(rows) for name, rows in found.splits.items()} == {"train": 4, "test": 4}
-    assert sorted(found.splits["train"].vectors["tab_statistics"][:, 0]) == [0, 1, 10, 11]
-    assert sorted(found.splits["train"].labels["like"]) == [0, 0, 1, 1]
-    assert found.splits["train"].vectors["item_statistics"].shape == (4, 6)
+    statistic_examples = read_statistic_examples(examples, SPEC_OF_VIDEOS, most=4)
+    assert {name: len(rows) for name, rows in statistic_examples.splits.items()} == {"train": 4, "test": 4}
+    assert sorted(statistic_examples.splits["train"].vectors["tab_statistics"][:, 0]) == [0, 1, 10, 11]
+    assert sorted(statistic_examples.splits["train"].labels["like"]) == [0, 0, 1, 1]
+    assert statistic_examples.splits["train"].vectors["item_statistics"].shape == (4, 6)
 
 
 def test_a_run_tells_where_its_examples_are_and_by_which_spec(examples):
@@ -172,8 +174,8 @@ def test_a_run_tells_where_its_examples_are_and_by_which_spec(examples):
 
     used = Used("examples", 1, "Examples", examples, "InteractionExampleGen", {})
     ingest = stage("InteractionExampleGen", (used,), spec=SPEC_OF_VIDEOS.to_json())
-    other = SPEC_OF_VIDEOS.model_copy(update={"statistics": None})
-    evaluator = stage("SeesawEvaluator", (), spec=other.to_json())
+    without_statistics = SPEC_OF_VIDEOS.model_copy(update={"statistics": None})
+    evaluator = stage("SeesawEvaluator", (), spec=without_statistics.to_json())
     of_run = artifacts_of(Lineage("videos", "first", (ingest,)))
     assert of_run[EXAMPLES] == Artifact(examples, {SPEC: SPEC_OF_VIDEOS.to_json()})
     material = read_material("videos", "first", of_run)

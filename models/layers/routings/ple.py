@@ -95,8 +95,8 @@ class CGC(tf.keras.layers.Layer):
         # E(x), and w(x) = softmax(W x), eq. 3
         experts, weights = self.bank(inputs)
         # S_k, eq. 4
-        *own, shared = experts
-        selected = [[*task, *shared] for task in own]
+        *task_experts, shared = experts
+        selected = [[*task, *shared] for task in task_experts]
         if self.shared_gate:
             selected.append([expert for pool in experts for expert in pool])
         # g_k = w_k S_k, eq. 2

@@ -50,16 +50,16 @@ class STEM(FullyGatedRouting):
         return super().streams(inputs)
 
     def gate_inputs(self, streams: list[tf.Tensor]) -> list[tf.Tensor]:
-        *own, shared = streams
-        return [*(_sum(x, shared) for x in own), shared]
+        *task_streams, shared = streams
+        return [*(_sum(x, shared) for x in task_streams), shared]
 
     def fuse_level(self, level: int, streams: list[tf.Tensor]) -> list[tf.Tensor]:
-        (*own, shared), weights = self.bank(level)(streams, self.gate_inputs(streams))
-        still = [[tf.stop_gradient(expert) for expert in pool] for pool in own]
+        (*task_pools, shared), weights = self.bank(level)(streams, self.gate_inputs(streams))
+        still = [[tf.stop_gradient(expert) for expert in pool] for pool in task_pools]
         fused = []
         # The shared stream's gate comes after the tasks' and trains none of their experts.
         for k, weight in enumerate(weights):
-            readable = [pool if j == k else still[j] for j, pool in enumerate(own)]
+            readable = [pool if j == k else still[j] for j, pool in enumerate(task_pools)]
             fused.append(fuse(weight, [expert for pool in [*readable, shared] for expert in pool]))
         return fused
 

@@ -47,25 +47,27 @@ def plain_reciprocal_rank(scores, labels) -> float:
 @given(rows(), st.integers(1, 6))
 def test_each_groups_measures_equal_the_plain_ones(given_rows, at):
     group, score, label = given_rows
-    found = rank_groups(tie_runs(group, score_bits(score), label), GROUPS, at)
+    ranking = rank_groups(tie_runs(group, score_bits(score), label), GROUPS, at)
     for g in range(GROUPS):
         scores, labels = score[group == g], label[group == g]
-        assert found.positives[g] == labels.sum()
-        assert found.negatives[g] == (~labels).sum()
-        assert found.auc[g] == pytest.approx(plain_auc(scores, labels), abs=1e-12, nan_ok=True)
-        assert found.ndcg[g] == pytest.approx(plain_ndcg(scores, labels, at), abs=1e-12, nan_ok=True)
-        assert found.reciprocal_rank[g] == pytest.approx(plain_reciprocal_rank(scores, labels), abs=1e-12, nan_ok=True)
+        assert ranking.positives[g] == labels.sum()
+        assert ranking.negatives[g] == (~labels).sum()
+        assert ranking.auc[g] == pytest.approx(plain_auc(scores, labels), abs=1e-12, nan_ok=True)
+        assert ranking.ndcg[g] == pytest.approx(plain_ndcg(scores, labels, at), abs=1e-12, nan_ok=True)
+        assert ranking.reciprocal_rank[g] == pytest.approx(
+            plain_reciprocal_rank(scores, labels), abs=1e-12, nan_ok=True
+        )
 
 
 def test_by_hand():
     """Scores .9 .8 .8 .1, labels 0 1 0 1: of the 4 pairs, .8 draws one and loses one, .1 loses both."""
-    found = rank_groups(tie_runs(np.zeros(4, int), score_bits([0.9, 0.8, 0.8, 0.1]), [0, 1, 0, 1]), 1)
-    assert found.auc[0] == pytest.approx((0.5 + 0) / 4)
+    ranking = rank_groups(tie_runs(np.zeros(4, int), score_bits([0.9, 0.8, 0.8, 0.1]), [0, 1, 0, 1]), 1)
+    assert ranking.auc[0] == pytest.approx((0.5 + 0) / 4)
     # The positive among the ties is at rank 2 or 3: as likely.
     log = math.log2
     dcg = (1 / log(3) + 1 / log(4)) / 2 + 1 / log(5)
-    assert found.ndcg[0] == pytest.approx(dcg / (1 + 1 / log(3)))
-    assert found.reciprocal_rank[0] == pytest.approx(1 / 2.5)
+    assert ranking.ndcg[0] == pytest.approx(dcg / (1 + 1 / log(3)))
+    assert ranking.reciprocal_rank[0] == pytest.approx(1 / 2.5)
 
 
 @pytest.mark.parametrize("score", [-0.1, math.nan])
@@ -78,8 +80,10 @@ def test_what_is_no_score_is_refused(score):
 def test_merged_histograms_have_the_auc_of_all_rows(given_rows, parts):
     _, score, label = given_rows
     pieces = []
-    for part in range(parts):
-        runs = tie_runs(np.zeros(len(score[part::parts]), int), score_bits(score[part::parts]), label[part::parts])
+    for offset in range(parts):
+        runs = tie_runs(
+            np.zeros(len(score[offset::parts]), int), score_bits(score[offset::parts]), label[offset::parts]
+        )
         pieces.append(histogram(runs.bits, runs.positives, runs.negatives))
     assert merged(pieces).auc == pytest.approx(plain_auc(score, label), abs=1e-12, nan_ok=True)
 
@@ -89,12 +93,12 @@ def test_a_histogram_of_many_scores_stays_small_and_does_not_depend_on_the_order
     label = random.random(50_000) < 0.05
     score = random.beta(1 + label, 20).astype(np.float32)
     pieces = []
-    for part in range(5):
-        runs = tie_runs(np.zeros(10_000, int), score_bits(score[part::5]), label[part::5])
+    for offset in range(5):
+        runs = tie_runs(np.zeros(10_000, int), score_bits(score[offset::5]), label[offset::5])
         pieces.append(histogram(runs.bits, runs.positives, runs.negatives))
-    one, other = merged(pieces), merged([merged(pieces[3:]), merged(pieces[:3])])
-    assert len(one.bits) <= MAX_BINS
-    np.testing.assert_array_equal(one.bits, other.bits)
-    np.testing.assert_array_equal(one.positives, other.positives)
+    at_once, nested = merged(pieces), merged([merged(pieces[3:]), merged(pieces[:3])])
+    assert len(at_once.bits) <= MAX_BINS
+    np.testing.assert_array_equal(at_once.bits, nested.bits)
+    np.testing.assert_array_equal(at_once.positives, nested.positives)
     exact = rank_groups(tie_runs(np.zeros(50_000, int), score_bits(score), label), 1).auc[0]
-    assert one.auc == pytest.approx(exact, abs=3e-5)
+    assert at_once.auc == pytest.approx(exact, abs=3e-5)

@@ -9,8 +9,8 @@ from evaluation.metrics.uncertainty import Interval, Moments, degrees_of_freedom
 
 def test_the_standard_error_of_a_mean_is_the_textbooks():
     values = np.random.default_rng(0).normal(size=30)
-    found = moments((values - values.mean()) / 30)
-    assert standard_error(found) == pytest.approx(values.std(ddof=1) / np.sqrt(30))
+    mean_moments = moments((values - values.mean()) / 30)
+    assert standard_error(mean_moments) == pytest.approx(values.std(ddof=1) / np.sqrt(30))
 
 
 def test_moments_of_parts_add_up():

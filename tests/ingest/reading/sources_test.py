@@ -131,13 +131,13 @@ def test_folders_name_columns(tmp_path):
     assert partitions_of(f"{folder}/x.csv") == {"dt": "2026-01-01", "hour": "03", "city": "São Paulo", "none": None}
     (folder / "log.csv").write_bytes(b"user,hour\na,7\nb,8\n")
     (folder / "log.jsonl").write_bytes(b'{"user": "a", "hour": "7"}\n{"user": "b"}\n')
-    wanted = dict.fromkeys(("user", "dt", "hour", "city"), "x")
-    (batch,) = read_file(str(folder / "log.csv"), wanted)
+    columns = dict.fromkeys(("user", "dt", "hour", "city"), "x")
+    (batch,) = read_file(str(folder / "log.csv"), columns)
     assert batch.columns["dt"].to_pylist() == ["2026-01-01"] * 2
     assert batch.columns["city"].to_pylist() == ["São Paulo"] * 2
     # What a file says of a row itself goes before its folder.
     assert batch.columns["hour"].to_pylist() == [b"7", b"8"]
     assert batch.absent == {}
-    of_json = list(read_file(str(folder / "log.jsonl"), wanted))
+    of_json = list(read_file(str(folder / "log.jsonl"), columns))
     assert of_json[0].columns["hour"].to_pylist() == ["7", "03"]
     assert all(batch.absent == {} for batch in of_json)

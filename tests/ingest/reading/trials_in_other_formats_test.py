@@ -101,7 +101,7 @@ def test_ids_that_a_float_has_rounded_are_told(tmp_path, kind):
         pq.write_table(pa.table({"id": pa.array(map(float, IDS[:30]))}), tmp_path / "users.parquet")
         where, total = "users.key", 30
     users = {"users": {"files": "users*", "key": "id"}} if kind == "users" else {}
-    (warning,) = [one for one in examine(tmp_path, spec(**users))["findings"] if "2^53" in one["message"]]
+    (warning,) = [finding for finding in examine(tmp_path, spec(**users))["findings"] if "2^53" in finding["message"]]
     assert (warning["where"], warning["severity"]) == (where, "warning")
     assert warning["message"].startswith(f"{total} of {total} ids are floats")
 
@@ -111,7 +111,7 @@ def test_ids_with_all_their_digits_are_not_warned_of(tmp_path, ids):
     pq.write_table(columns(ROWS, user=pa.array(ids)), tmp_path / "log.parquet")
     report = examine(tmp_path, spec())
     assert report["users"] == 30
-    assert not [one for one in report["findings"] if one["where"] == "log.user"]
+    assert not [finding for finding in report["findings"] if finding["where"] == "log.user"]
 
 
 def test_semicolons_in_gzip_below_hive_folders_are_read_with_the_folders_columns(tmp_path):
@@ -127,7 +127,7 @@ def test_semicolons_in_gzip_below_hive_folders_are_read_with_the_folders_columns
 def test_a_table_of_json_in_gzip_has_marks_nan_and_several_objects_a_line(tmp_path):
     write_log(tmp_path)
     people = [{"id": f"u{i}", "age": float("nan") if i % 5 == 0 else i, "city": "NULL"} for i in range(30)]
-    lines = "".join(json.dumps(one) + ("" if i % 2 else "\n") for i, one in enumerate(people))
+    lines = "".join(json.dumps(person) + ("" if i % 2 else "\n") for i, person in enumerate(people))
     (tmp_path / "users.jsonl.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + lines.encode()))
     age, city = ({"name": name, "source": "users"} for name in ("age", "city"))
     report = examine(
@@ -145,7 +145,9 @@ def test_stray_quotes_in_a_table_cost_their_own_rows(tmp_path):
     topic = {"name": "topic", "source": "items", "kind": "categorical"}
     report = examine(tmp_path, spec(topic, items={"files": "items*", "key": "id"}))
     assert counts(report, "items") == (17, 2, 0)
-    assert "2 of 17 items of the log are not in the table" in " ".join(one["message"] for one in report["findings"])
+    assert "2 of 17 items of the log are not in the table" in " ".join(
+        finding["message"] for finding in report["findings"]
+    )
 
 
 def test_parquet_of_decimal_times_and_flags_as_postgres_writes_them(tmp_path):
@@ -162,7 +164,7 @@ def test_half_a_parquet_file_is_named_beside_one_without_bytes(tmp_path):
     (tmp_path / "log2.parquet").write_bytes(content[: len(content) // 2])
     (tmp_path / "log0.parquet").write_bytes(b"")
     report = examine(tmp_path, spec())
-    (error,) = [one["message"] for one in report["findings"] if one["severity"] == "error"]
+    (error,) = [finding["message"] for finding in report["findings"] if finding["severity"] == "error"]
     assert "log2.parquet: can't be read as parquet" in error
     assert error.endswith("is it cut short?")
 
@@ -174,12 +176,14 @@ EVENTS = [
 
 
 def write_json_events(folder: Path) -> None:
-    lines = (json.dumps({k: v or None for k, v in one.items()}) + "\n" * (i % 3 == 2) for i, one in enumerate(EVENTS))
+    lines = (
+        json.dumps({k: v or None for k, v in event.items()}) + "\n" * (i % 3 == 2) for i, event in enumerate(EVENTS)
+    )
     (folder / "log.jsonl.gz").write_bytes(gzip.compress("".join(lines).encode()))
 
 
 def write_parquet_events(folder: Path) -> None:
-    pq.write_table(pa.table({k: [one[k] or None for one in EVENTS] for k in EVENTS[0]}), folder / "log.parquet")
+    pq.write_table(pa.table({k: [event[k] or None for event in EVENTS] for k in EVENTS[0]}), folder / "log.parquet")
 
 
 def write_events_with_carriage_returns(folder: Path) -> None:

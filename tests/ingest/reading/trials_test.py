@@ -87,7 +87,7 @@ def text(change: Callable[[int, dict], dict] = lambda i, row: row, separator: st
 
 
 def jsonl(records: list[dict], between: str = "\n") -> bytes:
-    return between.join(json.dumps(one) for one in records).encode()
+    return between.join(json.dumps(row) for row in records).encode()
 
 
 def records(change: Callable[[int, dict], dict] = lambda i, row: row) -> list[dict]:
@@ -195,7 +195,7 @@ def test_ids_beyond_64_bits_stay_apart(tmp_path):
 
 def test_a_key_that_one_file_lacks_is_missing_there_and_told(tmp_path):
     (tmp_path / "log1.jsonl").write_bytes(jsonl(records()))
-    (tmp_path / "log2.jsonl").write_bytes(jsonl([{k: v for k, v in one.items() if k != "tab"} for one in records()]))
+    (tmp_path / "log2.jsonl").write_bytes(jsonl([{k: v for k, v in row.items() if k != "tab"} for row in records()]))
     (tmp_path / "log3.csv").write_bytes(b"")
     report = examine(tmp_path, spec())
     accounted(report, 2 * COUNT)
@@ -225,8 +225,10 @@ def test_words_for_missing_are_missing_and_those_that_look_like_it_are_told(tmp_
     report = examine(tmp_path, spec())
     assert report["columns"]["tab"]["values"] == ["-", "NA", "home"]
     assert report["columns"]["tab"]["missing"] == COUNT * 5 // 8
-    told = [one["message"] for one in report["findings"] if "does it stand for a missing one" in one["message"]]
-    assert told == [
+    messages = [
+        finding["message"] for finding in report["findings"] if "does it stand for a missing one" in finding["message"]
+    ]
+    assert messages == [
         f"{word!r} is a value of its own in 15 rows; does it stand for a missing one? Then name it in `log.missing`"
         for word in ("-", "NA")
     ]
@@ -237,7 +239,7 @@ def test_words_for_missing_are_missing_and_those_that_look_like_it_are_told(tmp_
 
 def test_ids_that_a_spreadsheet_rounded_are_told(tmp_path):
     (tmp_path / "log.csv").write_bytes(text(lambda i, row: row | {"user": "1.2345E+17" if i % 2 else row["user"]}))
-    (warning,) = [one for one in examine(tmp_path, spec())["findings"] if one["where"] == "log.user"]
+    (warning,) = [finding for finding in examine(tmp_path, spec())["findings"] if finding["where"] == "log.user"]
     assert warning["severity"] == "warning"
     assert warning["message"].startswith("60 of 120 ids look rounded, as a spreadsheet does it: '1.2345E+17'")
 
@@ -246,7 +248,7 @@ def test_times_that_start_from_zero_and_a_hidden_separator_are_told(tmp_path):
     (tmp_path / "log.csv").write_bytes(text(lambda i, row: row | {"at": 61_000 * i}))
     report = examine(tmp_path, spec(timestamp={"column": "at", "unit": "ms"}))
     accounted(report, COUNT)
-    assert any("origin: 2024-01-01" in one["message"] for one in report["findings"])
+    assert any("origin: 2024-01-01" in finding["message"] for finding in report["findings"])
     (tmp_path / "log.csv").write_bytes(text(separator="\t"))
     report = examine(tmp_path, spec())
     assert not report["ok"]
@@ -272,8 +274,8 @@ def events(folder: Path, unit: str) -> int:
         if i % 3 == 0:
             rows.append({"user": None, "item": None, "at": (T + 60 * i) * 1000, "event": "app_opened"})
     table = pa.Table.from_pylist(rows)
-    place = table.column_names.index("at")
-    table = table.set_column(place, "at", table["at"].cast(pa.timestamp("ms")).cast(pa.timestamp(unit)))
+    index = table.column_names.index("at")
+    table = table.set_column(index, "at", table["at"].cast(pa.timestamp("ms")).cast(pa.timestamp(unit)))
     pq.write_table(table, folder / "log.parquet")
     return pq.ParquetFile(folder / "log.parquet").metadata.num_rows
 
@@ -310,11 +312,15 @@ def test_the_tables_are_counted_too(tmp_path):
 def test_all_rows_of_small_logs_are_counted_and_a_share_of_large_ones_is_stated(tmp_path):
     (tmp_path / "log1.csv").write_bytes(text())
     (tmp_path / "log2.csv").write_bytes("\n".join(lines()[:11]).encode())
-    whole = as_json(check(spec(), str(tmp_path), sample_rows=COUNT + 10))
-    assert whole["inputs"]["log"]["rows"] == COUNT + 10
+    full_report = as_json(check(spec(), str(tmp_path), sample_rows=COUNT + 10))
+    assert full_report["inputs"]["log"]["rows"] == COUNT + 10
     sample = as_json(check(spec(), str(tmp_path), sample_rows=65))
     assert sample["inputs"]["log"]["rows"] == 65
-    (stated,) = [one["message"] for one in sample["findings"] if one["where"] == "log" and one["severity"] == "info"]
+    (stated,) = [
+        finding["message"]
+        for finding in sample["findings"]
+        if finding["where"] == "log" and finding["severity"] == "info"
+    ]
     assert stated.startswith("looked at a sample: the first 65 rows, about 5")
 
 
@@ -343,9 +349,9 @@ def test_ties_in_time_go_by_item_or_by_the_place_in_the_file(tmp_path):
     from ingest.sources import match_files
     from ingest.timeline import join
 
-    rows = [f"u,{item},{T + place // 3},home,1,t,1" for place, item in enumerate("cabzyx")]
+    rows = [f"u,{item},{T + index // 3},home,1,t,1" for index, item in enumerate("cabzyx")]
     (tmp_path / "log.csv").write_text("\n".join([HEADER, *rows, f"u,q,{T + 9},home,1,t,0"]))
-    seen = {}
+    clicked_items = {}
     for order in ("item", "file"):
         declared = spec(order=order)
         (file,) = match_files(declared, str(tmp_path))
@@ -353,8 +359,8 @@ def test_ties_in_time_go_by_item_or_by_the_place_in_the_file(tmp_path):
         lines = join(declared, parse(declared, "log", batch)[0])
         sequence = lines.sequences["clicked"]
         items = np.array(lines.items.to_pylist())[lines.item]
-        seen[order] = "".join(items[sequence.rows[sequence.start[-1] : sequence.stop[-1]]])
-    assert seen == {"item": "abcxyz", "file": "cabzyx"}
+        clicked_items[order] = "".join(items[sequence.rows[sequence.start[-1] : sequence.stop[-1]]])
+    assert clicked_items == {"item": "abcxyz", "file": "cabzyx"}
 
 
 def test_what_makes_evaluation_say_little_is_told(tmp_path):
@@ -364,7 +370,8 @@ def test_what_makes_evaluation_say_little_is_told(tmp_path):
     declared = spec().model_dump(exclude_unset=True) | {"slices": [["tab"]]}
     declared["tasks"] = [{"name": "watch", "column": "play_ms", "kind": "regression"}]
     messages = {
-        one["where"]: one["message"] for one in examine(tmp_path, RankingSpec.model_validate(declared))["findings"]
+        finding["where"]: finding["message"]
+        for finding in examine(tmp_path, RankingSpec.model_validate(declared))["findings"]
     }
     assert messages["slices[0][0]"] == "'tab' has 1,500 values, a slice each; expected at most 1,000"
     assert messages["log.user"].startswith("'ubot' has 150 of 1,500 impressions (10.0%)")

@@ -139,8 +139,8 @@ def test_avro_gives_its_types(tmp_path):
     sink = io.BytesIO()
     fastavro.writer(sink, AVRO, records)
     (tmp_path / "a.avro").write_bytes(sink.getvalue())
-    wanted = dict.fromkeys(("user", "at", "tags", "n", "gone"), "x")
-    (batch,) = read_file(str(tmp_path / "a.avro"), wanted, {"tags": "|"})
+    columns = dict.fromkeys(("user", "at", "tags", "n", "gone"), "x")
+    (batch,) = read_file(str(tmp_path / "a.avro"), columns, {"tags": "|"})
     assert batch.columns["user"].to_pylist() == ["a", "b", "c"]
     clock = Timestamp(column="at", precision="us")
     assert times(column(batch.columns["at"]), clock).tolist() == [record["at"] for record in records]

@@ -80,10 +80,10 @@ def _vectors(spec: RankingSpec, log: list[dict], tables: dict | None = None) -> 
     table = pa.Table.from_pylist([{**row, "at": str(T + row["at"])} for row in log])
     examples, bad = examples_of(spec, table, **(tables or {}))
     assert bad == []
-    names = [one for one in examples.column_names if one.endswith("_statistics")]
+    names = [name for name in examples.column_names if name.endswith("_statistics")]
     assert names
     return sorted(
-        repr([row[one] for one in ("user_id", "item_id", "timestamp", *names)]) for row in examples.to_pylist()
+        repr([row[name] for name in ("user_id", "item_id", "timestamp", *names)]) for row in examples.to_pylist()
     )
 
 
@@ -121,11 +121,11 @@ def _impression_row(row: dict) -> dict:
 def test_statistics_of_impressions_equal_their_definition(log, delay, request):
     spec = _spec(IMPRESSIONS, delay, request, BY, MEASURES)
     expected = oracle(spec, [_impression_row(row) for row in log])
-    told = [
+    expected_rows = [
         repr([row["user"], row["item"], T + row["at"], *vectors.values()])
         for row, vectors in zip(log, expected, strict=True)
     ]
-    assert _vectors(spec, log, TABLES) == sorted(told)
+    assert _vectors(spec, log, TABLES) == sorted(expected_rows)
 
 
 EVENTS = {
@@ -174,11 +174,11 @@ def test_statistics_of_events_equal_their_definition(log, delay, request):
     spec = _spec(EVENTS, delay, request, EVENTS_BY, [{"name": "hide", "event": "HIDE"}])
     expected = oracle(spec, [_event_row(row) for row in log])
     views = [row for row in log if row["event"] == "VIEW"]
-    told = [
+    expected_rows = [
         repr([row["user"], row["item"], T + row["at"], *vectors.values()])
         for row, vectors in zip(views, expected, strict=True)
     ]
-    assert (_vectors(spec, log) if views else []) == sorted(told)
+    assert (_vectors(spec, log) if views else []) == sorted(expected_rows)
 
 
 def _starts(base: dict, log: list[dict], request: dict, scale: int) -> list[str]:
@@ -249,11 +249,11 @@ def test_all_impressions_of_a_request_see_the_state_before_its_first():
     row = {"user": "u", "item": "a", "tab": "home", "click": "1", "like": "1", "seen": "1", "ms": "1", "total": "1"}
     log = [{**row, "at": at, "request": request} for at, request in ((0, "r"), (70, "s"), (150, "s"), (200, "t"))]
     spec = _spec(IMPRESSIONS, "0s", {"column": "request"}, [{"keys": "user", "of": ["like"], "half_lives": []}], [])
-    told = {
+    vectors = {
         line[line.index("[[") :] if "[[" in line else line.split(", ", 3)[3] for line in _vectors(spec, log, TABLES)
     }
     # Likes and impressions: none before r, one (r) before s, three before t.
-    assert told == {"[0.0, 0.0, 0.0]]", "[1.0, 1.0, 1.0]]", "[3.0, 3.0, 3.0]]"}
+    assert vectors == {"[0.0, 0.0, 0.0]]", "[1.0, 1.0, 1.0]]", "[3.0, 3.0, 3.0]]"}
 
 
 @pytest.mark.parametrize("keys", [200, 3, 1])

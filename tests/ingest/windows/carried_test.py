@@ -98,8 +98,8 @@ def _parsed(spec: RankingSpec, rows: list[tuple]) -> pa.Table:
 def _examples(spec: RankingSpec, rows: pa.Table, first: int) -> list[str]:
     lines = join(spec, rows)
     lines = lines.only(rows["day"].to_numpy()[lines.source[lines.impressions]] >= first)
-    made = pa.table(ExampleBuilder(spec, rows, lines)(np.arange(len(lines.impressions))))
-    return sorted(map(repr, made.to_pylist()))
+    examples = pa.table(ExampleBuilder(spec, rows, lines)(np.arange(len(lines.impressions))))
+    return sorted(map(repr, examples.to_pylist()))
 
 
 def _with_day(rows: pa.Table, day: int) -> pa.Table:
@@ -119,8 +119,8 @@ def test_carried_rows_and_the_days_since_give_the_examples_of_all_rows(rows, spe
             state = _with_day(carried(spec, so_far, T + day * DAY - LATE), -1)
         window = [row for row in rows if row[0] >= day]
         if window:
-            seen = prepend_carried(_parsed(spec, window), state)
-            assert _examples(spec, seen, day) == _examples(spec, _parsed(spec, rows), day)
+            rows_with_carried = prepend_carried(_parsed(spec, window), state)
+            assert _examples(spec, rows_with_carried, day) == _examples(spec, _parsed(spec, rows), day)
 
 
 def test_what_is_carried_is_bounded_by_the_behaviours_and_not_by_the_days():

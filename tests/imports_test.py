@@ -35,12 +35,14 @@ def is_module(parts: tuple[str, ...]) -> bool:
 
 def foreign_paths(source: str, file: str) -> list[str]:
     """The modules of another room that strings in the source of a file name, each with its line."""
-    own = room(Path(file).parts)
+    own_room = room(Path(file).parts)
     named = [
         (line, name.split(".")) for line, text in sorted(texts(ast.parse(source))) for name in DOTTED.findall(text)
     ]
     return [
-        f"{file}:{line}: {'.'.join(parts)}" for line, parts in named if is_module(parts) and room(tuple(parts)) != own
+        f"{file}:{line}: {'.'.join(parts)}"
+        for line, parts in named
+        if is_module(parts) and room(tuple(parts)) != own_room
     ]
 
 
@@ -49,7 +51,10 @@ def test_no_string_names_a_module_of_another_package():
     assert len(files) > 200
     paths = {str(file.relative_to(PROJECT)): file for file in files}
     foreign = [
-        found for path, file in paths.items() if path not in EXEMPT for found in foreign_paths(file.read_text(), path)
+        finding
+        for path, file in paths.items()
+        if path not in EXEMPT
+        for finding in foreign_paths(file.read_text(), path)
     ]
     assert not foreign, "\n".join(foreign)
 

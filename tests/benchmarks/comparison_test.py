@@ -6,20 +6,20 @@ from benchmarks.comparison import Gain, ScoreFiles
 
 
 def test_scores_are_made_once_for_the_same_settings(tmp_path):
-    made = []
+    calls = []
 
     def score() -> dict[str, np.ndarray]:
-        made.append(len(made))
-        return {"ple": np.full([2, 3], len(made), np.float32), "LightGBM + statistics": np.zeros([2, 3], np.float32)}
+        calls.append(len(calls))
+        return {"ple": np.full([2, 3], len(calls), np.float32), "LightGBM + statistics": np.zeros([2, 3], np.float32)}
 
     for _ in range(2):
         scores = ScoreFiles(tmp_path).get("auto-1", {"seed": 1}, score)
         assert list(scores) == ["ple", "LightGBM + statistics"]
         np.testing.assert_array_equal(scores["ple"], np.ones([2, 3]))
-    assert made == [0]
+    assert calls == [0]
     assert ScoreFiles(tmp_path).get("auto-1", {"seed": 2}, score)["ple"][0, 0] == 2
     ScoreFiles(None).get("auto-1", {"seed": 1}, score)
-    assert made == [0, 1, 2]
+    assert calls == [0, 1, 2]
 
 
 def test_a_gain_is_bold_where_its_interval_leaves_zero_out():

@@ -48,8 +48,8 @@ def test_the_spec_has_each_tasks_own_behaviour_and_no_statistics_unless_asked_fo
     assert BEHAVIOURS[1]["at_least"] == STAYED_MS
     assert spec.statistics is None
     assert spec.training.epochs == 2
-    asked = write_spec(tmp_path / "spec.yaml", argparse.Namespace(statistics=True, epochs=None))
-    assert load_spec(asked).statistics is not None
+    with_statistics = write_spec(tmp_path / "spec.yaml", argparse.Namespace(statistics=True, epochs=None))
+    assert load_spec(with_statistics).statistics is not None
 
 
 def test_the_gain_is_that_of_auc_and_of_r2_and_of_their_mean(plan):

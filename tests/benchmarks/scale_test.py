@@ -24,14 +24,14 @@ COSTS = {
 def test_a_step_comes_after_all_that_it_reads():
     steps = plan([10, 20, 30], processes=2, stages_at=20, compare_at=10)
     assert len(set(steps)) == len(steps)
-    place = {step: number for number, step in enumerate(steps)}
-    for step, number in place.items():
+    position = {step: number for number, step in enumerate(steps)}
+    for step, number in position.items():
         if step.name != SIMULATOR:
-            assert place[Step(SIMULATOR, step.impressions)] < number
+            assert position[Step(SIMULATOR, step.impressions)] < number
         if step.name == EVALUATOR:
-            assert place[Step("Trainer", 20)] < number
-            assert place[Step(INGEST, step.impressions, 2)] < number
-    order = [place[Step(name, 20, 1 if name == "Trainer" else 2)] for name in (INGEST, *scale.BETWEEN, EVALUATOR)]
+            assert position[Step("Trainer", 20)] < number
+            assert position[Step(INGEST, step.impressions, 2)] < number
+    order = [position[Step(name, 20, 1 if name == "Trainer" else 2)] for name in (INGEST, *scale.BETWEEN, EVALUATOR)]
     assert order == sorted(order)
     alone = {(step.name, step.impressions) for step in steps if step.processes == 1}
     assert alone == {*((SIMULATOR, size) for size in (10, 20, 30)), (INGEST, 10), ("Trainer", 20), (EVALUATOR, 10)}

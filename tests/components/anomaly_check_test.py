@@ -6,19 +6,19 @@ from components.anomaly_check import AnomalyCheck, AnomalyError, anomaly_lines
 
 
 def _anomalies(description: str) -> anomalies_pb2.Anomalies:
-    found = anomalies_pb2.Anomalies()
-    found.anomaly_info["duration"].short_description = description
-    return found
+    anomalies = anomalies_pb2.Anomalies()
+    anomalies.anomaly_info["duration"].short_description = description
+    return anomalies
 
 
 def _artifact(root, by_split: dict[str, anomalies_pb2.Anomalies]) -> standard_artifacts.ExampleAnomalies:
     artifact = standard_artifacts.ExampleAnomalies()
     artifact.uri = str(root)
     artifact.split_names = artifact_utils.encode_split_names(list(by_split))
-    for split, found in by_split.items():
+    for split, anomalies in by_split.items():
         folder = root / f"Split-{split}"
         folder.mkdir()
-        (folder / "SchemaDiff.pb").write_bytes(found.SerializeToString())
+        (folder / "SchemaDiff.pb").write_bytes(anomalies.SerializeToString())
     return artifact
 
 

@@ -116,8 +116,8 @@ def test_a_task_that_names_a_missing_column_is_named(command):
 
 
 def test_a_truncated_gzip_is_named(command):
-    whole = gzip.compress(os.urandom(64) + "\n".join(rows() * 50).encode())
-    code, printed = command(log=whole[: len(whole) // 2], name="log.csv.gz")
+    compressed = gzip.compress(os.urandom(64) + "\n".join(rows() * 50).encode())
+    code, printed = command(log=compressed[: len(compressed) // 2], name="log.csv.gz")
     assert code == 1
     assert "log.csv.gz" in printed
 

@@ -24,10 +24,10 @@ def simulated(tmp_path_factory) -> Simulated:
     # The newest impressions are of the evening, which is a drift.
     drift = {"action": "warn", "limits": {"hour": 0.2}}
     logs, spec = folder / "logs", write_spec(folder / "spec.yaml", drift=drift)
-    made = fulcrum(
+    finished = fulcrum(
         "simulate", "--out", logs, "--users", 200, "--impressions", 12_000, "--days", 4, "--daily", "--seed", 7
     )
-    assert made.code == 0, made.err
+    assert finished.code == 0, finished.err
     return Simulated(spec, logs)
 
 

@@ -52,16 +52,16 @@ def _expected() -> tuple[dict[tuple, list[tuple]], pd.DataFrame]:
     examples = defaultdict(list)
     for row, hour, weekday in zip(views.itertuples(), when.dt.hour, when.dt.dayofweek, strict=True):
         missing = "__missing__"
-        told = [row.userRegion or missing, row.userCountry or missing, str(hour), str(weekday)]
+        values = [row.userRegion or missing, row.userCountry or missing, str(hour), str(weekday)]
         # Of the last day's views feedback may still come.
         ripe = row.timestamp <= log.timestamp.max() - DAY
-        told += [float(ripe and task in labelled[row.Index]) for task in TASKS] + [float(ripe)] * len(TASKS)
+        values += [float(ripe and task in labelled[row.Index]) for task in TASKS] + [float(ripe)] * len(TASKS)
         for name, (_, longest) in BEHAVIOURS.items():
             events = did[name][row.personId]
-            seen = events[: bisect_left(events, (row.timestamp, ""))][-longest:]
-            told.append([item for _, item in seen])
-            told.append([float(np.float32(row.timestamp - time)) for time, _ in seen])
-        examples[row.personId, row.contentId, row.timestamp].append(tuple(told))
+            history = events[: bisect_left(events, (row.timestamp, ""))][-longest:]
+            values.append([item for _, item in history])
+            values.append([float(np.float32(row.timestamp - time)) for time, _ in history])
+        examples[row.personId, row.contentId, row.timestamp].append(tuple(values))
     return examples, log
 
 
@@ -85,11 +85,11 @@ def test_every_deskdrop_example_equals_an_independent_computation(deskdrop_run: 
 
     actual = defaultdict(list)
     for row in rows:
-        told = [row[name][0] for name in ("region", "country", "hour", "weekday")]
-        told += [row[f"{role}_{task}"][0] for role in ("label", "space") for task in TASKS]
+        values = [row[name][0] for name in ("region", "country", "hour", "weekday")]
+        values += [row[f"{role}_{task}"][0] for role in ("label", "space") for task in TASKS]
         for name in BEHAVIOURS:
-            told += [row[f"{name}_item_id"], row[f"{name}_age_s"]]
-        actual[row["user_id"][0], row["item_id"][0], row["timestamp"][0]].append(tuple(told))
+            values += [row[f"{name}_item_id"], row[f"{name}_age_s"]]
+        actual[row["user_id"][0], row["item_id"][0], row["timestamp"][0]].append(tuple(values))
     assert len(rows) == 61_086
     assert actual.keys() == expected.keys()
     different = [key for key in expected if sorted(actual[key]) != sorted(expected[key])]

@@ -85,13 +85,13 @@ def test_labels_and_features_are_those_that_pandas_joins(kuairand_run: Run, exam
     actual = defaultdict(list)
     for example in (example for split in examples.values() for example in split):
         actual[key(example)].append(tuple(example[name][0] for name in columns))
-    assert {place: sorted(rows) for place, rows in actual.items()} == {
-        place: sorted(rows) for place, rows in expected.items()
+    assert {impression: sorted(rows) for impression, rows in actual.items()} == {
+        impression: sorted(rows) for impression, rows in expected.items()
     }
 
 
 def test_sequences_hold_what_was_known_strictly_before_each_impression(examples, log):
-    known = {
+    history = {
         name: {
             user: sorted(zip(rows.time_ms + DELAY_MS, rows.time_ms, rows.video_id.astype(str), strict=True))
             for user, rows in log[log[column] == 1].groupby(log.user_id.astype(str))
@@ -102,7 +102,7 @@ def test_sequences_hold_what_was_known_strictly_before_each_impression(examples,
     for example in (example for split in examples.values() for example in split):
         user, _, time = key(example)
         for name, (_, longest) in BEHAVIOURS.items():
-            past = [event for event in known[name].get(user, []) if event[0] < time][-longest:]
+            past = [event for event in history[name].get(user, []) if event[0] < time][-longest:]
             ages = [float(np.float32((time - happened) / 1_000)) for _, happened, _ in past]
             assert example[f"{name}_age_s"] == ages
             # What happened at the same millisecond may stand in either order.

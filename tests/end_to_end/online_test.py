@@ -34,9 +34,9 @@ def url(run: Run, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("store")
     url = f"sqlite://{folder}/store.db"
     arguments = (run.spec, "--logs", run.logs, "--output", folder, "--store", url, "--grace", 0)
-    made = fulcrum("materialize", *arguments, "--until", BEFORE)
-    assert made.code == 0, made.err
-    assert f"complete until {BEFORE}" in made.out
+    materialized = fulcrum("materialize", *arguments, "--until", BEFORE)
+    assert materialized.code == 0, materialized.err
+    assert f"complete until {BEFORE}" in materialized.out
     (file,) = (Path(run.logs) / LAST).glob("impressions-*.csv.gz")
     with gzip.open(file, "rt") as stream:
         lines = [json.dumps(row) for row in csv.DictReader(stream)]
@@ -76,12 +76,12 @@ def test_a_pushed_model_ranks_by_ids_what_it_ranks_by_full_requests(run: Run, ur
                     }
                     sides = logs.user_columns(user, AT), logs.candidate_columns(items, user, AT)
                     full = predict(client, "rank", rank_request(spec, *sides))
-                    asked = predict(client, "rank", by_ids)
-                    assert {name: values.tolist() for name, values in asked.items()} == {
+                    completed = predict(client, "rank", by_ids)
+                    assert {name: values.tolist() for name, values in completed.items()} == {
                         name: values.tolist() for name, values in full.items()
                     }
     compared = fulcrum("consistency", run.spec, "--logs", run.logs, "--requests", logged, "--json")
     assert compared.code == 0, compared.out + compared.err
-    told = json.loads(compared.out)
-    assert (told["requests"], told["too_new"], told["unreadable"]) == (2 * (len(users) + 1), 0, 0)
-    assert all(column["equal"] >= told["requests"] for column in told["columns"])
+    report = json.loads(compared.out)
+    assert (report["requests"], report["too_new"], report["unreadable"]) == (2 * (len(users) + 1), 0, 0)
+    assert all(column["equal"] >= report["requests"] for column in report["columns"])

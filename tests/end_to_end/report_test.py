@@ -26,10 +26,10 @@ NOTEBOOK = PROJECT / "notebooks" / "inspect_slices.ipynb"
 
 
 def test_a_run_writes_its_report_and_prints_its_place(run: Run):
-    place = Path(load_summary(run.output).places["report"])
-    assert f"report:           {place}" in run.finished.out
-    assert place.is_file()
-    assert reports.latest(run.output) == place
+    path = Path(load_summary(run.output).places["report"])
+    assert f"report:           {path}" in run.finished.out
+    assert path.is_file()
+    assert reports.latest(run.output) == path
 
 
 def test_the_report_command_says_where_it_is_and_can_make_it_anew(run: Run):
@@ -46,13 +46,13 @@ def test_a_folder_without_a_run_has_no_report(tmp_path):
 
 
 def test_everything_that_a_run_has_is_found(run: Run):
-    found = reports.read(run.output)
-    assert found.unreadable == ()
-    assert set(found.artifacts) == set(SOURCES)
-    assert found.evaluation is not None
-    assert [task.name for task in found.evaluation.tasks] == TASKS
-    assert set(found.statistics) == {"train", "eval", "test"}
-    assert set(found.drift["test_train"].anomaly_info) == {"hour"}
+    material = reports.read(run.output)
+    assert material.unreadable == ()
+    assert set(material.artifacts) == set(SOURCES)
+    assert material.evaluation is not None
+    assert [task.name for task in material.evaluation.tasks] == TASKS
+    assert set(material.statistics) == {"train", "eval", "test"}
+    assert set(material.drift["test_train"].anomaly_info) == {"hour"}
 
 
 def test_the_lineage_goes_from_the_logs_to_the_pushed_model(run: Run):
@@ -67,11 +67,11 @@ def test_the_lineage_goes_from_the_logs_to_the_pushed_model(run: Run):
 
 @pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 def test_the_report_of_a_run_opens_offline_and_shows_every_task(run: Run):
-    place = Path(load_summary(run.output).places["report"])
-    assert place.stat().st_size < 6_000_000
+    path = Path(load_summary(run.output).places["report"])
+    assert path.stat().st_size < 6_000_000
     with chromium() as browser:
-        browser.open(place)
-        assert {url for url in browser.requests if not url.startswith("data:")} == {place.as_uri()}
+        browser.open(path)
+        assert {url for url in browser.requests if not url.startswith("data:")} == {path.as_uri()}
         assert browser.messages == []
         assert browser.evaluate("document.querySelector('#verdict .word').textContent") == "Blessed"
         shown = browser.evaluate("document.querySelector('#tasks table').textContent")

@@ -63,7 +63,7 @@ def test_the_summary_has_every_task_overall_and_on_its_worst_slice(run: Run):
     for task in evaluation.tasks:
         estimate = evaluation.result(task.name).metrics[task.metric]["candidate"]
         assert estimate.low < estimate.value < estimate.high
-        assert {name for one in evaluation.slices(task.name) for name, _ in one.slice} == {*SLICES}
+        assert {name for result in evaluation.slices(task.name) for name, _ in result.slice} == {*SLICES}
         line = re.search(
             rf"│ {task.name} +│ +[\d,]+ │ (AUC|MSE) +│ ([\d.]+) ±[\d.]+ │.* │ ({'|'.join(SLICES)})=", run.finished.out
         )

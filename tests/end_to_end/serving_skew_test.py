@@ -40,12 +40,12 @@ def ingested(deskdrop_run: Run) -> dict[tuple[str, str, int], bytes]:
     """Each example of the eval and test splits by user, item and time; where several share them, none."""
     examples = Path(load_summary(deskdrop_run.output).places["examples"])
     files = [str(path) for split in ("eval", "test") for path in sorted((examples / f"Split-{split}").iterdir())]
-    found: dict[tuple[str, str, int], list[bytes]] = {}
+    by_key: dict[tuple[str, str, int], list[bytes]] = {}
     for serialized in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
         feature = tf.train.Example.FromString(serialized).features.feature
         user, item = (feature[name].bytes_list.value[0].decode() for name in ("user_id", "item_id"))
-        found.setdefault((user, item, feature["timestamp"].int64_list.value[0]), []).append(serialized)
-    return {key: same[0] for key, same in found.items() if len(same) == 1}
+        by_key.setdefault((user, item, feature["timestamp"].int64_list.value[0]), []).append(serialized)
+    return {key: same[0] for key, same in by_key.items() if len(same) == 1}
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def impressions(spec, deskdrop_run, ingested) -> tuple[list[dict[str, np.ndarray
     chosen = np.random.default_rng(1).choice(len(rows), IMPRESSIONS, replace=False)
     requests, examples = [], []
     for row in (rows[i] for i in chosen):
-        told = {name: row[f"feature:{name}"] for name in context}
-        requests.append(request_of(spec, logs, row["user"], [row["item"]], row["time"], told))
+        request_features = {name: row[f"feature:{name}"] for name in context}
+        requests.append(request_of(spec, logs, row["user"], [row["item"]], row["time"], request_features))
         examples.append(ingested[row["user"], row["item"], row["time"]])
     return requests, np.array(examples, object)
 
@@ -112,7 +112,7 @@ def test_predict_scores_requests_built_anew_from_the_log_as_the_evaluator_scores
 
 
 def test_candidates_in_one_request_score_as_they_do_one_by_one(client, impressions):
-    columns, items = impressions[0][0], [one["item_id"][0] for one in impressions[0][:200]]
+    columns, items = impressions[0][0], [request["item_id"][0] for request in impressions[0][:200]]
     together = rank(client, {**columns, "item_id": np.array(items, object)})
     for i in (0, 1, 77, 199):
         alone = rank(client, {**columns, "item_id": np.array(items[i : i + 1], object)})
@@ -155,7 +155,7 @@ def in_rows(spec: RankingSpec, requests: list[dict[str, np.ndarray]]) -> dict[st
             padded = np.full((len(values), width), b"", object)
         else:
             padded = np.zeros((len(values), width), np.float32)
-        for row, one in zip(padded, values, strict=True):
-            row[: len(one)] = one
+        for row, value in zip(padded, values, strict=True):
+            row[: len(value)] = value
         columns[column.name] = padded if column.ragged else padded[:, 0]
     return columns

@@ -67,8 +67,8 @@ class Page:
 
     def press(self, key: str, code: int = 0, text: str = "") -> None:
         """A key of the keyboard, such as `Tab` (9) or `Enter` (13, text `\\r`)."""
-        for kind in ("keyDown", "keyUp"):
-            self._send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, text=text)
+        for event_type in ("keyDown", "keyUp"):
+            self._send("Input.dispatchKeyEvent", type=event_type, key=key, windowsVirtualKeyCode=code, text=text)
 
     def screenshot(self, path: Path, height: int | None = None) -> None:
         """The page from its top, the whole of it where no height is given."""

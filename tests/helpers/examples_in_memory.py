@@ -37,7 +37,7 @@ def examples_of(spec: RankingSpec, sources: dict[str, list[Path]]) -> pa.Table:
 def plain(value: object) -> object:
     """Returns a request's or an example's value as Python's own, floats by their bits."""
     if isinstance(value, list | np.ndarray):
-        return [plain(one) for one in value]
+        return [plain(element) for element in value]
     if isinstance(value, float | np.floating):
         return np.float32(value).tobytes()
     if isinstance(value, np.generic):

@@ -60,16 +60,19 @@ class Feed:
 
 def drawn(examples: list[dict], since: int, until: int, count: int) -> list[dict]:
     """Returns impressions in the order of time; among them the first and the last, and some of equal times."""
-    within = sorted((one for one in examples if since <= one["timestamp"] < until), key=lambda one: one["timestamp"])
-    places = np.random.default_rng(7).choice(len(within), count, replace=False)
+    within = sorted(
+        (example for example in examples if since <= example["timestamp"] < until),
+        key=lambda example: example["timestamp"],
+    )
+    indices = np.random.default_rng(7).choice(len(within), count, replace=False)
     twins = [
-        place
-        for place in range(1, len(within))
-        if within[place]["timestamp"] == within[place - 1]["timestamp"]
-        and within[place]["user_id"] == within[place - 1]["user_id"]
+        index
+        for index in range(1, len(within))
+        if within[index]["timestamp"] == within[index - 1]["timestamp"]
+        and within[index]["user_id"] == within[index - 1]["user_id"]
     ]
     assert twins
-    return [within[place] for place in sorted({0, len(within) - 1, *places.tolist(), *twins[:5]})]
+    return [within[index] for index in sorted({0, len(within) - 1, *indices.tolist(), *twins[:5]})]
 
 
 class KilledError(BaseException):

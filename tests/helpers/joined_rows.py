@@ -29,17 +29,17 @@ def examples_of(
     """
     bad: list[BadRow] = []
     tables: dict[str, pa.Table] = {}
-    for source, given in (("log", log), ("users", users), ("items", items)):
+    for source, table in (("log", log), ("users", users), ("items", items)):
         if getattr(spec, source) is None:
             continue
-        if given is None:
+        if table is None:
             raise IngestError(f"the spec {spec.name!r} has a `{source}` table, and none was given")
-        wanted = columns_of(spec, source)
-        for column, reason in wanted.items():
-            if column not in given.column_names:
-                raise IngestError(f"{source}: no column {column!r}, which {reason} needs, among {given.column_names}")
-        arrays = {name: given[name].combine_chunks() for name in wanted}
-        batch = RawBatch(source, np.arange(1, given.num_rows + 1), arrays)
+        reasons = columns_of(spec, source)
+        for column, reason in reasons.items():
+            if column not in table.column_names:
+                raise IngestError(f"{source}: no column {column!r}, which {reason} needs, among {table.column_names}")
+        arrays = {name: table[name].combine_chunks() for name in reasons}
+        batch = RawBatch(source, np.arange(1, table.num_rows + 1), arrays)
         tables[source], left_out, _ = parse(spec, source, batch)
         bad += left_out
     timelines = join(spec, tables["log"])

@@ -102,7 +102,7 @@ def simulated(rows: int, users: int, seed: int = 0) -> Columns:
     columns = Columns()
     columns.texts["user_id"] = [[f"u{number}".encode()] for number in user]
     columns.texts["country"] = [[f"c{number % 3}".encode()] for number in user]
-    columns.texts["tab"] = [[[b"home", b"search"][place]] for place in random.integers(0, 2, rows)]
+    columns.texts["tab"] = [[[b"home", b"search"][tab]] for tab in random.integers(0, 2, rows)]
     columns.texts["tags"] = [[b"<b>", b"t", b"t"][: int(count)] for count in random.integers(0, 4, rows)]
     clicked = random.random(rows) < 0.7
     rates = {"view": 0.0, "completion": 0.0, "like": -1.0, "share": -2.0}
@@ -127,9 +127,9 @@ def write_examples(folder: Path, columns: Columns, files: int = 2) -> standard_a
     split = folder / "Split-test"
     split.mkdir(parents=True)
     serialized = columns.serialized()
-    for part in range(files):
-        with tf.io.TFRecordWriter(str(split / f"data_tfrecord-{part}-of-{files}.gz"), options="GZIP") as writer:
-            for record in serialized[part::files]:
+    for shard in range(files):
+        with tf.io.TFRecordWriter(str(split / f"data_tfrecord-{shard}-of-{files}.gz"), options="GZIP") as writer:
+            for record in serialized[shard::files]:
                 writer.write(record)
     return artifact
 
@@ -198,8 +198,8 @@ def evaluate(tmp_path: Path) -> Callable[..., Evaluated]:
 
     def run(spec: RankingSpec, *beam_args: str, **inputs: standard_artifacts.Artifact | None) -> Evaluated:
         folder = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
-        found = Evaluated(standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing())
-        for name, artifact in vars(found).items():
+        evaluated = Evaluated(standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing())
+        for name, artifact in vars(evaluated).items():
             artifact.uri = str(folder / name)
             Path(artifact.uri).mkdir(parents=True)
         context = Executor.Context(
@@ -207,9 +207,9 @@ def evaluate(tmp_path: Path) -> Callable[..., Evaluated]:
         )
         Executor(context).Do(
             {name: [artifact] for name, artifact in inputs.items() if artifact},
-            {name: [artifact] for name, artifact in vars(found).items()},
+            {name: [artifact] for name, artifact in vars(evaluated).items()},
             {"spec": evaluation_part(spec).to_json(), "split": "test"},
         )
-        return found
+        return evaluated
 
     return run

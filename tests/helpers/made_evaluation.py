@@ -103,7 +103,7 @@ def make_evaluation(
     """The evaluation, of some of its models only if so asked."""
 
     def kept(by_metric: dict) -> dict:
-        return {metric: {n: e for n, e in own.items() if n in models} for metric, own in by_metric.items()}
+        return {metric: {n: e for n, e in by_model.items() if n in models} for metric, by_model in by_metric.items()}
 
     results = [_result(task, key, number) for task in _TASKS for number, key in enumerate(_SLICES)]
     return Evaluation(

@@ -19,7 +19,7 @@ _TASKS = ("like", "share", "completion")
 
 def make_material(**changes) -> Material:
     """A whole run, with some of its parts as the test wants them."""
-    whole = {
+    fields = {
         "pipeline": "shortvideo",
         "run_id": "2026-01-01T00:00:00",
         "artifacts": {
@@ -36,7 +36,7 @@ def make_material(**changes) -> Material:
         "lineage": _LINEAGE,
         "importances": _IMPORTANCES,
     }
-    return Material(**{**whole, **changes})
+    return Material(**{**fields, **changes})
 
 
 _HISTORY = History(
@@ -99,32 +99,32 @@ _COUNTS = {
 
 
 def _statistics() -> statistics_pb2.DatasetFeatureStatistics:
-    found = statistics_pb2.DatasetFeatureStatistics(num_examples=10)
-    text = found.features.add(name="item_id", type=statistics_pb2.FeatureNameStatistics.STRING)
+    statistics = statistics_pb2.DatasetFeatureStatistics(num_examples=10)
+    text = statistics.features.add(name="item_id", type=statistics_pb2.FeatureNameStatistics.STRING)
     text.string_stats.common_stats.num_non_missing = 9
     text.string_stats.common_stats.tot_num_values = 9
     text.string_stats.unique = 2
     for value, count in ((SCRIPT, 6), ("video 2", 3)):
         text.string_stats.top_values.add(value=value, frequency=count)
-    number = found.features.add(name="activity", type=statistics_pb2.FeatureNameStatistics.FLOAT)
+    number = statistics.features.add(name="activity", type=statistics_pb2.FeatureNameStatistics.FLOAT)
     number.num_stats.common_stats.num_non_missing = 10
     number.num_stats.mean = 2.5
     histogram = number.num_stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
     for low, count in ((0.0, 4), (2.0, 6)):
         histogram.buckets.add(low_value=low, high_value=low + 2, sample_count=count)
-    return found
+    return statistics
 
 
 def _anomalies() -> anomalies_pb2.Anomalies:
-    found = anomalies_pb2.Anomalies()
-    found.anomaly_info["item_id"].short_description = f"Unexpected value: {SCRIPT}"
-    return found
+    anomalies = anomalies_pb2.Anomalies()
+    anomalies.anomaly_info["item_id"].short_description = f"Unexpected value: {SCRIPT}"
+    return anomalies
 
 
 def _drift() -> anomalies_pb2.Anomalies:
-    found = anomalies_pb2.Anomalies()
-    found.anomaly_info["country"].reason.add(description=f"The distance is 0.1, above 0.05. The value: {SCRIPT}")
-    return found
+    anomalies = anomalies_pb2.Anomalies()
+    anomalies.anomaly_info["country"].reason.add(description=f"The distance is 0.1, above 0.05. The value: {SCRIPT}")
+    return anomalies
 
 
 def _used(key: str, artifact: int, stage: str, uri: str) -> Used:

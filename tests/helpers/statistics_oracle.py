@@ -23,8 +23,13 @@ def oracle(spec: RankingSpec, rows: Sequence[Row]) -> list[dict[str, list[float]
     result = []
     for row in rows:
         if row["adds"]["impressions"]:
-            asked = request_time(spec, rows, row)
-            result.append({one.column: _vector(spec, one, sums, rows, row, asked) for one, sums in statistics})
+            requested_at = request_time(spec, rows, row)
+            result.append(
+                {
+                    statistic.column: _vector(spec, statistic, sums, rows, row, requested_at)
+                    for statistic, sums in statistics
+                }
+            )
     return result
 
 
@@ -34,11 +39,13 @@ def request_time(spec: RankingSpec, rows: Sequence[Row], row: Row) -> int:
     start = row["time"]
     if request is None or (request.column and row["request"] is None):
         return start
-    mine = [one for one in rows if one["user"] == row["user"] and one["adds"]["impressions"]]
+    mine = [
+        impression for impression in rows if impression["user"] == row["user"] and impression["adds"]["impressions"]
+    ]
     if request.column:
-        mine = [one for one in mine if one["request"] == row["request"]]
+        mine = [impression for impression in mine if impression["request"] == row["request"]]
     pause = (request.gap or 86_400) * ticks
-    for time in sorted({one["time"] for one in mine if one["time"] < row["time"]}, reverse=True):
+    for time in sorted({impression["time"] for impression in mine if impression["time"] < row["time"]}, reverse=True):
         if start - time > pause:
             break
         start = time
@@ -55,21 +62,27 @@ def _vector(
         return [float("nan")] * (spans * len(sums))
     grain = statistic.granularity * ticks
     edge = (asked - statistic.delay * ticks) // grain * grain
-    past = [one for one in rows if one["time"] < edge and [one["keys"][name] for name in statistic.keys] == key]
-    past.sort(key=lambda one: one["time"])
+    past = [
+        past_row
+        for past_row in rows
+        if past_row["time"] < edge and [past_row["keys"][name] for name in statistic.keys] == key
+    ]
+    past.sort(key=lambda past_row: past_row["time"])
     if statistic.expire is not None:
         past = _alive(past, edge, statistic.expire * ticks, grain)
     values: list[float] = []
     for half_life in statistic.half_lives:
-        values += [_decayed(past, one, edge, grain, half_life * ticks) for one in sums]
+        values += [_decayed(past, aggregate, edge, grain, half_life * ticks) for aggregate in sums]
     for window in statistic.windows:
-        recent = [other for other in past if other["time"] >= edge - window * ticks]
-        values += [_scaled(sum(other["adds"][one.name] for other in recent), one) for one in sums]
+        recent = [past_row for past_row in past if past_row["time"] >= edge - window * ticks]
+        values += [
+            _scaled(sum(past_row["adds"][aggregate.name] for past_row in recent), aggregate) for aggregate in sums
+        ]
     if statistic.lifetime:
-        values += [_scaled(sum(other["adds"][one.name] for other in past), one) for one in sums]
+        values += [_scaled(sum(past_row["adds"][aggregate.name] for past_row in past), aggregate) for aggregate in sums]
     if statistic.age:
-        for one in sums:
-            times = [other["time"] for other in past if other["adds"][one.name] > 0]
+        for aggregate in sums:
+            times = [past_row["time"] for past_row in past if past_row["adds"][aggregate.name] > 0]
             values.append((asked - max(times)) / ticks if times else -1.0)
     return [float(np.float32(value)) for value in values]
 

@@ -91,7 +91,7 @@ def test_every_way_of_balancing_learns(build, build_for_training, batch, balanci
         step(batch)
     untrained = build(lean=True)
     untrained(batch)
-    before, after = (sum(map(float, each.task_losses(batch))) for each in (untrained, model))
+    before, after = (sum(map(float, ranker.task_losses(batch))) for ranker in (untrained, model))
     assert after < 0.9 * before
     if balancing == "uncertainty":
         assert np.abs(model.uncertainty.log_variances).min() > 0

@@ -309,7 +309,7 @@ def keras_attention():
         heads, dim = layer.heads, layer.dim
         keras = tf.keras.layers.MultiHeadAttention(heads, dim // heads)
         keras(queries, x, attention_mask=mask[:, tf.newaxis])
-        query, key, value = (np.reshape(part, [dim, heads, -1]) for part in np.split(layer.kernel.numpy(), 3, 1))
+        query, key, value = (np.reshape(kernel, [dim, heads, -1]) for kernel in np.split(layer.kernel.numpy(), 3, 1))
         by_head = [heads, dim // heads]
         query_bias, value_bias = (np.reshape(bias, by_head) for bias in (layer.query_bias, layer.value_bias))
         output = np.reshape(layer.output_kernel, [*by_head, dim])

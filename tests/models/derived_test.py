@@ -192,7 +192,7 @@ def test_requests_hold_what_is_crossed_and_looked_up_and_not_what_comes_of_it(cr
 
 
 def test_importance_permutes_what_examples_hold(crossed):
-    inputs = {one.name: one.of_user for one in inputs_of(crossed)}
+    inputs = {model_input.name: model_input.of_user for model_input in inputs_of(crossed)}
     assert not inputs.keys() & {derived.name for derived in crossed.derive}
     assert inputs["tastes"]
     assert not inputs["topic"]

@@ -41,7 +41,7 @@ def on_two_devices(spec, transformed_for, trainer_arguments, tmp_path_factory) -
     """Trained on two logical CPU devices, and how far each kind of step then is from one device's."""
     directory = tmp_path_factory.mktemp("mirrored")
     transformed = transformed_for(lean(spec))
-    given = {
+    arguments = {
         "graph": transformed.graph,
         "examples": transformed.examples["train"],
         # The second replica gets nothing of the third batch.
@@ -57,7 +57,7 @@ def on_two_devices(spec, transformed_for, trainer_arguments, tmp_path_factory) -
     }
     program = Path(__file__).with_name("on_two_devices.py")
     done = subprocess.run(
-        [sys.executable, str(program), json.dumps(given)],
+        [sys.executable, str(program), json.dumps(arguments)],
         env={**os.environ, **QUIET},
         capture_output=True,
         text=True,
@@ -69,9 +69,9 @@ def on_two_devices(spec, transformed_for, trainer_arguments, tmp_path_factory) -
 
 
 def test_a_step_of_two_replicas_is_that_of_one(on_two_devices):
-    for name, found in on_two_devices[1].items():
-        assert found["weights"] < 1e-5, name
-        losses = np.array(found["losses"]).reshape(2, -1)
+    for name, difference in on_two_devices[1].items():
+        assert difference["weights"] < 1e-5, name
+        losses = np.array(difference["losses"]).reshape(2, -1)
         assert losses.shape == (2, 3)
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5, err_msg=name)
 
@@ -83,7 +83,7 @@ def weights(directory: Path) -> list[np.ndarray]:
 
 
 def assert_trained_alike(one: Path, other: Path) -> None:
-    histories = [json.loads((each / "run" / "history.json").read_text()) for each in (one, other)]
+    histories = [json.loads((folder / "run" / "history.json").read_text()) for folder in (one, other)]
     assert [len(history["epochs"]) for history in histories] == [2, 2]
     assert histories[0]["best_epoch"] == histories[1]["best_epoch"]
     for mine, theirs in zip(*(history["epochs"] for history in histories), strict=True):
@@ -92,7 +92,7 @@ def assert_trained_alike(one: Path, other: Path) -> None:
                 assert metrics == pytest.approx(theirs[split][task], abs=1e-4)
     for mine, theirs in zip(weights(one), weights(other), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
-    diagnostics = [json.loads((each / "run" / "diagnostics.json").read_text()) for each in (one, other)]
+    diagnostics = [json.loads((folder / "run" / "diagnostics.json").read_text()) for folder in (one, other)]
     for gate, expected in diagnostics[0]["gate_weights"].items():
         assert diagnostics[1]["gate_weights"][gate] == pytest.approx(expected, abs=1e-3)
 
@@ -106,9 +106,9 @@ def served(directory: Path, transformed) -> dict[str, np.ndarray]:
 def test_mirrored_training_saves_what_one_device_does(alone, on_two_devices, transformed):
     directory, _ = on_two_devices
     assert_trained_alike(alone, directory)
-    expected, found = served(alone, transformed), served(directory, transformed)
+    expected, actual = served(alone, transformed), served(directory, transformed)
     for task, output in expected.items():
-        np.testing.assert_allclose(found[task], output, atol=1e-4)
+        np.testing.assert_allclose(actual[task], output, atol=1e-4)
     graph = (directory / "model" / "saved_model.pb").read_bytes()
     assert b"Collective" not in graph
     assert list((directory / "checkpoints").iterdir()) == []
@@ -116,11 +116,11 @@ def test_mirrored_training_saves_what_one_device_does(alone, on_two_devices, tra
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    for sock in sockets:
+        sock.bind(("localhost", 0))
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
     return ports
 
 
@@ -128,12 +128,14 @@ def test_two_workers_train_what_one_does_and_the_chief_alone_writes(
     spec, trainer_arguments, alone, tmp_path, monkeypatch, caplog
 ):
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    chief, other = (json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}) for i in range(2))
+    chief, follower_config = (
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}) for i in range(2)
+    )
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     follower = subprocess.Popen(
         [sys.executable, "-c", WORKER],
-        env={**os.environ, **QUIET, "TF_CONFIG": other},
+        env={**os.environ, **QUIET, "TF_CONFIG": follower_config},
         stdout=subprocess.PIPE,
         text=True,
         cwd=nowhere,
@@ -142,7 +144,7 @@ def test_two_workers_train_what_one_does_and_the_chief_alone_writes(
         monkeypatch.setenv("TF_CONFIG", chief)
         with caplog.at_level("INFO", "fulcrum.progress"):
             run_fn(FnArgs(**trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)))
-        told, _ = follower.communicate(timeout=60)
+        output, _ = follower.communicate(timeout=60)
     finally:
         follower.kill()
     assert follower.returncode == 0
@@ -151,7 +153,7 @@ def test_two_workers_train_what_one_does_and_the_chief_alone_writes(
     for split in ("train", "eval"):
         assert len(list((tmp_path / "run" / split).iterdir())) == 1
     # Both stopped by the same numbers.
-    epochs = [line for line in told.splitlines() if line.startswith("epoch ")]
+    epochs = [line for line in output.splitlines() if line.startswith("epoch ")]
     chiefs = [record.message for record in caplog.records if record.message.startswith("epoch ")]
     assert len(epochs) == 2
     assert [line.split("examples/s")[1] for line in epochs] == [line.split("examples/s")[1] for line in chiefs]
@@ -161,10 +163,10 @@ def test_what_the_chief_fails_on_is_what_run_fn_says(spec, trainer_arguments, tm
     (port,) = free_ports(1)
     config = {"cluster": {"worker": [f"localhost:{port}"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    given = trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)
-    given["train_files"] = [str(tmp_path / "none*")]
+    arguments = trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)
+    arguments["train_files"] = [str(tmp_path / "none*")]
     with pytest.raises(DistributionError, match="TrainingDataError: the train split has no files"):
-        run_fn(FnArgs(**given))
+        run_fn(FnArgs(**arguments))
 
 
 def test_the_parts_of_a_batch_are_the_batch(spec, transformed):
@@ -173,11 +175,11 @@ def test_the_parts_of_a_batch_are_the_batch(spec, transformed):
     def ids(worker=None) -> list[list[int]]:
         return [batch["user_id"].numpy().tolist() for batch in reading.batches(records, spec, 32, 3, worker)]
 
-    whole = ids()
+    batches = ids()
     # Two workers of two replicas each.
     workers = [ids(tf.distribute.InputContext(2, pipeline, 4)) for pipeline in range(2)]
     assert [len(parts) for parts in workers] == [4, 4]
-    for number, batch in enumerate(whole):
+    for number, batch in enumerate(batches):
         parts = [part for worker in workers for part in worker[2 * number : 2 * number + 2]]
         assert [user for part in parts for user in part] == batch
 
@@ -213,10 +215,10 @@ def test_a_chief_without_its_tf_config_is_refused_before_anything_is_read(
     spec, trainer_arguments, tmp_path, monkeypatch, config, problem
 ):
     monkeypatch.setenv("TF_CONFIG", config)
-    given = trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)
-    given["train_files"] = ["/nowhere"]
+    arguments = trainer_arguments(lean(spec, distribution="multi_worker_mirrored"), tmp_path)
+    arguments["train_files"] = ["/nowhere"]
     with pytest.raises(DistributionError, match=problem):
-        run_fn(FnArgs(**given))
+        run_fn(FnArgs(**arguments))
 
 
 def test_a_worker_that_is_the_chief_is_refused(monkeypatch):

@@ -46,8 +46,8 @@ from schema.training_records import (
 BALANCINGS = ("none", "uncertainty", "pcgrad")
 # Each routing on each bottom, and each bottom with each balancing: what that adds to the records is the same for all.
 RANKERS = [
-    (routing, bottom, BALANCINGS[(place + turn) % 3])
-    for (place, routing), (turn, bottom) in itertools.product(enumerate(ROUTINGS), enumerate(BOTTOMS, start=1))
+    (routing, bottom, BALANCINGS[(index + turn) % 3])
+    for (index, routing), (turn, bottom) in itertools.product(enumerate(ROUTINGS), enumerate(BOTTOMS, start=1))
 ]
 GATED = {"mmoe", "ml_mmoe", "cgc", "ple", "adatt", "stem"}
 
@@ -96,9 +96,9 @@ def test_every_ranker_has_a_report(build, batch, reference_scores, routing, bott
     train_step(ranker, batch)
     weights = MeanWeights()
     weights.add(weight_sums(ranker.spec.tasks, batch, ranker.evaluate_batch(batch)))
-    found = diagnose(ranker, weights, batch)
-    epochs = EpochCosines(1, found["gradient_cosine"]), EpochWeights(1, found["loss_weights"])
-    records = Diagnostics(found["gate_weights"], found["refinement_weights"], epochs[:1], epochs[1:])
+    diagnostics = diagnose(ranker, weights, batch)
+    epochs = EpochCosines(1, diagnostics["gradient_cosine"]), EpochWeights(1, diagnostics["loss_weights"])
+    records = Diagnostics(diagnostics["gate_weights"], diagnostics["refinement_weights"], epochs[:1], epochs[1:])
     scores = {"candidate": scores_of(ranker, batch)}
     if routing != "single_task":
         scores["reference"] = reference_scores

@@ -7,8 +7,8 @@ from models.tasks.explained_variance import ExplainedVariance
 
 def explained(labels, logits, space) -> float:
     metric = ExplainedVariance(tf.sigmoid)
-    for part in np.array_split(np.arange(len(labels)), 2):
-        metric.update_state(*(tf.constant(np.float32(values)[part, None]) for values in (labels, logits, space)))
+    for rows in np.array_split(np.arange(len(labels)), 2):
+        metric.update_state(*(tf.constant(np.float32(values)[rows, None]) for values in (labels, logits, space)))
     return float(metric.result())
 
 

@@ -21,13 +21,13 @@ def test_a_tasks_loss_moves_no_expert_gate_or_tower_of_another_task(build, distu
     *below, last = model.routing.extractions
     towers = model.towers.networks
     for task, loss in enumerate(losses):
-        for other, (pool, gate) in enumerate(zip(last.pools[:-1], last.gates, strict=True)):
+        for owner, (pool, gate) in enumerate(zip(last.pools[:-1], last.gates, strict=True)):
             for variable in (*pool.kernels, *pool.biases):
                 # Of the task's own, every expert; of another's, none.
-                assert moved(tape, loss, variable).tolist() == [task == other] * pool.count
-            assert moved(tape, loss, gate.kernel).any() == (task == other)
+                assert moved(tape, loss, variable).tolist() == [task == owner] * pool.count
+            assert moved(tape, loss, gate.kernel).any() == (task == owner)
         for variable in (*towers.kernels, *towers.biases):
-            assert moved(tape, loss, variable).tolist() == [task == other for other in range(3)]
+            assert moved(tape, loss, variable).tolist() == [task == owner for owner in range(3)]
         for variable in (*last.pools[-1].kernels, *last.pools[-1].biases):
             assert moved(tape, loss, variable).all()
         # Below the last level tasks meet: the shared gate covers every expert there.

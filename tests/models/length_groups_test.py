@@ -57,9 +57,9 @@ def test_grouped_batches_hold_the_positions_of_padded_ones(spec, records, expect
             np.testing.assert_array_equal(joined(name, grouped, examples), np.arange(BATCH))
             for column in (f"{name}_item_id", f"{name}_age_s", f"{name}_price", f"{name}_embedding"):
                 for mask, rows, values in zip(groups, examples, cut(grouped[column], groups), strict=True):
-                    whole = padded[column].numpy()[rows]
-                    np.testing.assert_array_equal(values, whole[:, : mask.shape[1]], err_msg=column)
-                    assert np.all(whole[:, mask.shape[1] :] == PADDING)
+                    padded_values = padded[column].numpy()[rows]
+                    np.testing.assert_array_equal(values, padded_values[:, : mask.shape[1]], err_msg=column)
+                    assert np.all(padded_values[:, mask.shape[1] :] == PADDING)
                     np.testing.assert_array_equal(mask, padded[f"{name}_age_s"].numpy()[rows, : mask.shape[1]] >= 0)
 
 

@@ -79,17 +79,17 @@ def test_streams_that_are_one_tensor_stay_one_product():
 def test_layers_hand_their_precision_on_when_they_are_made_anew():
     layer = PLE(2, 2, 1, 1, (4,), dtype=BFLOAT16)
     again = PLE.from_config(layer.get_config())
-    parts = [part for part in again.submodules if isinstance(part, tf.keras.layers.Layer)]
-    assert len(parts) > 10
-    assert {part.compute_dtype for part in parts} == {"bfloat16"}
+    sublayers = [sublayer for sublayer in again.submodules if isinstance(sublayer, tf.keras.layers.Layer)]
+    assert len(sublayers) > 10
+    assert {sublayer.compute_dtype for sublayer in sublayers} == {"bfloat16"}
 
 
 def test_a_norm_among_bfloat16_layers_takes_its_mean_in_float32():
     x = 1000.0 + normal(1, 2, 64)
     norm = ConditionalLayerNorm(dtype="float32")
-    one, zero = tf.ones([64]), tf.zeros([64])
+    scale, shift = tf.ones([64]), tf.zeros([64])
     rounded = tf.cast(x, tf.bfloat16)
-    np.testing.assert_allclose(norm(rounded, one, zero), norm(tf.cast(rounded, tf.float32), one, zero))
+    np.testing.assert_allclose(norm(rounded, scale, shift), norm(tf.cast(rounded, tf.float32), scale, shift))
 
 
 def test_padding_weighs_nothing_in_bfloat16():

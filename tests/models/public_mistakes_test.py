@@ -36,9 +36,9 @@ def test_experts_do_not_start_with_equal_weights_so_every_gate_gets_a_gradient(r
     layer = routing(3, 2, experts, experts, (6,), kernel_initializer=seeded)
     layer(X)
     kernels = {weight.name: weight.numpy() for weight in layer.weights if "experts/kernel" in weight.name}
-    each = [kernel for kernels_of_a_pool in kernels.values() for kernel in kernels_of_a_pool]
-    assert len(each) == 2 * (3 + 1) * experts
-    for a, b in itertools.combinations(each, 2):
+    expert_kernels = [kernel for kernels_of_a_pool in kernels.values() for kernel in kernels_of_a_pool]
+    assert len(expert_kernels) == 2 * (3 + 1) * experts
+    for a, b in itertools.combinations(expert_kernels, 2):
         assert np.abs(a - b).max() > 0.1
     with tf.GradientTape() as tape:
         loss = tf.add_n([tf.reduce_sum(output) for output in layer(X)])
@@ -49,10 +49,10 @@ def test_experts_do_not_start_with_equal_weights_so_every_gate_gets_a_gradient(r
 
 def test_a_seed_gives_the_same_layer_again_and_a_function_may_initialise():
     seeded = tf.keras.initializers.GlorotUniform(seed=7)
-    one, other = (PLE(2, 2, 1, 1, (5,), kernel_initializer=seeded) for _ in range(2))
-    for layer in (one, other):
+    first, second = (PLE(2, 2, 1, 1, (5,), kernel_initializer=seeded) for _ in range(2))
+    for layer in (first, second):
         layer(X)
-    for a, b in zip(one.extractions, other.extractions, strict=True):
+    for a, b in zip(first.extractions, second.extractions, strict=True):
         for mine, theirs in zip(a.pools, b.pools, strict=True):
             np.testing.assert_array_equal(mine.kernels[0], theirs.kernels[0])
 

@@ -148,7 +148,7 @@ def test_single_task_shares_not_even_an_embedding(build, batch):
     model(batch)
     with tf.GradientTape() as tape:
         output = tf.reduce_sum(model(batch)["click"])
-    own, others = (
+    own_norm, other_norm = (
         sum(
             float(tf.reduce_sum(tf.abs(tf.convert_to_tensor(gradient))))
             for gradient in gradients
@@ -158,8 +158,8 @@ def test_single_task_shares_not_even_an_embedding(build, batch):
             output, [encoder.trainable_variables for encoder in (model.encoders[0], model.encoders[1])]
         )
     )
-    assert own > 0
-    assert others == 0
+    assert own_norm > 0
+    assert other_norm == 0
 
 
 def test_towers_start_from_the_base_rates(build, batch):

@@ -62,11 +62,11 @@ def test_a_gradient_is_the_numerical_derivative(loss, by_hand):
     with tf.GradientTape() as tape:
         value = loss(LABELS, logits, SPACE, GROUPS)
     step, numerical = 1e-4, np.zeros_like(LOGITS)
-    for place in np.ndindex(*LOGITS.shape):
+    for index in np.ndindex(*LOGITS.shape):
         up, down = LOGITS.astype(np.float64), LOGITS.astype(np.float64)
-        up[place] += step
-        down[place] -= step
-        numerical[place] = (by_hand(LABELS, up, SPACE, GROUPS) - by_hand(LABELS, down, SPACE, GROUPS)) / (2 * step)
+        up[index] += step
+        down[index] -= step
+        numerical[index] = (by_hand(LABELS, up, SPACE, GROUPS) - by_hand(LABELS, down, SPACE, GROUPS)) / (2 * step)
     np.testing.assert_allclose(tape.gradient(value, logits), numerical, atol=1e-5)
 
 

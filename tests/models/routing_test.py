@@ -110,7 +110,7 @@ def test_a_routing_of_a_users_own_scores_candidates_as_the_same_rows(build, batc
         # One input a task.
         class ToyOfLists(Toy):
             def call(self, inputs):
-                return [super(ToyOfLists, self).call(own)[k] for k, own in enumerate(inputs)]
+                return [super(ToyOfLists, self).call(task_input)[k] for k, task_input in enumerate(inputs)]
 
         monkeypatch.setitem(ROUTINGS, toy, RoutingFactory(lambda model, tasks: ToyOfLists(tasks, 4)))
     model = build(lean=True, routing=toy, bottom=bottom)

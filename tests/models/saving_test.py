@@ -79,8 +79,10 @@ def test_a_bottom_is_the_same_after_saving_in_a_keras_model_of_ones_own(build, d
     twin.set_weights(encoder.get_weights())
     model.save(tmp_path / "model.keras")
     loaded = tf.keras.models.load_model(tmp_path / "model.keras")
-    for each in (model, loaded):
-        for mine, theirs in zip(tf.nest.flatten(each(features)), tf.nest.flatten(encoder(features)), strict=True):
+    for keras_model in (model, loaded):
+        for mine, theirs in zip(
+            tf.nest.flatten(keras_model(features)), tf.nest.flatten(encoder(features)), strict=True
+        ):
             np.testing.assert_array_equal(mine, theirs)
 
 

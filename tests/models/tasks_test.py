@@ -64,8 +64,8 @@ def test_metrics_count_every_example_of_the_space_once_whatever_batch_it_came_in
     loss(task, [1.0, 0.0], [0.0, 7.0], [1.0, 0.0])
     loss(task, [1.0, 0.0, 0.0], [2.0, -2.0, 3.0], [1.0, 1.0, 1.0])
     values = {metric.name: float(metric.result()) for metric in task.metrics}
-    each = [math.log(2.0), math.log1p(math.exp(-2.0)), math.log1p(math.exp(-2.0)), math.log1p(math.exp(3.0))]
-    assert values["like/loss"] == pytest.approx(sum(each) / 4, rel=1e-5)
+    losses = [math.log(2.0), math.log1p(math.exp(-2.0)), math.log1p(math.exp(-2.0)), math.log1p(math.exp(3.0))]
+    assert values["like/loss"] == pytest.approx(sum(losses) / 4, rel=1e-5)
     # positives at 0 and 2, negatives at -2 and 3: two of four pairs are in order
     assert values["like/auc"] == pytest.approx(0.5, abs=1e-3)
 
@@ -74,8 +74,8 @@ def test_metrics_count_every_example_of_the_space_once_whatever_batch_it_came_in
 @given(st.lists(st.tuples(st.booleans(), st.floats(-5, 5, width=32), st.booleans()), min_size=1, max_size=20))
 def test_the_mean_over_the_space_is_the_mean_of_the_examples_in_it(rows):
     labels, logits, space = (np.array(column, np.float32) for column in zip(*rows, strict=True))
-    each = np.logaddexp(0.0, logits) - labels * logits
-    expected = each[space > 0].mean() if space.any() else 0.0
+    losses = np.logaddexp(0.0, logits) - labels * logits
+    expected = losses[space > 0].mean() if space.any() else 0.0
     mean = SampleSpaceMean(tf.nn.sigmoid_cross_entropy_with_logits)
     assert float(mean(labels[:, None], logits[:, None], space)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 

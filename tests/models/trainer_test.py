@@ -70,14 +70,14 @@ def test_tensorboard_gets_every_epoch(trained):
 
 
 def test_the_diagnostics_follow_every_epoch_and_tell_the_weights_of_the_best(trained):
-    found = json.loads((trained / "run" / "diagnostics.json").read_text())
-    assert set(found) == {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights", "choices"}
-    assert found["choices"] == {}
-    assert sum(found["gate_weights"]["level_2/task_like"]) == pytest.approx(1.0, abs=1e-4)
-    assert [each["weights"]["like"] for each in found["loss_weights"]] == [1.0, 0.5, 0.25]
-    assert [each["epoch"] for each in found["gradient_cosine"]] == [1, 2, 3]
+    diagnostics = json.loads((trained / "run" / "diagnostics.json").read_text())
+    assert set(diagnostics) == {"gate_weights", "refinement_weights", "gradient_cosine", "loss_weights", "choices"}
+    assert diagnostics["choices"] == {}
+    assert sum(diagnostics["gate_weights"]["level_2/task_like"]) == pytest.approx(1.0, abs=1e-4)
+    assert [record["weights"]["like"] for record in diagnostics["loss_weights"]] == [1.0, 0.5, 0.25]
+    assert [record["epoch"] for record in diagnostics["gradient_cosine"]] == [1, 2, 3]
     # The tower of `completion`, of four units, is soon dead and gives no gradient.
-    assert all("click|like" in each["pairs"] for each in found["gradient_cosine"])
+    assert all("click|like" in record["pairs"] for record in diagnostics["gradient_cosine"])
 
 
 def test_the_spec_lies_beside_the_saved_model(trained, spec):
@@ -107,8 +107,8 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arg
 
     def start(attempt: str, checkpoints: str) -> subprocess.Popen:
         # TFX gives every attempt directories of its own.
-        given = trainer_arguments(spec, tmp_path / attempt, checkpoint_dir=str(tmp_path / checkpoints))
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(given)], env=environment)
+        arguments = trainer_arguments(spec, tmp_path / attempt, checkpoint_dir=str(tmp_path / checkpoints))
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(arguments)], env=environment)
 
     uninterrupted = start("whole", "checkpoints-of-whole")
     killed = start("killed", "checkpoints")
@@ -137,8 +137,8 @@ def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arg
         json.loads((tmp_path / attempt / "run" / "history.json").read_text()) for attempt in ("whole", "resumed")
     ]
     assert histories[0]["best_epoch"] == histories[1]["best_epoch"]
-    for whole, again in zip(histories[0]["epochs"], histories[1]["epochs"], strict=True):
-        assert (whole["train"], whole["eval"]) == (again["train"], again["eval"])
+    for expected, again in zip(histories[0]["epochs"], histories[1]["epochs"], strict=True):
+        assert (expected["train"], expected["eval"]) == (again["train"], again["eval"])
 
 
 def test_a_training_whose_disk_is_full_stops_and_goes_on_to_the_same_result(
@@ -163,9 +163,9 @@ def test_a_training_whose_disk_is_full_stops_and_goes_on_to_the_same_result(
     (state,) = (tmp_path / "checkpoints").glob("*/progress.json")
     assert len(json.loads(state.read_text())["epochs"]) == 1
     run_fn(FnArgs(**trainer_arguments(spec, tmp_path / "again", **arguments)))
-    ours, whole = (variables(folder / "model") for folder in (tmp_path / "again", trained))
-    assert ours.keys() == whole.keys()
-    for name, value in whole.items():
+    ours, expected = (variables(folder / "model") for folder in (tmp_path / "again", trained))
+    assert ours.keys() == expected.keys()
+    for name, value in expected.items():
         np.testing.assert_array_equal(value, ours[name], err_msg=name)
 
 
@@ -222,24 +222,24 @@ def test_a_task_without_a_positive_is_told_before_training(spec, transformed, tr
     def no_likes(features):
         features["label_like"].float_list.value[0] = 0.0
 
-    given = trainer_arguments(spec, tmp_path)
-    given["train_files"] = [relabelled(transformed, tmp_path, no_likes)]
+    arguments = trainer_arguments(spec, tmp_path)
+    arguments["train_files"] = [relabelled(transformed, tmp_path, no_likes)]
     with pytest.raises(TrainingDataError, match="task 'like' has only labels of 0 in the train split"):
-        run_fn(FnArgs(**given))
+        run_fn(FnArgs(**arguments))
 
 
 def test_an_empty_split_is_told_before_training(spec, trainer_arguments, tmp_path):
-    given = trainer_arguments(spec, tmp_path)
+    arguments = trainer_arguments(spec, tmp_path)
     with tf.io.TFRecordWriter(str(tmp_path / "empty.gz"), "GZIP"):
         pass
-    given["eval_files"] = [str(tmp_path / "empty.gz")]
+    arguments["eval_files"] = [str(tmp_path / "empty.gz")]
     with pytest.raises(TrainingDataError, match="the eval split is empty"):
-        run_fn(FnArgs(**given))
+        run_fn(FnArgs(**arguments))
 
 
 def test_an_unknown_routing_is_told_before_any_data_is_read(spec, trainer_arguments, tmp_path):
     changed = spec.model_copy(update={"model": spec.model.model_copy(update={"routing": "mystery"})})
-    given = trainer_arguments(changed, tmp_path)
-    given["train_files"] = ["nowhere"]
+    arguments = trainer_arguments(changed, tmp_path)
+    arguments["train_files"] = ["nowhere"]
     with pytest.raises(ValueError, match="unknown routing 'mystery'"):
-        run_fn(FnArgs(**given))
+        run_fn(FnArgs(**arguments))

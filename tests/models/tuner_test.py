@@ -33,9 +33,9 @@ def arguments(trainer_arguments, tmp_path_factory):
 
 
 def searched(given: FnArgs):
-    found = tuner_fn(given)
-    found.tuner.search(**found.fit_kwargs)
-    return found.tuner
+    result = tuner_fn(given)
+    result.tuner.search(**result.fit_kwargs)
+    return result.tuner
 
 
 def scores(tuner) -> dict[str, float]:
@@ -50,19 +50,19 @@ def whole(lean, arguments):
 def test_the_best_settings_are_trained_to_the_loss_of_their_trial(whole, lean, arguments):
     best = whole.get_best_hyperparameters()[0]
     # As TFX hands them on: through a file of JSON.
-    given = arguments(lean, TUNING, hyperparameters=json.loads(json.dumps(best.get_config())))
-    run_fn(given)
-    history = json.loads(Path(given.model_run_dir, "history.json").read_text())
+    fn_args = arguments(lean, TUNING, hyperparameters=json.loads(json.dumps(best.get_config())))
+    run_fn(fn_args)
+    history = json.loads(Path(fn_args.model_run_dir, "history.json").read_text())
     assert history["best_loss"] == pytest.approx(min(scores(whole).values()), rel=1e-6)
-    saved = json.loads(Path(given.serving_model_dir, "assets.extra", "ranking_spec.json").read_text())
+    saved = json.loads(Path(fn_args.serving_model_dir, "assets.extra", "ranking_spec.json").read_text())
     assert saved["training"]["learning_rate"] == best["learning_rate"]
     assert saved["model"]["routing"] == best["routing"]
     assert "tuning" not in saved
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_scores(whole, lean, arguments, monkeypatch):
-    given = arguments(lean, TUNING)
-    killed = tuner_fn(given).tuner
+    fn_args = arguments(lean, TUNING)
+    killed = tuner_fn(fn_args).tuner
     run_trial = killed.run_trial
 
     def until_the_second(trial, **kwargs):
@@ -74,14 +74,14 @@ def test_a_search_that_was_killed_goes_on_to_the_same_scores(whole, lean, argume
     with pytest.raises(KeyboardInterrupt):
         killed.search(verbose=0)
 
-    resumed, trained = tuner_fn(given).tuner, []
+    resumed, trained = tuner_fn(fn_args).tuner, []
     eval_loss = resumed._eval_loss
     monkeypatch.setattr(resumed, "_eval_loss", lambda trial: trained.append(trial.trial_id) or eval_loss(trial))
     resumed.search(verbose=0)
     assert trained == ["1"]
     assert scores(resumed) == pytest.approx(scores(whole), rel=1e-6)
     # Nothing is left to go on from.
-    assert not any(Path(given.custom_config["checkpoint_dir"]).iterdir())
+    assert not any(Path(fn_args.custom_config["checkpoint_dir"]).iterdir())
 
 
 def test_a_rate_that_does_not_train_is_not_chosen(lean, arguments):
@@ -124,11 +124,11 @@ def test_no_combination_is_tried_twice_and_all_are_where_trials_reach(trials, ra
 
     def order():
         oracle = RandomCombinations(tuning, seed)
-        return [oracle.populate_space(str(place))["values"] for place in range(oracle.max_trials)]
+        return [oracle.populate_space(str(index))["values"] for index in range(oracle.max_trials)]
 
     tried = order()
     assert tried == order()
-    assert len(tried) == min(trials, math.prod(max(1, len(each)) for each in (rates, experts, units)))
+    assert len(tried) == min(trials, math.prod(max(1, len(candidates)) for candidates in (rates, experts, units)))
     assert len({json.dumps(values) for values in tried}) == len(tried)
     for values in tried:
         chosen = tuning.chosen(values)

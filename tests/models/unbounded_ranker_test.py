@@ -102,10 +102,12 @@ def test_the_summaries_of_labels_are_on_the_scale_of_the_loss(regressions):
         return example.SerializeToString()
 
     records = [record(0.0, -2.0, 1.0), record(np.e**2 - 1, 4.0, 1.0), record(50.0, 4.0, 0.0)]
-    _, found = reading.label_summaries(tf.data.Dataset.from_tensor_slices(records), regressions, "train")
+    _, label_summaries = reading.label_summaries(tf.data.Dataset.from_tensor_slices(records), regressions, "train")
     # log(1 + y) is 0 and 2.
-    assert dataclasses.astuple(found["watch_s"])[4:] == pytest.approx((1.0, 1.0), rel=1e-5)
-    assert dataclasses.astuple(found["shift"]) == pytest.approx((3, 2.0, -2.0, 4.0, 2.0, np.sqrt(8)), rel=1e-6)
+    assert dataclasses.astuple(label_summaries["watch_s"])[4:] == pytest.approx((1.0, 1.0), rel=1e-5)
+    assert dataclasses.astuple(label_summaries["shift"]) == pytest.approx(
+        (3, 2.0, -2.0, 4.0, 2.0, np.sqrt(8)), rel=1e-6
+    )
 
 
 def test_rank_has_powers_of_what_is_positive_and_refuses_others(saved):
@@ -121,7 +123,7 @@ def test_rank_has_powers_of_what_is_positive_and_refuses_others(saved):
 
 
 def test_another_days_training_goes_on_in_the_units_of_the_weights(saved, trained, regressions, lean, labelled):
-    labels = {name: dataclasses.replace(one, scale_deviation=7.0) for name, one in summaries(labelled).items()}
+    labels = {name: dataclasses.replace(summary, scale_deviation=7.0) for name, summary in summaries(labelled).items()}
     fresh = build_ranker(regressions, lean, labels)
     warm_start(fresh, lean, saved)
     for task, expected in trained(labelled).items():
@@ -130,6 +132,6 @@ def test_another_days_training_goes_on_in_the_units_of_the_weights(saved, traine
 
 def test_weights_of_another_kind_of_task_are_refused(saved, regressions, lean):
     tasks = (*regressions.tasks[:2], regressions.tasks[2].model_copy(update={"transform": "log1p"}))
-    other = regressions.model_copy(update={"tasks": tasks})
+    changed = regressions.model_copy(update={"tasks": tasks})
     with pytest.raises(BaseModelError, match="its unbounded tasks differ"):
-        warm_start(build_ranker(other, lean), lean, saved)
+        warm_start(build_ranker(changed, lean), lean, saved)

@@ -51,21 +51,21 @@ def test_a_model_that_shares_a_task_is_a_baseline_and_one_of_other_tasks_is_not(
     half = model(tmp_path, 1, SPEC.model_copy(update={"tasks": SPEC.tasks[:2], "gates": {}}))
     assert baseline(model(tmp_path, 2), [half], [blessing(half)]) == [1]
     renamed = tuple(task.model_copy(update={"name": f"{task.name}_it"}) for task in SPEC.tasks)
-    other = model(tmp_path, 3, SPEC.model_copy(update={"tasks": renamed, "gates": {}}))
-    assert baseline(model(tmp_path, 4), [other], [blessing(other)]) == []
+    incomparable = model(tmp_path, 3, SPEC.model_copy(update={"tasks": renamed, "gates": {}}))
+    assert baseline(model(tmp_path, 4), [incomparable], [blessing(incomparable)]) == []
 
 
 def test_a_model_that_reads_fewer_columns_is_a_baseline_and_one_that_reads_more_is_not(tmp_path):
     fewer = SPEC.model_copy(update={"behaviours": SPEC.behaviours[:1]})
-    small, whole = model(tmp_path, 1, fewer), model(tmp_path, 2)
+    small, full = model(tmp_path, 1, fewer), model(tmp_path, 2)
     assert baseline(model(tmp_path, 3), [small], [blessing(small)]) == [1]
-    assert baseline(model(tmp_path, 4, fewer), [whole], [blessing(whole)]) == []
+    assert baseline(model(tmp_path, 4, fewer), [full], [blessing(full)]) == []
 
 
 def test_other_weights_exponents_and_gates_leave_models_comparable(tmp_path):
     tasks = tuple(task.model_copy(update={"exponent": 2.0}) for task in SPEC.tasks)
-    other = model(tmp_path, 1, SPEC.model_copy(update={"tasks": tasks, "gates": {}, "slices": ()}))
-    assert baseline(model(tmp_path, 2), [other], [blessing(other)]) == [1]
+    comparable = model(tmp_path, 1, SPEC.model_copy(update={"tasks": tasks, "gates": {}, "slices": ()}))
+    assert baseline(model(tmp_path, 2), [comparable], [blessing(comparable)]) == [1]
 
 
 def test_a_model_whose_files_are_gone_is_no_baseline(tmp_path):

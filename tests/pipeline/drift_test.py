@@ -42,10 +42,10 @@ def statistics(tmp_path_factory) -> standard_artifacts.ExampleStatistics:
                 "embedding": [[float("nan")] * 2 if i % 9 == 0 else [i % 10, activity * i % 10] for i in range(100)],
             }
         )
-        made = stats_impl.generate_statistics_in_memory(rows, StatsOptions())
+        feature_statistics = stats_impl.generate_statistics_in_memory(rows, StatsOptions())
         folder = Path(artifact.uri, f"Split-{split}")
         folder.mkdir()
-        (folder / "FeatureStats.pb").write_bytes(made.SerializeToString())
+        (folder / "FeatureStats.pb").write_bytes(feature_statistics.SerializeToString())
     return artifact
 
 
@@ -66,9 +66,9 @@ def _validated(statistics, folder: Path, as_text: bool = False, **limits: float)
 
 
 def test_drift_above_a_limit_stops_the_run_and_names_each_column(statistics, tmp_path):
-    found = _validated(statistics, tmp_path, country=0.05, activity=0.05, tab=0.01)
+    anomalies = _validated(statistics, tmp_path, country=0.05, activity=0.05, tab=0.01)
     with pytest.raises(DriftError) as error:
-        DriftCheck.test_call(anomalies=found, action="stop")
+        DriftCheck.test_call(anomalies=anomalies, action="stop")
     assert "test against train: country: The Linfty distance" in str(error.value)
     assert "test against train: activity: The approximate Jensen-Shannon divergence" in str(error.value)
     assert "tab" not in str(error.value)
@@ -80,9 +80,9 @@ def test_a_vectors_numbers_are_compared_as_one_histogram(statistics, tmp_path):
 
 
 def test_in_a_container_of_kubeflow_the_limits_come_as_text(statistics, tmp_path):
-    found = _validated(statistics, tmp_path, as_text=True, country=0.05)
+    anomalies = _validated(statistics, tmp_path, as_text=True, country=0.05)
     with pytest.raises(DriftError, match="country: The Linfty distance"):
-        DriftCheck.test_call(anomalies=found, action="stop")
+        DriftCheck.test_call(anomalies=anomalies, action="stop")
 
 
 def test_drift_warns_where_the_spec_says_so(statistics, tmp_path, caplog):

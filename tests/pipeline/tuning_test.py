@@ -31,21 +31,21 @@ def shortvideo(**changed) -> RankingSpec:
 
 
 def test_both_trainers_take_what_the_tuner_chose_and_the_reference_stays_single_task():
-    found = nodes(shortvideo(tuning=TUNING))
-    chosen = found["Tuner"].outputs["best_hyperparameters"]
+    nodes_by_id = nodes(shortvideo(tuning=TUNING))
+    chosen = nodes_by_id["Tuner"].outputs["best_hyperparameters"]
     for name in ("Trainer", "ReferenceTrainer"):
-        assert found[name].inputs["hyperparameters"] == chosen
+        assert nodes_by_id[name].inputs["hyperparameters"] == chosen
     reference = RankingSpec.from_json(
-        json_utils.loads(found["ReferenceTrainer"].exec_properties["custom_config"])["spec"]
+        json_utils.loads(nodes_by_id["ReferenceTrainer"].exec_properties["custom_config"])["spec"]
     )
     trained = reference.tuned({"routing": "mmoe", "learning_rate": 0.01})
     assert (trained.model.routing, trained.training.learning_rate) == ("single_task", 0.01)
 
 
 def test_a_spec_that_tunes_nothing_has_no_tuner():
-    found = nodes(shortvideo())
-    assert "Tuner" not in found
-    assert "hyperparameters" not in found["Trainer"].inputs
+    nodes_by_id = nodes(shortvideo())
+    assert "Tuner" not in nodes_by_id
+    assert "hyperparameters" not in nodes_by_id["Trainer"].inputs
 
 
 def test_a_compiled_pipeline_gives_the_tuner_what_a_trainer_gets():

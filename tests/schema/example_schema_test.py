@@ -33,8 +33,8 @@ def test_every_column_of_an_example_is_in_the_schema_and_nothing_else(path):
 def test_ragged_columns_are_parsed_as_ragged_and_the_others_as_scalars(spec):
     parsed = schema_utils.schema_as_feature_spec(example_schema(spec)).feature_spec
     for column in example_columns(spec):
-        kind = tf.io.RaggedFeature if column.ragged else tf.io.FixedLenFeature
-        assert isinstance(parsed[column.name], kind), column.name
+        feature_class = tf.io.RaggedFeature if column.ragged else tf.io.FixedLenFeature
+        assert isinstance(parsed[column.name], feature_class), column.name
         assert parsed[column.name].dtype == {"string": tf.string, "float": tf.float32, "int": tf.int64}[column.dtype]
 
 
@@ -61,8 +61,8 @@ def anomalies(spec, rows: dict[str, list]) -> dict[str, str]:
     statistics = stats_impl.generate_statistics_in_memory(
         batch, stats_options.StatsOptions(schema=example_schema(spec))
     )
-    found = validate_statistics(statistics, example_schema(spec), environment=TRAINING)
-    return {name: info.short_description for name, info in found.anomaly_info.items()}
+    validated = validate_statistics(statistics, example_schema(spec), environment=TRAINING)
+    return {name: info.short_description for name, info in validated.anomaly_info.items()}
 
 
 def test_good_examples_have_no_anomaly(spec):
@@ -122,9 +122,9 @@ def test_requests_start_is_an_integer_that_serving_does_not_know(spec):
 
 
 def test_serving_knows_no_labels(spec):
-    found = {feature.name for feature in example_schema(spec).feature if SERVING in feature.not_in_environment}
-    assert found == {column.name for column in example_columns(spec) if column.side == "target"}
-    assert {"label_like", "space_like"} <= found
+    training_only = {feature.name for feature in example_schema(spec).feature if SERVING in feature.not_in_environment}
+    assert training_only == {column.name for column in example_columns(spec) if column.side == "target"}
+    assert {"label_like", "space_like"} <= training_only
 
 
 @pytest.mark.parametrize(("transform", "bounds"), [("none", (None, None)), ("log1p", (0.0, None))])

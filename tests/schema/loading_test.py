@@ -325,8 +325,8 @@ def test_every_shipped_spec_loads_and_travels_as_json(path):
     ],
 )
 def test_what_is_wrong_is_named_with_its_path(tmp_path, where, value, expected):
-    found = problems(tmp_path, edited(SHORTVIDEO, where, value))
-    assert any(line.startswith(expected) for line in found), found
+    messages = problems(tmp_path, edited(SHORTVIDEO, where, value))
+    assert any(line.startswith(expected) for line in messages), messages
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_a_regression_without_bounds_is_in_the_score_where_it_has_a_power(tmp_pa
     task = spec.tasks[1]
     assert (task.exponent, str(task.domain), task.is_regression) == (exponent, domain, True)
     assert RankingSpec.from_json(spec.to_json()) == spec
-    assert [str(other.domain) for other in (*spec.tasks[:1], *spec.tasks[2:])] == ["within [0, 1]"] * 4
+    assert [str(other_task.domain) for other_task in (*spec.tasks[:1], *spec.tasks[2:])] == ["within [0, 1]"] * 4
 
 
 @pytest.mark.parametrize(
@@ -370,8 +370,8 @@ def test_a_regression_without_bounds_is_in_the_score_where_it_has_a_power(tmp_pa
     ],
 )
 def test_what_is_wrong_in_an_event_log_is_named_with_its_path(tmp_path, where, value, expected):
-    found = problems(tmp_path, edited(DESKDROP, where, value))
-    assert any(line.startswith(expected) for line in found), found
+    messages = problems(tmp_path, edited(DESKDROP, where, value))
+    assert any(line.startswith(expected) for line in messages), messages
 
 
 @pytest.mark.parametrize("bottom", ["dtrn", "din"])

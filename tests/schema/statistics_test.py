@@ -33,8 +33,8 @@ def refusals(tmp_path: Path, **sections) -> str:
 
 
 def test_an_entry_is_a_key_a_list_of_keys_or_a_mapping_that_beats_the_section():
-    own = {"keys": ["user", "author"], "half_lives": ["7d"], "of": ["like"], "expire": "30d", "delay": "0s"}
-    spec = declared({"by": ["item", ["user", "category"], own], "delay": "5m", "age": True})
+    author_entry = {"keys": ["user", "author"], "half_lives": ["7d"], "of": ["like"], "expire": "30d", "delay": "0s"}
+    spec = declared({"by": ["item", ["user", "category"], author_entry], "delay": "5m", "age": True})
     item, pair, author = statistics_of(spec)
     assert (item.name, item.keys, item.delay, item.half_lives) == ("item", ("item",), 300, (86_400,))
     assert (pair.name, pair.column) == ("user_category", "user_category_statistics")
@@ -56,9 +56,11 @@ def test_slots_are_named_by_statistic_sum_and_span():
     (author,) = statistics_of(spec)
     # Like and share have the same space, and every impression is in view_through's.
     sums = ["impressions", "view_through", "like", "share", "within_clicked"]
-    assert [one.name for one in sums_of(spec, author)] == sums
+    assert [aggregate.name for aggregate in sums_of(spec, author)] == sums
     spans = ["1d", "90m", "window_6h", "lifetime", "age"]
-    assert [slot.name for slot in slots(spec, author)] == [f"author.{one}.{span}" for span in spans for one in sums]
+    assert [slot.name for slot in slots(spec, author)] == [
+        f"author.{sum_name}.{span}" for span in spans for sum_name in sums
+    ]
     rates = {task.name: denominator(spec, author, task) for task in spec.tasks if task.name in author.of}
     assert rates == {"view_through": "impressions", "like": "within_clicked", "share": "within_clicked"}
 
@@ -70,7 +72,7 @@ def test_a_space_that_a_task_predicts_is_that_tasks_sum():
     ]
     spec = declared({"by": ["item"], "measures": [{"name": "play", "sum": "play_ms"}]}, tasks=tasks, gates={})
     (item,) = statistics_of(spec)
-    assert [(one.name, one.bits) for one in sums_of(spec, item)] == [
+    assert [(aggregate.name, aggregate.bits) for aggregate in sums_of(spec, item)] == [
         ("impressions", 0),
         ("click", 0),
         ("like", 0),
@@ -145,8 +147,8 @@ def test_what_does_not_fit_is_refused_with_its_path(tmp_path, statistics, expect
 
 def test_a_key_that_a_task_predicts_is_refused(tmp_path):
     features = [*SHORTVIDEO["features"], {"name": "liked_it", "source": "log", "column": "like", "kind": "categorical"}]
-    told = refusals(tmp_path, features=features, statistics={"by": ["liked_it"]})
-    assert "statistics.by[0] (liked_it).keys[0]: got 'liked_it', whose column task 'like' predicts" in told
+    message = refusals(tmp_path, features=features, statistics={"by": ["liked_it"]})
+    assert "statistics.by[0] (liked_it).keys[0]: got 'liked_it', whose column task 'like' predicts" in message
 
 
 def test_a_column_that_exists_and_an_ambiguous_key_are_refused(tmp_path):
@@ -177,11 +179,11 @@ def test_a_statistics_impressions_are_a_slice_and_nothing_else_of_it_is(tmp_path
     by = ["item", {"keys": ["user", "author"], "name": "fans"}]
     spec = declared({"by": by}, slices=[["item.impressions"], ["tab", "fans.impressions"]], gates={})
     assert RankingSpec.from_json(spec.to_json()).slices == (("item.impressions",), ("tab", "fans.impressions"))
-    known = "or a statistic's impressions: item.impressions, fans.impressions"
+    expected = "or a statistic's impressions: item.impressions, fans.impressions"
     for wrong in ("item.like", "author.impressions", "user_author.impressions"):
         refused = refusals(tmp_path, statistics={"by": by}, slices=[["tab"], ["tab", wrong]], gates={})
         assert f"slices[1][1]: got '{wrong}', expected a feature, neither numeric nor a vector: " in refused
-        assert known in refused
+        assert expected in refused
     refused = refusals(tmp_path, slices=[["item.impressions"]], gates={})
     assert "or a statistic's impressions: the spec has no `statistics`" in refused
 

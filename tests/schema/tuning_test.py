@@ -18,8 +18,8 @@ def spec(**tuning) -> RankingSpec:
 
 
 def test_the_chosen_values_take_the_place_of_the_specs_and_the_rest_stays():
-    given = spec(routing=["mmoe", "ple"], expert_units=[[64], [64, 32]], learning_rate=[0.01, 0.001])
-    chosen = given.tuned({"routing": "mmoe", "expert_units": "64x32", "learning_rate": 0.01})
+    tunable = spec(routing=["mmoe", "ple"], expert_units=[[64], [64, 32]], learning_rate=[0.01, 0.001])
+    chosen = tunable.tuned({"routing": "mmoe", "expert_units": "64x32", "learning_rate": 0.01})
     assert (chosen.model.routing, chosen.model.expert_units) == ("mmoe", (64, 32))
     assert chosen.training.learning_rate == 0.01
     assert chosen.model.shared_experts == 3
@@ -27,12 +27,12 @@ def test_the_chosen_values_take_the_place_of_the_specs_and_the_rest_stays():
 
 
 def test_the_recipe_can_be_tuned():
-    given = spec(
+    tunable = spec(
         schedule=["constant", "cosine"], averaging=[0, 0.99], dropout=[0.1], id_mask=[0.2], embedding_l2=[1e-5]
     )
-    values = given.tuning.combination(3)
+    values = tunable.tuning.combination(3)
     assert values == {"schedule": "cosine", "averaging": 0.99, "dropout": 0.1, "id_mask": 0.2, "embedding_l2": 1e-5}
-    chosen = given.tuned({name: hyperparameter(value) for name, value in values.items()}).training
+    chosen = tunable.tuned({name: hyperparameter(value) for name, value in values.items()}).training
     assert {name: getattr(chosen, name) for name in values} == values
 
 
@@ -42,7 +42,7 @@ def test_the_bottom_can_be_tuned():
 
 def test_combinations_are_counted_in_the_order_of_nested_loops():
     tuning = Tuning(task_experts=(1, 2), expert_units=((8,), (8, 4)))
-    assert [tuning.combination(place) for place in range(tuning.combinations)] == [
+    assert [tuning.combination(index) for index in range(tuning.combinations)] == [
         {"task_experts": 1, "expert_units": (8,)},
         {"task_experts": 1, "expert_units": (8, 4)},
         {"task_experts": 2, "expert_units": (8,)},
@@ -63,8 +63,8 @@ def test_examples_do_not_depend_on_what_is_tuned():
 
 
 def test_it_travels_as_json():
-    given = spec(trials=3, epochs=1, routing=["ple"], expert_units=[[8, 4]], learning_rate=[0.01])
-    assert RankingSpec.from_json(given.to_json()) == given
+    tunable = spec(trials=3, epochs=1, routing=["ple"], expert_units=[[8, 4]], learning_rate=[0.01])
+    assert RankingSpec.from_json(tunable.to_json()) == tunable
 
 
 @pytest.mark.parametrize(

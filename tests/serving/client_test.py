@@ -32,8 +32,8 @@ class PairRanker(tf.Module):
         ]
     )
     def rank(self, user_id, viewed_item_id, item_id, price, tags, exponents=tf.constant([1.0, 1.0])):  # noqa: B008
-        seen = tf.reduce_any(item_id[:, None] == viewed_item_id[None, :], axis=1)
-        like = tf.where(seen, 1.0, 0.5)
+        viewed = tf.reduce_any(item_id[:, None] == viewed_item_id[None, :], axis=1)
+        like = tf.where(viewed, 1.0, 0.5)
         price = 1 / (1 + tf.where(tf.math.is_nan(price), 0.0, price))
         score = like ** exponents[0] * price ** exponents[1]
         # The user and the tags must get here, but have no say.
@@ -90,8 +90,8 @@ def columns(*items: bytes, viewed: tuple[bytes, ...] = (), price: tuple[float, .
 
 
 def test_a_ranking_has_the_tasks_the_score_and_the_order(client):
-    asked = columns(b"a", b"b", LATIN_1, viewed=(b"b", LATIN_1), price=(0.0, 1.0, float("nan")))
-    ranking = rank(client, asked)
+    request = columns(b"a", b"b", LATIN_1, viewed=(b"b", LATIN_1), price=(0.0, 1.0, float("nan")))
+    ranking = rank(client, request)
     assert ranking.tasks.keys() == {"like", "cheap"}
     np.testing.assert_allclose(ranking.tasks["like"], [0.5, 1, 1])
     np.testing.assert_allclose(ranking.tasks["cheap"], [1, 0.5, 1])
@@ -101,9 +101,9 @@ def test_a_ranking_has_the_tasks_the_score_and_the_order(client):
 
 
 def test_the_request_names_the_exponents(client):
-    asked = columns(b"a", b"b", viewed=(b"b",), price=(0.0, 1.0))
-    assert rank(client, asked, np.array([2.0, 1.0])).order.tolist() == [1, 0]
-    np.testing.assert_allclose(rank(client, asked, np.array([2.0, 1.0])).score, [0.25, 0.5])
+    request = columns(b"a", b"b", viewed=(b"b",), price=(0.0, 1.0))
+    assert rank(client, request, np.array([2.0, 1.0])).order.tolist() == [1, 0]
+    np.testing.assert_allclose(rank(client, request, np.array([2.0, 1.0])).score, [0.25, 0.5])
 
 
 def test_no_candidates_give_an_empty_ranking(client):
@@ -135,10 +135,10 @@ def test_the_servers_reason_reaches_the_caller(server, protocol, target, said, c
 
 
 def test_a_request_that_does_not_fit_is_told_by_its_field(client):
-    asked = columns(b"a", price=(0.0,))
-    del asked["price"]
+    request = columns(b"a", price=(0.0,))
+    del request["price"]
     with pytest.raises(ClientError, match="price"):
-        rank(client, asked)
+        rank(client, request)
 
 
 def test_a_model_that_does_not_rank_is_told_apart(client):

@@ -225,12 +225,12 @@ def _from_json(value):
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """A folder with version n of the toy, made once, to be copied."""
-    made: dict[int, Path] = {}
+    exported: dict[int, Path] = {}
 
     def toy(version: int) -> Path:
-        if version not in made:
-            made[version] = export_toy(tmp_path_factory.mktemp("toys") / str(version), version)
-        return made[version]
+        if version not in exported:
+            exported[version] = export_toy(tmp_path_factory.mktemp("toys") / str(version), version)
+        return exported[version]
 
     return toy
 

@@ -20,8 +20,12 @@ def models(text: str) -> model_server_config_pb2.ModelServerConfig:
 
 
 def manifest(kind: str) -> dict:
-    (found,) = [part for part in yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()) if part["kind"] == kind]
-    return found
+    (resource,) = [
+        document
+        for document in yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text())
+        if document["kind"] == kind
+    ]
+    return resource
 
 
 @pytest.mark.parametrize("name", ["models.config", "models.canary.config"])

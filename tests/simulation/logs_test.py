@@ -103,13 +103,13 @@ def test_daily_logs_are_the_same_files_each_in_the_folder_of_its_day(tmp_path):
 
 
 def test_it_says_what_it_wrote(tmp_path):
-    seen = []
+    calls = []
     written = simulate(
-        tmp_path, users=10, impressions=101, seed=1, days=2, progress=lambda done, total: seen.append((done, total))
+        tmp_path, users=10, impressions=101, seed=1, days=2, progress=lambda done, total: calls.append((done, total))
     )
     assert (written.impressions, written.users, written.files) == (101, 10, 2)
-    assert len(seen) == 2
-    assert seen[-1] == (101, 101)
+    assert len(calls) == 2
+    assert calls[-1] == (101, 101)
     lines = sum(gzip.decompress(path.read_bytes()).count(b"\n") - 1 for path in tmp_path.glob("impressions-*"))
     assert lines == 101
 
@@ -151,11 +151,11 @@ def test_the_truth_is_calibrated_on_what_happened(log, truth, task):
     assert (truth.timestamp == log.timestamp).all()
     assert (truth.video_id == log.video_id).all()
     space = np.ones(len(log), bool) if task == "view_through" else log.clicked.to_numpy() == 1
-    expected, seen = truth[task][space], log[task][space].astype(float)
+    expected, observed = truth[task][space], log[task][space].astype(float)
     # In every tenth of the expected values, the mean that happened is within 4 standard errors of the expected one.
-    for _, part in pd.DataFrame({"p": expected, "y": seen}).groupby(pd.qcut(expected, 10, labels=False)):
-        error = 4 * max(part.y.std(), 1e-3) / np.sqrt(len(part))
-        assert abs(part.p.mean() - part.y.mean()) < error
+    for _, tenth in pd.DataFrame({"p": expected, "y": observed}).groupby(pd.qcut(expected, 10, labels=False)):
+        error = 4 * max(tenth.y.std(), 1e-3) / np.sqrt(len(tenth))
+        assert abs(tenth.p.mean() - tenth.y.mean()) < error
 
 
 def test_view_through_is_the_chance_of_a_click_and_three_seconds(log, truth):

@@ -74,8 +74,8 @@ def test_what_is_shown_acts_on_the_arm_that_showed_it_alone(population):
     expected = population.state.fatigue * np.exp(-3 / 8)
     clicked = log["clicked"].to_numpy().reshape(10, 8)
     for row, user in enumerate(first_round.user):
-        for place in np.flatnonzero(clicked[row]):
-            expected[user, population.world.category[first_round.candidates[row, place]]] += np.exp(-1 / 8)
+        for column in np.flatnonzero(clicked[row]):
+            expected[user, population.world.category[first_round.candidates[row, column]]] += np.exp(-1 / 8)
     state = active.state.copy()
     state.fade(second_round.hour - active.hour)
     np.testing.assert_allclose(state.fatigue, expected)

@@ -71,15 +71,15 @@ def _records() -> list[dict]:
 
 
 def _jsonl() -> bytes:
-    whole = ("at", "play_ms", "click")
-    rows = [{k: int(v) if k in whole else v for k, v in record.items()} for record in _records()]
+    integer_columns = ("at", "play_ms", "click")
+    rows = [{k: int(v) if k in integer_columns else v for k, v in record.items()} for record in _records()]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def _parquet() -> bytes:
     table = pa.Table.from_pylist(_records())
-    for name, kind in (("at", pa.int64()), ("play_ms", pa.float32()), ("click", pa.bool_())):
-        column = table[name].cast(pa.int64()).cast(kind)
+    for name, dtype in (("at", pa.int64()), ("play_ms", pa.float32()), ("click", pa.bool_())):
+        column = table[name].cast(pa.int64()).cast(dtype)
         table = table.set_column(table.column_names.index(name), name, column)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
@@ -121,7 +121,10 @@ def test_one_percent_of_broken_rows_is_left_out_counted_and_shown(tmp_path, inge
     result = ingest_logs(_spec(), _write(tmp_path, rows))
 
     assert len(result.rows) == 991
-    assert [(one["row"], one["reason"]) for one in sorted(result.rejected, key=lambda one: one["row"])] == [
+    assert [
+        (rejection["row"], rejection["reason"])
+        for rejection in sorted(result.rejected, key=lambda rejection: rejection["row"])
+    ] == [
         (12, "expected 6 columns, got 2"),
         (22, "play_ms: expected a number, got 'abc'"),
         (32, "user: the id is missing"),
@@ -132,7 +135,7 @@ def test_one_percent_of_broken_rows_is_left_out_counted_and_shown(tmp_path, inge
         (82, "click: expected 0, 1, true or false, got 'maybe'"),
         (92, "play_ms: expected a finite number, got 'inf'"),
     ]
-    assert all(one["file"].endswith("log.csv") and len(one["text"]) <= 500 for one in result.rejected)
+    assert all(rejection["file"].endswith("log.csv") and len(rejection["text"]) <= 500 for rejection in result.rejected)
     counts = result.summary["sources"]["log"]
     assert (counts["rows"], sum(counts["quarantined"].values())) == (1000, 9)
     assert counts["quarantined"]["play_ms: expected a number"] == 1
@@ -142,14 +145,14 @@ def test_rows_that_are_not_utf8_are_left_out(tmp_path, ingest_logs):
     logs = _write(tmp_path, _rows())
     with (logs / "log.csv").open("ab") as stream:
         stream.write(f"u1,v1,{T},".encode() + b"\xff\xfe,1,1\n")
-    assert [one["reason"][:18] for one in ingest_logs(_spec(), logs).rejected] == ["tab: is not UTF-8,"]
+    assert [rejection["reason"][:18] for rejection in ingest_logs(_spec(), logs).rejected] == ["tab: is not UTF-8,"]
 
 
 def test_broken_lines_of_json_are_left_out(tmp_path, ingest_logs):
     (tmp_path / "logs").mkdir()
     bad = [b'{"user": "u1", ', b"[1]", b'{"user": {"id": 1}, "item": "v", "at": 1700000000}']
     (tmp_path / "logs/log.jsonl").write_bytes(_jsonl() + b"\n".join(bad) + b"\n")
-    reasons = [one["reason"].split(":")[0] for one in ingest_logs(_spec(), tmp_path / "logs").rejected]
+    reasons = [rejection["reason"].split(":")[0] for rejection in ingest_logs(_spec(), tmp_path / "logs").rejected]
     assert reasons == ["not JSON", "expected an object, got list", "user"]
 
 
@@ -160,9 +163,9 @@ def test_sixty_percent_of_broken_rows_stop_the_run_and_stay_to_be_looked_at(tmp_
     message = str(error.value)
     assert "600 of 1,000 rows (60.0%)" in message
     assert "600 times 'expected 6 columns, got 1'" in message
-    kept = Path(message.rsplit(" ", 1)[1])
-    assert len((kept / "rejected-log-00000.jsonl").read_text().splitlines()) == 600
-    assert (kept / "summary.json").exists()
+    quarantine = Path(message.rsplit(" ", 1)[1])
+    assert len((quarantine / "rejected-log-00000.jsonl").read_text().splitlines()) == 600
+    assert (quarantine / "summary.json").exists()
 
 
 def test_a_run_counts_rows_of_the_files_however_broken_they_are(tmp_path, ingest_logs):
@@ -179,7 +182,7 @@ def test_a_run_counts_rows_of_the_files_however_broken_they_are(tmp_path, ingest
     assert counts["quarantined"] == {"a quote is not closed": 2, "not JSON": 1, "user: the id is missing": 3}
     assert counts["files_without_column"] == {"tab": 1}
     assert len(result.rows) == 504 - 6
-    assert {(one["row"], one["reason"]) for one in result.rejected} >= {
+    assert {(rejection["row"], rejection["reason"]) for rejection in result.rejected} >= {
         (102, "a quote is not closed"),
         (302, "a quote is not closed"),
     }

@@ -43,12 +43,12 @@ def logs(tmp_path: Path) -> Path:
     folder = tmp_path / "logs"
     folder.mkdir()
     random = np.random.default_rng(0)
-    for part in range(3):
+    for number in range(3):
         rows = [
             ",".join([f"u{user}", f"v{item}", str(T + at), str(play_ms), str(click)])
             for user, item, at, play_ms, click in random.integers((20, 30, 500, 20, 2), size=(400, 5))
         ]
-        (folder / f"log{part}.csv").write_text("\n".join(["user,item,at,play_ms,click", *rows]) + "\n")
+        (folder / f"log{number}.csv").write_text("\n".join(["user,item,at,play_ms,click", *rows]) + "\n")
     (folder / "users.csv").write_text("user,country\n" + "".join(f"u{i},c{i % 3}\n" for i in range(20)))
     (folder / "items.csv").write_text("item,topic\n" + "".join(f"v{i},t{i % 4}\n" for i in range(25)))
     return folder
@@ -80,13 +80,13 @@ def test_worker_processes_give_the_same_examples(logs, ingest_logs):
 
 
 def test_what_a_killed_attempt_left_is_no_part_of_the_next(logs, ingest_logs):
-    whole = ingest_logs(SPEC, logs, shards=3)
-    before = _bytes(whole)
-    train = Path(whole.examples.uri) / "Split-train"
+    ingested = ingest_logs(SPEC, logs, shards=3)
+    before = _bytes(ingested)
+    train = Path(ingested.examples.uri) / "Split-train"
     (train / "data_tfrecord-00000-of-00003.gz").write_bytes(b"half a file")
     (train / "data_tfrecord-00000-of-00002.gz").write_bytes(b"of other shards")
-    (Path(whole.examples.uri) / "_scratch").mkdir(exist_ok=True)
-    (Path(whole.examples.uri) / "_scratch/unfinished").write_bytes(b"x")
+    (Path(ingested.examples.uri) / "_scratch").mkdir(exist_ok=True)
+    (Path(ingested.examples.uri) / "_scratch/unfinished").write_bytes(b"x")
     again = ingest_logs(SPEC, logs, shards=3)
     assert _bytes(again) == before
     assert sorted(path.name for path in Path(again.examples.uri).iterdir()) == [
@@ -99,11 +99,11 @@ def test_what_a_killed_attempt_left_is_no_part_of_the_next(logs, ingest_logs):
 def test_the_summary_counts_what_the_splits_hold(logs, ingest_logs):
     ingested = ingest_logs(SPEC, logs)
     for name, rows in ingested.splits.items():
-        told = ingested.summary["splits"][name]
-        assert told["examples"] == len(rows)
+        counts = ingested.summary["splits"][name]
+        assert counts["examples"] == len(rows)
         for task in ("view", "click"):
-            assert told["tasks"][task]["in_space"] == sum(row[f"space_{task}"][0] for row in rows)
-            assert told["tasks"][task]["positives"] == sum(row[f"label_{task}"][0] for row in rows)
+            assert counts["tasks"][task]["in_space"] == sum(row[f"space_{task}"][0] for row in rows)
+            assert counts["tasks"][task]["positives"] == sum(row[f"label_{task}"][0] for row in rows)
     assert ingested.summary["sources"]["log"] == {"files": 3, "rows": 1200, "quarantined": {}}
 
 
@@ -146,8 +146,8 @@ def test_the_artifacts_tell_tfx_what_it_needs(logs, ingest_logs):
 
 def test_what_ingest_does_not_read_of_a_spec_is_no_part_of_its_properties():
     feature = SPEC.features[0].model_copy(update={"vocabulary": "places"})
-    other = SPEC.model_copy(update={"features": (feature, *SPEC.features[1:]), "slices": (("country",),)})
-    assert ingest_part(other).to_json() == ingest_part(SPEC).to_json()
+    changed = SPEC.model_copy(update={"features": (feature, *SPEC.features[1:]), "slices": (("country",),)})
+    assert ingest_part(changed).to_json() == ingest_part(SPEC).to_json()
     shorter = SPEC.behaviours[0].model_copy(update={"max_length": 2})
     assert ingest_part(SPEC.model_copy(update={"behaviours": (shorter,)})).to_json() != ingest_part(SPEC).to_json()
 

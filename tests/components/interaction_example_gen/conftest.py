@@ -49,7 +49,10 @@ def _read(folder: Path) -> list[dict[str, list]]:
     records = list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
     table = pa.Table.from_batches([ExamplesToRecordBatchDecoder().DecodeBatch(records)])
     return [
-        {name: [one.decode() if isinstance(one, bytes) else one for one in value or []] for name, value in row.items()}
+        {
+            name: [element.decode() if isinstance(element, bytes) else element for element in value or []]
+            for name, value in row.items()
+        }
         for row in table.to_pylist()
     ]
 

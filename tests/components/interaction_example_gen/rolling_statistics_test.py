@@ -78,13 +78,13 @@ def _bytes(ingested) -> list[bytes]:
 def test_day_by_day_the_statistics_are_those_of_one_run_over_everything(five_days, ingest_logs, tmp_path, request_):
     state, spec = tmp_path / "state", _spec(request=request_)
     everything = _spec(files="*/impressions-*.csv.gz", request=request_)
-    whole = _rows(ingest_logs(everything, five_days, shards=2), 1)
+    expected = _rows(ingest_logs(everything, five_days, shards=2), 1)
     read = 0
     for shards, window in zip((1, 2, 1, 2, 2), DAYS, strict=True):
         ingested = ingest_logs(spec, five_days, window=window, state=state, shards=shards)
-        told = _rows(ingested, 1)
-        assert told
-        assert {key: whole[key] for key in told} == told
+        actual = _rows(ingested, 1)
+        assert actual
+        assert {key: expected[key] for key in actual} == actual
         read += ingested.summary["sources"]["log"]["files"]
     # Of the days before its window a run reads only the 2nd, once: the run before it began with the 1st.
     assert read == 8
@@ -97,12 +97,12 @@ def test_without_statistics_a_request_that_spans_midnight_begins_where_it_does_i
     state, request = tmp_path / "state", {"gap": "6h"}
     none = {"statistics": None, "behaviours": ()}
     everything = _spec(files="*/impressions-*.csv.gz", request=request).model_copy(update=none)
-    whole = _rows(ingest_logs(everything, five_days, shards=2), 1)
+    expected = _rows(ingest_logs(everything, five_days, shards=2), 1)
     for window in DAYS[:2]:
         ingested = ingest_logs(_spec(request=request).model_copy(update=none), five_days, window=window, state=state)
-        told = _rows(ingested, 1)
-        assert told
-        assert {key: whole[key] for key in told} == told
+        actual = _rows(ingested, 1)
+        assert actual
+        assert {key: expected[key] for key in actual} == actual
     midnight = FIRST + DAY_MS
     spanning = [
         row for row in ingested.rows if row["request_start"][0] < midnight - 1_800_000 < midnight < row["timestamp"][0]
@@ -113,33 +113,33 @@ def test_without_statistics_a_request_that_spans_midnight_begins_where_it_does_i
 
 def test_a_statistic_added_later_reads_its_days_and_leaves_the_others_alone(logs, ingest_logs, tmp_path):
     state = tmp_path / "state"
-    whole = _rows(ingest_logs(_spec(files="*/impressions-*.csv.gz"), logs), 1)
+    expected = _rows(ingest_logs(_spec(files="*/impressions-*.csv.gz"), logs), 1)
     for window in DAYS[:3]:
         ingest_logs(_spec(BY[:1]), logs, window=window, state=state)
     before = {file: file.read_bytes() for file in state.rglob("*") if file.is_file()}
-    told = _rows(ingest_logs(_spec(BY), logs, window="1d:2026-01-04", state=state), 4)
-    assert {key: whole[key] for key in told} == told
+    actual = _rows(ingest_logs(_spec(BY), logs, window="1d:2026-01-04", state=state), 4)
+    assert {key: expected[key] for key in actual} == actual
     assert all(file.read_bytes() == data for file, data in before.items())
 
     # From then on it reads no more than the others.
     last = ingest_logs(_spec(BY), logs, window="1d:2026-01-05", state=state)
     assert last.summary["sources"]["log"]["files"] == 1
-    told = _rows(last, 5)
-    assert {key: whole[key] for key in told} == told
+    actual = _rows(last, 5)
+    assert {key: expected[key] for key in actual} == actual
 
 
 def test_a_kill_between_the_parts_and_the_manifest_changes_nothing(logs, ingest_logs, tmp_path):
     state = tmp_path / "state"
     ingest_logs(_spec(), logs, window="1d:2026-01-02", state=state, shards=2)
     first = _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state, shards=2))
-    kept = {file: file.read_bytes() for file in state.rglob("2026-01-04/**/*") if file.is_file()}
-    assert len(kept) > 2 * len(BY)
+    contents = {file: file.read_bytes() for file in state.rglob("2026-01-04/**/*") if file.is_file()}
+    assert len(contents) > 2 * len(BY)
     for manifest in state.glob("*-statistics-*/*/*/manifest.json"):
         manifest.unlink()
         for part in manifest.parent.glob("part-00000-*"):
             part.write_bytes(b"half")
     assert _bytes(ingest_logs(_spec(), logs, window="1d:2026-01-03", state=state, shards=2)) == first
-    assert {file: file.read_bytes() for file in state.rglob("2026-01-04/**/*") if file.is_file()} == kept
+    assert {file: file.read_bytes() for file in state.rglob("2026-01-04/**/*") if file.is_file()} == contents
 
 
 def test_earlier_days_may_be_gone_but_not_changed(logs, ingest_logs, tmp_path):
@@ -210,13 +210,13 @@ def test_events_and_requests_over_midnight_are_the_same_day_by_day(ingest_logs, 
             writer.writerows(here)
     spec = RankingSpec.model_validate(EVENTS)
     everything = RankingSpec.model_validate({**EVENTS, "log": {**EVENTS["log"], "files": "*/log.csv"}})
-    whole = _rows(ingest_logs(everything, logs), 1, scale=1000)
+    expected = _rows(ingest_logs(everything, logs), 1, scale=1000)
     for day in (1, 2, 3, 4):
         ingested = ingest_logs(spec, logs, window=f"1d:2026-01-0{day}", state=tmp_path / "state")
         assert ingested.summary["sources"]["log"]["files"] == 1
-        told = _without_labels(_rows(ingested, day, scale=1000))
-        assert told
-        assert {key: _without_labels(whole)[key] for key in told} == told
+        actual = _without_labels(_rows(ingested, day, scale=1000))
+        assert actual
+        assert {key: _without_labels(expected)[key] for key in actual} == actual
 
 
 def _without_labels(rows: dict[tuple, list[str]]) -> dict[tuple, list[str]]:

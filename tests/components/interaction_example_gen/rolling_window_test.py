@@ -54,13 +54,13 @@ def _read(ingested) -> int:
 
 def test_day_by_day_the_examples_are_those_of_one_run_over_everything(five_days, ingest_logs, tmp_path):
     state = tmp_path / "state"
-    whole = ingest_logs(_spec(files="*/impressions-*.csv.gz"), five_days)
-    by_day, seen = {}, []
+    single_run = ingest_logs(_spec(files="*/impressions-*.csv.gz"), five_days)
+    by_day, files_read = {}, []
     for window in ("1d:2026-01-01", "2d:2026-01-02", "3d:2026-01-03", "3d:2026-01-04", "3d:2026-01-05"):
         last = ingest_logs(_spec(), five_days, window=window, state=state)
-        seen.append(_read(last))
+        files_read.append(_read(last))
         by_day.update(last.summary["window"]["examples"])
-    assert _from_day(last.rows, 1) == _from_day(whole.rows, 3)
+    assert _from_day(last.rows, 1) == _from_day(single_run.rows, 3)
     # Sequences reach back to before the window.
     assert any(
         row["timestamp"][0] - age * 1000 < FIRST + 2 * DAY_MS for row in last.rows for age in row["watched_age_s"]
@@ -68,13 +68,13 @@ def test_day_by_day_the_examples_are_those_of_one_run_over_everything(five_days,
 
     # From the third day on a run reads three days and what was carried on, however many days there were before.
     rows = list(by_day.values())
-    assert seen == [sum(rows[max(0, day - 2) : day + 1]) for day in range(5)]
+    assert files_read == [sum(rows[max(0, day - 2) : day + 1]) for day in range(5)]
     assert 0 < last.summary["window"]["carried_rows"] < 40 * 3 * 5
 
     # A window that nothing was carried on to reads all days before it, once.
     late = ingest_logs(_spec(), five_days, window="2d:2026-01-05", state=tmp_path / "other")
     assert _read(late) == 1_500
-    assert _from_day(late.rows, 1) == _from_day(whole.rows, 4)
+    assert _from_day(late.rows, 1) == _from_day(single_run.rows, 4)
 
 
 def _bytes(ingested) -> dict[str, bytes]:
@@ -86,15 +86,15 @@ def test_a_day_run_again_or_after_a_kill_is_the_same_and_changes_nothing(logs, i
     state = tmp_path / "state"
     ingest_logs(_spec(), logs, window="2d:2026-01-02", state=state)
     first = _bytes(ingest_logs(_spec(), logs, window="2d:2026-01-03", state=state))
-    kept = {file: file.read_bytes() for file in state.glob("*/2026-01-03/**/*") if file.is_file()}
-    assert len(kept) == 2
+    contents = {file: file.read_bytes() for file in state.glob("*/2026-01-03/**/*") if file.is_file()}
+    assert len(contents) == 2
 
     # A killed run leaves parts without a manifest: neither is what it began on taken, nor what it wrote.
     for manifest in state.glob("*/*/*/manifest.json"):
         manifest.unlink()
         (manifest.parent / "part-00000-of-00001.parquet").write_bytes(b"half")
     assert _bytes(ingest_logs(_spec(), logs, window="2d:2026-01-03", state=state)) == first
-    assert {file: file.read_bytes() for file in state.glob("*/2026-01-03/**/*") if file.is_file()} == kept
+    assert {file: file.read_bytes() for file in state.glob("*/2026-01-03/**/*") if file.is_file()} == contents
 
     # Days that were in every window are as they were: the analysis of a day is kept by what its files hold.
     later = _bytes(ingest_logs(_spec(), logs, window="3d:2026-01-04", state=state))
@@ -110,13 +110,13 @@ def test_earlier_days_may_be_gone_but_not_changed(logs, ingest_logs, tmp_path):
     read = window_fingerprint(_spec(), str(logs), "2d:2026-01-04")
 
     path = logs / "2026-01-01" / "impressions-0.csv.gz"
-    whole = path.read_bytes()
+    content = path.read_bytes()
     shutil.copy(logs / "2026-01-05" / "impressions-0.csv.gz", path)
     with pytest.raises(IngestError, match="not a time of the daily folder"):
         ingest_logs(_spec(), logs, window="2d:2026-01-04", state=state)
     assert window_fingerprint(_spec(), str(logs), "2d:2026-01-04") != read
 
-    path.write_bytes(whole)
+    path.write_bytes(content)
     assert _bytes(ingest_logs(_spec(), logs, window="2d:2026-01-04", state=state)) == first
     shutil.rmtree(path.parent)
     again = ingest_logs(_spec(), logs, window="2d:2026-01-04", state=state)
@@ -125,14 +125,14 @@ def test_earlier_days_may_be_gone_but_not_changed(logs, ingest_logs, tmp_path):
 
 
 def test_a_day_has_its_own_tables(logs, ingest_logs, tmp_path):
-    for number, place in ((1, "FR"), (2, "BR")):
+    for number, country in ((1, "FR"), (2, "BR")):
         folder = logs / f"2026-01-0{number}"
         users = (logs / "users.csv").read_text().splitlines()
-        people = [",".join([line.split(",")[0], place, *line.split(",")[2:]]) for line in users[1:]]
+        people = [",".join([line.split(",")[0], country, *line.split(",")[2:]]) for line in users[1:]]
         (folder / "users.csv").write_text("\n".join([users[0], *people]) + "\n")
-    made = ingest_logs(_spec(), logs, window="2d:2026-01-02", state=tmp_path / "state")
-    seen = {(date.fromtimestamp(row["timestamp"][0] / 1000).day, row["country"][0]) for row in made.rows}
-    assert seen - {(1, "__missing__"), (2, "__missing__")} == {(1, "FR"), (2, "BR")}
+    ingested = ingest_logs(_spec(), logs, window="2d:2026-01-02", state=tmp_path / "state")
+    day_countries = {(date.fromtimestamp(row["timestamp"][0] / 1000).day, row["country"][0]) for row in ingested.rows}
+    assert day_countries - {(1, "__missing__"), (2, "__missing__")} == {(1, "FR"), (2, "BR")}
 
     (logs / "2026-01-02" / "users.csv").unlink()
     with pytest.raises(IngestError, match=r"users\.files: .* has daily tables, and none of 2026-01-02"):
@@ -194,14 +194,14 @@ def test_a_day_without_rows_is_a_file_that_says_so(logs, ingest_logs, tmp_path):
         header = "timestamp,user_id,video_id,tab,network,play_ms,duration_ms,clicked,like,share,comment\n"
         (logs / day / "impressions-0.csv").write_text(header)
     spec = _spec(files="impressions-*")
-    made = ingest_logs(spec, logs, window="4d:2026-01-04", state=tmp_path / "state")
-    assert list(made.summary["window"]["examples"]) == ["2026-01-01", "2026-01-04"]
+    ingested = ingest_logs(spec, logs, window="4d:2026-01-04", state=tmp_path / "state")
+    assert list(ingested.summary["window"]["examples"]) == ["2026-01-01", "2026-01-04"]
 
 
 def test_an_empty_window_reads_all_files_at_once(five_days, ingest_logs, tmp_path):
     # As a compiled pipeline gives it, whose parameters are texts.
-    made = ingest_logs(_spec(files="2026-01-01/impressions-*"), five_days, window="", state=tmp_path / "state")
-    assert "window" not in made.summary
+    ingested = ingest_logs(_spec(files="2026-01-01/impressions-*"), five_days, window="", state=tmp_path / "state")
+    assert "window" not in ingested.summary
     assert not (tmp_path / "state").exists()
 
 

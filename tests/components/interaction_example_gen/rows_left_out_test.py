@@ -60,11 +60,11 @@ def test_a_run_counts_every_row_of_its_files(logs, ingest_logs):
 
 def test_days_one_after_the_other_drop_what_one_run_drops(logs, ingest_logs, tmp_path):
     state = tmp_path / "state"
-    whole = ingest_logs(_spec(files="*/log*.csv", duplicates="drop"), logs)
+    single_run = ingest_logs(_spec(files="*/log*.csv", duplicates="drop"), logs)
     for window in ("1d:2025-01-02", "1d:2025-01-03"):
         last = ingest_logs(_spec(duplicates="drop"), logs, window=window, state=state)
     assert last.summary["sources"]["log"]["unused"] == {REPEATED: 1}
-    assert _examples(last) == _examples(whole, first=T + 2 * DAY)
+    assert _examples(last) == _examples(single_run, first=T + 2 * DAY)
 
 
 def test_duplicates_stop_a_run_that_expects_none(logs, ingest_logs):
@@ -98,16 +98,16 @@ def event_logs(tmp_path: Path) -> Path:
 
 def test_a_run_counts_unripe_impressions_and_days_mask_what_one_run_masks(event_logs, ingest_logs, tmp_path):
     state = tmp_path / "state"
-    whole = ingest_logs(_event_spec(files="*/log*.csv"), event_logs)
+    single_run = ingest_logs(_event_spec(files="*/log*.csv"), event_logs)
     # The last row is a like at 23:31; views up to 17:31 are ripe, and 12 of each day's 48 are later.
-    assert whole.summary["feedback"]["like"]["unripe"] == 12
-    assert [len(rows) for rows in whole.splits.values()] == [106, 13, 13 + 12]
-    masked = [row["timestamp"][0] for row in whole.rows if row["space_like"] == [0.0]]
+    assert single_run.summary["feedback"]["like"]["unripe"] == 12
+    assert [len(rows) for rows in single_run.splits.values()] == [106, 13, 13 + 12]
+    masked = [row["timestamp"][0] for row in single_run.rows if row["space_like"] == [0.0]]
     assert sorted(masked) == [T + 2 * DAY + 1_800 * i for i in range(36, 48)]
     for window in ("1d:2025-01-02", "1d:2025-01-03"):
         last = ingest_logs(_event_spec(), event_logs, window=window, state=state)
         assert last.summary["feedback"]["like"]["unripe"] == 12
-    assert _examples(last) == _examples(whole, first=T + 2 * DAY)
-    kept = ingest_logs(_event_spec(files="*/log*.csv", unripe="keep"), event_logs)
-    assert (kept.summary["feedback"]["like"]["unripe"], len(kept.rows)) == (0, 144)
-    assert all(row["space_like"] == [1.0] for row in kept.rows)
+    assert _examples(last) == _examples(single_run, first=T + 2 * DAY)
+    with_unripe = ingest_logs(_event_spec(files="*/log*.csv", unripe="keep"), event_logs)
+    assert (with_unripe.summary["feedback"]["like"]["unripe"], len(with_unripe.rows)) == (0, 144)
+    assert all(row["space_like"] == [1.0] for row in with_unripe.rows)

@@ -92,8 +92,8 @@ def test_the_graph_gives_what_rows_in_memory_give_over_any_shards(logs, ingest_l
     spec = _spec(log={"request": request_} if request_ else None)
     expected = in_memory(spec, logs)
     for shards in (1, 8):
-        told = vectors_of(ingest_logs(spec, logs, shards=shards))
-        assert told == expected
+        actual = vectors_of(ingest_logs(spec, logs, shards=shards))
+        assert actual == expected
 
 
 def test_the_order_of_the_files_and_of_the_work_leaves_every_byte(logs, ingest_logs, tmp_path):
@@ -101,16 +101,16 @@ def test_the_order_of_the_files_and_of_the_work_leaves_every_byte(logs, ingest_l
     first = example_bytes(ingest_logs(spec, logs, shards=3))
     header, *rows = _lines(logs)
     # The same rows in files of another cut; of a user and time, in the same order.
-    other = tmp_path / "other"
-    other.mkdir()
+    recut_logs = tmp_path / "other"
+    recut_logs.mkdir()
     for name in ("users.csv", "items.csv"):
-        shutil.copy(logs / name, other)
+        shutil.copy(logs / name, recut_logs)
     cuts = [0, 50, 900, 901, len(rows)]
     for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
-        with gzip.open(other / f"impressions-{number}.csv.gz", "wt") as stream:
+        with gzip.open(recut_logs / f"impressions-{number}.csv.gz", "wt") as stream:
             stream.writelines([header, *rows[start:stop]])
     threads = ("--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=3")
-    assert example_bytes(ingest_logs(spec, other, shards=3, beam=threads)) == first
+    assert example_bytes(ingest_logs(spec, recut_logs, shards=3, beam=threads)) == first
 
 
 def _lines(logs: Path) -> list[str]:
@@ -130,30 +130,30 @@ def test_without_shared_keys_there_is_no_second_shuffle_and_the_numbers_are_the_
 
 def test_one_category_for_all_rows_and_a_heavy_user(logs, ingest_logs, tmp_path):
     spec = _spec()
-    other = tmp_path / "hot"
-    other.mkdir()
-    shutil.copy(logs / "users.csv", other)
+    hot_logs = tmp_path / "hot"
+    hot_logs.mkdir()
+    shutil.copy(logs / "users.csv", hot_logs)
     items = list(csv.DictReader((logs / "items.csv").open()))
-    with (other / "items.csv").open("w", newline="") as stream:
+    with (hot_logs / "items.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, items[0])
         writer.writeheader()
         writer.writerows({**item, "category": "all", "author_id": "one"} for item in items)
     header, *rows = _lines(logs)
-    place = header.strip().split(",").index("user_id")
-    with gzip.open(other / "impressions-0.csv.gz", "wt") as stream:
+    user_column = header.strip().split(",").index("user_id")
+    with gzip.open(hot_logs / "impressions-0.csv.gz", "wt") as stream:
         stream.write(header)
         for number, line in enumerate(rows):
             cells = line.split(",")
             if number % 3:
-                cells[place] = "heavy"
+                cells[user_column] = "heavy"
             stream.write(",".join(cells))
-    assert vectors_of(ingest_logs(spec, other, shards=4)) == in_memory(spec, other)
+    assert vectors_of(ingest_logs(spec, hot_logs, shards=4)) == in_memory(spec, hot_logs)
 
 
 def test_skipped_impressions_feed_the_others_and_become_no_examples(logs, ingest_logs):
     everything = in_memory(_spec(), logs)
     ingested = ingest_logs(_spec(split={"skip": 0.4}), logs, shards=2)
-    told = vectors_of(ingested)
-    assert sum(map(len, told.values())) == 1_200
-    assert {key: everything[key] for key in told} == told
+    actual = vectors_of(ingested)
+    assert sum(map(len, actual.values())) == 1_200
+    assert {key: everything[key] for key in actual} == actual
     assert [ingested.summary["splits"][name]["examples"] for name in ("train", "eval", "test")] == [800, 200, 200]

@@ -39,48 +39,52 @@ def push(tmp_path):
 
 def test_a_model_that_lifts_three_tasks_and_sinks_one_is_not_pushed(spec, examples, save_model, evaluate, push):
     seesaw = save_model("seesaw", {"like": 2.0})
-    found = evaluate(spec, examples=examples, model=seesaw, baseline_model=save_model("noisy", NOISY))
-    (blocking,) = (check for check in found.result.checks if check.blocks)
+    evaluated = evaluate(spec, examples=examples, model=seesaw, baseline_model=save_model("noisy", NOISY))
+    (blocking,) = (check for check in evaluated.result.checks if check.blocks)
     assert (blocking.task, blocking.kind, blocking.verdict) == ("like", "max_drop", "fails")
-    whole = [found.result.result(task) for task in ("view", "completion", "share")]
-    assert all(gain(one, found.result.tasks[0].metric, "baseline").low > 0 for one in whole if "auc" in one.metrics)
-    assert gain(whole[1], "mean_squared_error", "baseline").low > 0
-    message = found.blessing.get_string_custom_property("blessing_message")
+    lifted = [evaluated.result.result(task) for task in ("view", "completion", "share")]
+    assert all(
+        gain(result, evaluated.result.tasks[0].metric, "baseline").low > 0
+        for result in lifted
+        if "auc" in result.metrics
+    )
+    assert gain(lifted[1], "mean_squared_error", "baseline").low > 0
+    message = evaluated.blessing.get_string_custom_property("blessing_message")
     assert message.startswith("like: auc changed by -0.")
-    assert not push(seesaw, found.blessing)
+    assert not push(seesaw, evaluated.blessing)
 
 
 def test_a_model_that_is_better_on_all_is_pushed(spec, examples, save_model, evaluate, push):
     better, noisy = save_model("better"), save_model("noisy", NOISY)
-    found = evaluate(spec, examples=examples, model=better, baseline_model=noisy, reference_model=noisy)
-    assert found.result.blessed
-    assert push(better, found.blessing)
-    assert {check.verdict for check in found.result.checks} == {"holds"}
-    assert found.blessing.get_string_custom_property("baseline_model") == noisy.uri
+    evaluated = evaluate(spec, examples=examples, model=better, baseline_model=noisy, reference_model=noisy)
+    assert evaluated.result.blessed
+    assert push(better, evaluated.blessing)
+    assert {check.verdict for check in evaluated.result.checks} == {"holds"}
+    assert evaluated.blessing.get_string_custom_property("baseline_model") == noisy.uri
 
     # The reference is the same model as the baseline: so are the differences, and TFMA's files have both.
-    like = found.result.result("like")
+    like = evaluated.result.result("like")
     assert gain(like, "auc") == like.differences["auc"]["baseline"]
-    read = tfma.load_eval_result(found.evaluation.uri, model_name="candidate")
-    whole = dict(read.slicing_metrics)[()]["like"][""]
-    assert whole["auc_gain"] == whole["auc_diff"]
-    assert whole["binary_crossentropy_gain"]["boundedValue"]["value"] > 0
-    assert whole["auc"]["boundedValue"] == {
+    read = tfma.load_eval_result(evaluated.evaluation.uri, model_name="candidate")
+    overall = dict(read.slicing_metrics)[()]["like"][""]
+    assert overall["auc_gain"] == overall["auc_diff"]
+    assert overall["binary_crossentropy_gain"]["boundedValue"]["value"] > 0
+    assert overall["auc"]["boundedValue"] == {
         "value": like.metrics["auc"]["candidate"].value,
         "lowerBound": pytest.approx(like.metrics["auc"]["candidate"].low),
         "upperBound": pytest.approx(like.metrics["auc"]["candidate"].high),
     }
-    assert tfma.load_validation_result(found.evaluation.uri).validation_ok
+    assert tfma.load_validation_result(evaluated.evaluation.uri).validation_ok
     assert {"like", "share", "view"} <= set(dict(read.plots)[()])
 
     # Every task has a curve of every model, and they are curves.
-    assert len(found.result.curves) == 3 * 3
-    for curve in found.result.curves:
+    assert len(evaluated.result.curves) == 3 * 3
+    for curve in evaluated.result.curves:
         assert curve.roc[0] == (0, 0)
         assert curve.roc[-1] == (1, 1)
         assert len(curve.roc) <= 202
-        assert sum(point.examples for point in curve.calibration) == found.result.result(curve.task).counts.examples
-    assert from_json(to_json(found.result)) == found.result
+        assert sum(point.examples for point in curve.calibration) == evaluated.result.result(curve.task).counts.examples
+    assert from_json(to_json(evaluated.result)) == evaluated.result
 
 
 def test_a_model_that_loses_by_sharing_is_blessed_only_where_the_spec_allows_the_loss(
@@ -88,15 +92,15 @@ def test_a_model_that_loses_by_sharing_is_blessed_only_where_the_spec_allows_the
 ):
     seesaw, reference = save_model("seesaw", {"like": 2.0}), save_model("reference", NOISY | {"like": 0.0})
     sharing = spec.model_copy(update={"gates": {"share": Gate(min_gain=0.0)}})
-    found = evaluate(sharing, examples=examples, model=seesaw, reference_model=reference)
-    assert not found.result.blessed
-    (reason,) = found.result.reasons
+    evaluated = evaluate(sharing, examples=examples, model=seesaw, reference_model=reference)
+    assert not evaluated.result.blessed
+    (reason,) = evaluated.result.reasons
     assert reason.startswith("like: the gain in auc over the single-task model is -0.")
-    assert found.blessing.get_string_custom_property("blessing_message") == reason
-    tasks = {task.name: transfer(found.result.result(task.name), task.metric) for task in found.result.tasks}
+    assert evaluated.blessing.get_string_custom_property("blessing_message") == reason
+    tasks = {task.name: transfer(evaluated.result.result(task.name), task.metric) for task in evaluated.result.tasks}
     assert tasks == {"view": "gains", "completion": "gains", "like": "loses", "share": "gains"}
-    assert not tfma.load_validation_result(found.evaluation.uri).validation_ok
-    assert [model.routing for model in found.result.models] == ["ple", "ple"]
+    assert not tfma.load_validation_result(evaluated.evaluation.uri).validation_ok
+    assert [model.routing for model in evaluated.result.models] == ["ple", "ple"]
 
     allowed = spec.model_copy(update={"gates": {"like": Gate(max_loss=1.0)}})
     assert evaluate(allowed, examples=examples, model=seesaw, reference_model=reference).result.blessed
@@ -107,9 +111,9 @@ def test_identical_models_pass_whatever_the_data_can_resolve(spec, save_examples
     floors = {task.name: None if task.is_regression else 0.0 for task in spec.tasks}
     strict = spec.model_copy(update={"gates": {name: Gate(max_drop=0.0, auc=auc) for name, auc in floors.items()}})
     model = save_model("model", NOISY)
-    found = evaluate(strict, examples=few, model=model, baseline_model=save_model("same", NOISY)).result
-    assert found.blessed
-    assert found.result("view").differences["auc"]["baseline"].low == 0
+    evaluation = evaluate(strict, examples=few, model=model, baseline_model=save_model("same", NOISY)).result
+    assert evaluation.blessed
+    assert evaluation.result("view").differences["auc"]["baseline"].low == 0
 
 
 def test_what_the_data_cannot_tell_is_named_and_handled_as_the_spec_says(
@@ -119,17 +123,17 @@ def test_what_the_data_cannot_tell_is_named_and_handled_as_the_spec_says(
     models = {"model": save_model("one", {"like": 0.3}), "baseline_model": save_model("other", {"like": 0.28})}
     for handled in ("block", "pass"):
         gates = {"like": Gate(max_drop=0.001, if_unjudged=handled), "share": Gate(auc=0.0), "view": Gate(auc=0.0)}
-        found = evaluate(spec.model_copy(update={"gates": gates}), examples=few, **models).result
-        (check,) = (check for check in found.checks if check.kind == "max_drop")
+        evaluation = evaluate(spec.model_copy(update={"gates": gates}), examples=few, **models).result
+        (check,) = (check for check in evaluation.checks if check.kind == "max_drop")
         assert check.verdict == "unjudged"
         assert "like: auc can't be judged against the blessed model" in check.reason
-        assert found.blessed == (handled == "pass")
+        assert evaluation.blessed == (handled == "pass")
 
 
 def test_the_first_model_has_its_floors_alone_to_reach(spec, examples, save_model, evaluate):
-    found = evaluate(spec, examples=examples, model=save_model("first")).result
-    assert found.blessed
-    assert {check.verdict for check in found.checks if check.kind == "max_drop"} == {"not compared"}
+    evaluation = evaluate(spec, examples=examples, model=save_model("first")).result
+    assert evaluation.blessed
+    assert {check.verdict for check in evaluation.checks if check.kind == "max_drop"} == {"not compared"}
     high = spec.model_copy(update={"gates": {"like": Gate(auc=0.99)}})
     refused = evaluate(high, examples=examples, model=save_model("again")).result
     assert not refused.blessed
@@ -142,15 +146,17 @@ def test_a_baseline_of_other_tasks_is_compared_on_those_that_mean_the_same(spec,
     elsewhere = spec.model_copy(
         update={"tasks": (spec.tasks[0], like.model_copy(update={"within": None}), share), "slices": (), "gates": {}}
     )
-    other = save_model("other", {"share": 3.0, "like": 3.0}, spec=elsewhere)
-    found = evaluate(spec, examples=examples, model=save_model("candidate", {"share": 4.0}), baseline_model=other)
-    verdicts = {check.task: check.verdict for check in found.result.checks if check.kind == "max_drop"}
+    baseline = save_model("other", {"share": 3.0, "like": 3.0}, spec=elsewhere)
+    evaluated = evaluate(
+        spec, examples=examples, model=save_model("candidate", {"share": 4.0}), baseline_model=baseline
+    )
+    verdicts = {check.task: check.verdict for check in evaluated.result.checks if check.kind == "max_drop"}
     assert verdicts == {"view": "holds", "completion": "not compared", "like": "not compared", "share": "fails"}
-    assert found.result.model("baseline").not_compared == {
+    assert evaluated.result.model("baseline").not_compared == {
         "completion": "it doesn't have this task",
         "like": "the task of this name was defined differently there",
     }
-    assert "baseline" not in found.result.result("like").metrics["auc"]
+    assert "baseline" not in evaluated.result.result("like").metrics["auc"]
 
 
 def test_a_gate_on_slices_finds_the_slice_that_fell_behind(spec, columns, save_examples, save_model, evaluate):
@@ -161,25 +167,25 @@ def test_a_gate_on_slices_finds_the_slice_that_fell_behind(spec, columns, save_e
     examples = save_examples(type(columns)(columns.texts, numbers))
     gates = {"view": Gate(max_drop=1.0, slices=SliceGate(max_drop=0.02, keys=(("country",),)))}
     candidate, baseline = save_model("candidate", {"view": 5.0}), save_model("baseline")
-    found = evaluate(
+    evaluation = evaluate(
         spec.model_copy(update={"gates": gates}), examples=examples, model=candidate, baseline_model=baseline
     ).result
-    verdicts = {check.slice: check.verdict for check in found.checks if check.task == "view" and check.slice}
+    verdicts = {check.slice: check.verdict for check in evaluation.checks if check.task == "view" and check.slice}
     assert verdicts == {
         (("country", "c0"),): "holds",
         (("country", "c1"),): "fails",
         (("country", "c2"),): "holds",
     }
-    assert found.reasons[0].startswith("view, country=c1: auc changed by -")
+    assert evaluation.reasons[0].startswith("view, country=c1: auc changed by -")
 
 
 def test_slices_of_several_values_count_a_row_once_in_each(spec, examples, columns, save_model, evaluate):
-    found = evaluate(spec, examples=examples, model=save_model("model")).result
+    evaluation = evaluate(spec, examples=examples, model=save_model("model")).result
     tags = columns.texts["tags"]
-    assert found.result("view", (("tags", "t"),)).counts.examples == sum(b"t" in own for own in tags)
-    assert found.result("view", (("tags", "<b>"),)).counts.examples == sum(b"<b>" in own for own in tags)
-    assert found.results[0].slice == ()
-    assert found.examples == len(tags)
+    assert evaluation.result("view", (("tags", "t"),)).counts.examples == sum(b"t" in row_tags for row_tags in tags)
+    assert evaluation.result("view", (("tags", "<b>"),)).counts.examples == sum(b"<b>" in row_tags for row_tags in tags)
+    assert evaluation.results[0].slice == ()
+    assert evaluation.examples == len(tags)
 
 
 def test_worker_processes_find_the_same(spec, examples, save_model, evaluate):
@@ -243,9 +249,9 @@ def test_what_the_inputs_are_worth_is_measured_on_the_eval_split(
     examples.split_names = '["eval", "test"]'
     model = save_model("noisy", {"share": 1.0})
     evaluated = evaluate(spec, examples=examples, model=model)
-    found = importance.read(evaluated.evaluation.uri)
-    assert (found.split, found.examples, found.users) == ("eval", 600, 40)
-    inputs = {of_input.name: of_input for of_input in found.inputs}
+    importances = importance.read(evaluated.evaluation.uri)
+    assert (importances.split, importances.examples, importances.users) == ("eval", 600, 40)
+    inputs = {of_input.name: of_input for of_input in importances.inputs}
     assert {"country", "tab", "tags", "signal_like", "noise_share"} <= inputs.keys()
     assert inputs["signal_like"].helps() == ["like"]
     assert inputs["signal_completion"].helps() == ["completion"]

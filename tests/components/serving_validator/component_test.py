@@ -197,8 +197,8 @@ def test_a_half_copied_model_is_refused(findings, save_model):
 
 
 def test_what_requests_do_not_depend_on_is_no_part_of_the_properties(spec):
-    other = spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": 9})})
-    assert serving_part(other).to_json() == serving_part(spec).to_json()
+    trained_longer = spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": 9})})
+    assert serving_part(trained_longer).to_json() == serving_part(spec).to_json()
     task = spec.tasks[0].model_copy(update={"exponent": 3.0})
     changed = spec.model_copy(update={"tasks": (task, spec.tasks[1])})
     assert serving_part(changed).to_json() != serving_part(spec).to_json()

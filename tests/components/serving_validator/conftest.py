@@ -125,17 +125,17 @@ _NAMES = [column.name for column in _COLUMNS]
 def example_rows(count: int = 40) -> list[dict[str, Any]]:
     random, random_covers = np.random.default_rng(0), np.random.default_rng(1)
     rows = []
-    for place in range(count):
+    for index in range(count):
         length = int(random.integers(0, 4))
         row = {
             **cold_row(SPEC),
-            "user_id": f"u{place % 7}".encode(),
-            "item_id": f"v{place % 11}".encode(),
-            "country": f"c{place % 3}".encode(),
-            "battery": float(random.uniform()) if place % 5 else float("nan"),
+            "user_id": f"u{index % 7}".encode(),
+            "item_id": f"v{index % 11}".encode(),
+            "country": f"c{index % 3}".encode(),
+            "battery": float(random.uniform()) if index % 5 else float("nan"),
             "price": float(random.uniform()),
-            "tags": [f"t{i}".encode() for i in range(place % 4)],
-            "cover": random_covers.normal(size=2).tolist() if place % 6 else [float("nan")] * 2,
+            "tags": [f"t{i}".encode() for i in range(index % 4)],
+            "cover": random_covers.normal(size=2).tolist() if index % 6 else [float("nan")] * 2,
             "clicked_item_id": [f"v{i}".encode() for i in range(length)],
             "clicked_age_s": [float(i) / 10 for i in range(length)],
             "clicked_price": [float("nan") if i == 1 else 0.5 for i in range(length)],
@@ -170,16 +170,16 @@ def examples(tmp_path: Path, records) -> standard_artifacts.Examples:
     folder = tmp_path / "examples" / "Split-test"
     folder.mkdir(parents=True)
     (tmp_path / "examples" / "Split-train").mkdir()
-    for part in range(2):
-        with tf.io.TFRecordWriter(str(folder / f"data_tfrecord-{part}-of-2.gz"), options="GZIP") as writer:
-            for record in records[part::2]:
+    for shard in range(2):
+        with tf.io.TFRecordWriter(str(folder / f"data_tfrecord-{shard}-of-2.gz"), options="GZIP") as writer:
+            for record in records[shard::2]:
                 writer.write(record)
     return artifact
 
 
 def _save(ranker: TinyRanker, names: set[str], folder: Path) -> None:
-    kept = {name: getattr(ranker, name) for name in names}
-    tf.saved_model.save(ranker, str(folder / "Format-Serving"), signatures=kept)
+    signatures = {name: getattr(ranker, name) for name in names}
+    tf.saved_model.save(ranker, str(folder / "Format-Serving"), signatures=signatures)
 
 
 @pytest.fixture(scope="session")

@@ -102,14 +102,14 @@ def test_no_examples_are_refused(spec):
 
 
 def test_calls_are_made_in_turn_warm_ones_first():
-    made = []
-    latency = measure([lambda: made.append("a"), lambda: made.append("b")], count=3, warm=2)
-    assert made == ["a", "b", "a", "b", "a"]
+    calls = []
+    latency = measure([lambda: calls.append("a"), lambda: calls.append("b")], count=3, warm=2)
+    assert calls == ["a", "b", "a", "b", "a"]
     assert latency.requests == 3
     assert 0 <= latency.p50_ms <= latency.p99_ms
 
 
 def test_a_slow_model_is_measured_once_at_least():
-    made = []
-    assert measure([lambda: made.append(1)], patience_seconds=0.0).requests == 1
-    assert len(made) == 2
+    calls = []
+    assert measure([lambda: calls.append(1)], patience_seconds=0.0).requests == 1
+    assert len(calls) == 2

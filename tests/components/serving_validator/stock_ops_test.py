@@ -7,13 +7,13 @@ from components.serving_validator.stock_ops import foreign_ops, is_registered, s
 @pytest.fixture
 def graph() -> meta_graph_pb2.MetaGraphDef:
     """A node that calls the function f, which adds."""
-    made = meta_graph_pb2.MetaGraphDef()
-    made.meta_info_def.tags.append("serve")
-    made.graph_def.node.add(name="call", op="f")
-    function = made.graph_def.library.function.add()
+    meta_graph = meta_graph_pb2.MetaGraphDef()
+    meta_graph.meta_info_def.tags.append("serve")
+    meta_graph.graph_def.node.add(name="call", op="f")
+    function = meta_graph.graph_def.library.function.add()
     function.signature.name = "f"
     function.node_def.add(name="sum", op="AddV2")
-    return made
+    return meta_graph
 
 
 def test_tensorflows_operations_and_calls_of_functions_are_fine(graph):

@@ -28,7 +28,7 @@ OPTIONS = PipelineOptions(["--runner=FnApiRunner"])
 def _spec() -> RankingSpec:
     declared = yaml.safe_load(SHORTVIDEO.read_text())
     # An analysis of each sort, vocabularies, quantiles and a mean, and no more: a graph takes seconds to make.
-    features = [one for one in declared["features"] if one["name"] in ("activity", "duration_s")]
+    features = [feature for feature in declared["features"] if feature["name"] in ("activity", "duration_s")]
     changes = {"features": features, "behaviours": [], "slices": [], "tasks": declared["tasks"][:1], "gates": {}}
     changes["statistics"] = None
     return RankingSpec.model_validate({**declared, **changes, "model": {"min_frequency": 1}})
@@ -48,21 +48,21 @@ class Days:
     def ingest(self, window: str) -> standard_artifacts.Examples:
         examples, quarantine = standard_artifacts.Examples(), Quarantine()
         examples.uri, quarantine.uri = str(self.folder / "examples" / window), str(self.folder / "quarantine" / window)
-        given = {"spec": self.spec.to_json(), "logs": str(self.folder / "logs"), "window": window}
+        properties = {"spec": self.spec.to_json(), "logs": str(self.folder / "logs"), "window": window}
         Ingest(Ingest.Context(make_beam_pipeline_fn=self._pipeline)).Do(
             {},
             {"examples": [examples], "quarantine": [quarantine]},
-            {**given, "state": str(self.folder / "state")},
+            {**properties, "state": str(self.folder / "state")},
         )
         return examples
 
     def transform(self, examples: standard_artifacts.Examples, name: str) -> tft.TFTransformOutput:
-        made = {
+        artifacts = {
             "transform_graph": standard_artifacts.TransformGraph(),
             "transformed_examples": standard_artifacts.Examples(),
             "updated_analyzer_cache": standard_artifacts.TransformCache(),
         }
-        for key, artifact in made.items():
+        for key, artifact in artifacts.items():
             artifact.uri = str(self.folder / name / key)
         schema = standard_artifacts.Schema()
         schema.uri = str(self.folder / "schema")
@@ -71,7 +71,7 @@ class Days:
         splits = transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"])
         Transform(Transform.Context(make_beam_pipeline_fn=self._pipeline)).Do(
             {"examples": [examples], "schema": [schema]},
-            {key: [artifact] for key, artifact in made.items()},
+            {key: [artifact] for key, artifact in artifacts.items()},
             {
                 "preprocessing_fn": "models.preprocessing.preprocessing_fn",
                 "custom_config": json.dumps({"spec": self.spec.to_json()}),
@@ -79,7 +79,7 @@ class Days:
                 "disable_statistics": 1,
             },
         )
-        return tft.TFTransformOutput(made["transform_graph"].uri)
+        return tft.TFTransformOutput(artifacts["transform_graph"].uri)
 
     def analysed(self) -> int:
         """How many examples the latest Transform analysed, by Beam's own counters."""

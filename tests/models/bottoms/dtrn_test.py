@@ -8,8 +8,8 @@ from models.bottoms.plain import PlainBottom
 def test_each_task_has_its_own_representation(build, disturb, batch):
     model = build(bottom="dtrn")
     alike = model.encode(batch)
-    for own in alike[1:]:
-        np.testing.assert_allclose(alike[0], own, atol=1e-5)
+    for representation in alike[1:]:
+        np.testing.assert_allclose(alike[0], representation, atol=1e-5)
     disturb(model)
     first, second, _ = model.encode(batch)
     assert np.abs(first - second).max() > 1e-2
@@ -40,8 +40,8 @@ def test_at_first_each_task_reads_what_a_plain_transformer_gives(build, disturb,
         there = tf.reduce_any(ages >= 0, axis=1, keepdims=True)
         assert set(there.numpy().ravel()) == {True, False}
         expected.append(tf.where(there, read, interest.empty[j]))
-    for own in encoder(batch):
-        np.testing.assert_allclose(own, tf.concat(expected, axis=-1), atol=2e-5)
+    for representation in encoder(batch):
+        np.testing.assert_allclose(representation, tf.concat(expected, axis=-1), atol=2e-5)
 
 
 def test_behaviours_that_dtrn_is_not_given_are_pooled(build, spec, batch):

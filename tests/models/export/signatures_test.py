@@ -334,10 +334,10 @@ def test_a_history_above_its_length_keeps_the_newest(served, spec, examples, ran
                 feature = example.features.feature[column.name]
                 written = feature.bytes_list if column.dtype == "string" else feature.float_list
                 written.value[:] = values
-    kept, given = (served["rank"](**rank_request(example, examples[:4])) for example in (user, longer))
-    np.testing.assert_allclose(given["click"], kept["click"], atol=1e-6)
-    kept, given = (served["predict"](**predict_request([example])) for example in (user, longer))
-    np.testing.assert_allclose(given["click"], kept["click"], atol=1e-6)
+    newest_scores, longer_scores = (served["rank"](**rank_request(example, examples[:4])) for example in (user, longer))
+    np.testing.assert_allclose(longer_scores["click"], newest_scores["click"], atol=1e-6)
+    newest_scores, longer_scores = (served["predict"](**predict_request([example])) for example in (user, longer))
+    np.testing.assert_allclose(longer_scores["click"], newest_scores["click"], atol=1e-6)
 
 
 @pytest.mark.parametrize("signature", ["rank", "predict"])

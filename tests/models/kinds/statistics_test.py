@@ -90,15 +90,15 @@ def test_the_vectors_are_laid_out_as_the_slots_say(counting):
 
 
 def test_counts_rates_and_ages_are_those_of_the_equations(transformed):
-    known, rows = VECTORS[:3], transformed["item_statistics"].numpy()
+    vectors, rows = VECTORS[:3], transformed["item_statistics"].numpy()
     # impressions and clicks (in which likes are counted) of a day, and since ever
-    counts = np.log1p(known[:, [0, 1, 4, 5]])
+    counts = np.log1p(vectors[:, [0, 1, 4, 5]])
     np.testing.assert_allclose(rows[:3, :4], (counts - counts.mean(0)) / counts.std(0), rtol=1e-4, atol=1e-5)
 
     priors = {"click": np.mean(CLICKS), "finish": np.mean(FINISHES), "like": np.dot(LIKES, CLICKS) / np.sum(CLICKS)}
     news = []
     for first in (0, 4):
-        impressions, clicks, finishes, likes = known[:, first : first + 4].T
+        impressions, clicks, finishes, likes = vectors[:, first : first + 4].T
         for task, total, count in (
             ("click", clicks, impressions),
             ("finish", finishes, impressions),
@@ -114,8 +114,8 @@ def test_counts_rates_and_ages_are_those_of_the_equations(transformed):
     # A key that was never seen is no news.
     np.testing.assert_allclose(rows[1, 4:10], 0, atol=1e-6)
 
-    ages = np.log1p(known[:, 8:]) / np.log1p(86_400)
-    np.testing.assert_allclose(rows[:3, 10:14], np.where(known[:, 8:] < 0, 2.0, ages), rtol=1e-5)
+    ages = np.log1p(vectors[:, 8:]) / np.log1p(86_400)
+    np.testing.assert_allclose(rows[:3, 10:14], np.where(vectors[:, 8:] < 0, 2.0, ages), rtol=1e-5)
 
 
 def test_a_missing_key_is_zeros_and_an_indicator(transformed):

@@ -59,12 +59,12 @@ def rows() -> list[dict[str, list[bytes]]]:
 
 
 def test_the_files_are_those_of_tft(rows, tmp_path):
-    found = lines(by_this_project, rows, tmp_path / "found")
+    actual = lines(by_this_project, rows, tmp_path / "found")
     expected = lines(by_tft, rows, tmp_path / "expected")
-    assert found["many"] == expected["many"]
-    assert found["odd"] == expected["odd"] == ["ü".encode()]
+    assert actual["many"] == expected["many"]
+    assert actual["odd"] == expected["odd"] == ["ü".encode()]
     # Nothing is frequent enough: an entry that no text is.
-    assert len(found["rare"]) == len(expected["rare"]) == 1
+    assert len(actual["rare"]) == len(expected["rare"]) == 1
 
 
 def test_the_most_frequent_come_first_and_of_equals_the_later_in_the_alphabet(tmp_path):

@@ -107,7 +107,7 @@ MORE = {
     "parallel transformer": (
         ConditionalTransformer,
         {"heads": 2, "feed_forward": 4, "layers": 2},
-        (SEQUENCE, MASK, SEQUENCE[:, :1], *(part[:4] for part in CONDITIONS)),
+        (SEQUENCE, MASK, SEQUENCE[:, :1], *(condition[:4] for condition in CONDITIONS)),
     ),
 }
 EVERY = {**LAYERS, **MORE}
@@ -141,8 +141,8 @@ def test_every_layer_is_here():
 @pytest.mark.parametrize(("kind", "arguments", "inputs"), LAYERS.values(), ids=LAYERS)
 def test_a_config_has_every_argument_as_it_was_given(kind, arguments, inputs):
     # One without arguments of its own has Keras's `__init__`.
-    own = {} if kind.__init__ is tf.keras.layers.Layer.__init__ else inspect.signature(kind.__init__).parameters
-    optional = {name: p.default is not p.empty for name, p in own.items() if name not in ("self", "kwargs")}
+    parameters = {} if kind.__init__ is tf.keras.layers.Layer.__init__ else inspect.signature(kind.__init__).parameters
+    optional = {name: p.default is not p.empty for name, p in parameters.items() if name not in ("self", "kwargs")}
     assert set(arguments) == set(optional)
     config = made(kind, arguments).get_config()
     bare = kind(**{name: value for name, value in arguments.items() if not optional[name]}).get_config()
@@ -262,10 +262,10 @@ def test_checkpoints_go_on_finding_the_weights_where_they_were(kind, expected):
         else [f"{pools}/{index}" for pools in ("_pools", "_gates") for index in range(5)]
     )
     for path in paths:
-        found = layer
+        node = layer
         for step in path.split("/"):
-            found = found[int(step)] if step.isdigit() else getattr(found, step)
-        assert isinstance(found, Experts | Gate)
+            node = node[int(step)] if step.isdigit() else getattr(node, step)
+        assert isinstance(node, Experts | Gate)
 
 
 def test_a_keras_file_has_the_paths_of_earlier_versions(tmp_path):

@@ -40,17 +40,17 @@ def trained(spec, transformed, tmp_path_factory):
 
 
 def test_weights_are_means_over_the_whole_eval_split_and_gates_named_by_task(trained):
-    found, ranker = trained.diagnostics, trained.ranker
+    diagnostics, ranker = trained.diagnostics, trained.ranker
     (everything,) = reading.batches(trained.evaluation, ranker.spec, 100)
     gates = ranker.gate_weights(everything)
     names = [f"level_{level}/task_{task}" for level in (1, 2) for task in ("click", "completion", "like")]
-    assert set(found["gate_weights"]) == {*names, "level_1/shared"}
-    for name, weights in found["gate_weights"].items():
+    assert set(diagnostics["gate_weights"]) == {*names, "level_1/shared"}
+    for name, weights in diagnostics["gate_weights"].items():
         gate = re.sub("click|completion|like", lambda task: str(names.index(f"level_1/task_{task[0]}")), name)
         np.testing.assert_allclose(weights, tf.reduce_mean(gates[gate], axis=0), atol=1e-5)
     for task, fields in ranker.refinement_weights(everything).items():
         expected = {field: float(tf.reduce_mean(weight)) for field, weight in fields.items()}
-        assert found["refinement_weights"][task] == pytest.approx(expected, abs=1e-5)
+        assert diagnostics["refinement_weights"][task] == pytest.approx(expected, abs=1e-5)
         assert set(np.round(list(expected.values()), 3)) != {1.0}
 
 
@@ -116,12 +116,12 @@ def test_diagnosing_changes_neither_weights_nor_metrics(build, batch):
     before, metrics, mean_weights = model.get_weights(), model.task_metrics(), MeanWeights()
     weights = SharingWeights(model.gate_weights(batch), model.refinement_weights(batch))
     mean_weights.add(weight_sums(model.spec.tasks, batch, weights))
-    found = diagnose(model, mean_weights, batch)
+    diagnostics = diagnose(model, mean_weights, batch)
     for value, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(value, now)
     assert model.task_metrics() == metrics
-    assert found["loss_weights"] == {"click": 1.0, "completion": 1.0, "like": 1.0}
-    assert found["refinement_weights"]["like"]["hour"] == 1.0
+    assert diagnostics["loss_weights"] == {"click": 1.0, "completion": 1.0, "like": 1.0}
+    assert diagnostics["refinement_weights"]["like"]["hour"] == 1.0
 
 
 def test_scalars_have_a_path_for_a_name():

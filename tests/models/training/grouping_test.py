@@ -91,8 +91,8 @@ def test_a_group_is_cut_only_where_it_fits_in_no_part():
     parts = np.split(groups[parts_of_groups(groups, 2)], 2)
     # 3 and 3 go to a part each, and of the last one fits one example beside each.
     assert [sorted(part.tolist()) for part in parts] == [[1, 1, 1, 2], [2, 3, 3, 3]]
-    whole = np.array([1, 2, 2, 1, 3, 4, 4, 3])
-    assert [len(set(part)) for part in np.split(whole[parts_of_groups(whole, 2)], 2)] == [2, 2]
+    uncut = np.array([1, 2, 2, 1, 3, 4, 4, 3])
+    assert [len(set(part)) for part in np.split(uncut[parts_of_groups(uncut, 2)], 2)] == [2, 2]
 
 
 class Worker:

@@ -120,7 +120,7 @@ def test_tables_learn_by_rows(spec, transformed, batch, kind):
     rate = {"embedding_learning_rate": 0.1} if kind == "adagrad" else {}
     model = trained(spec, transformed, batch, steps=30, embedding_optimizer=kind, **rate)
     untrained = trained(spec, transformed, batch, steps=0)
-    before, after = (sum(map(float, each.task_losses(batch))) for each in (untrained, model))
+    before, after = (sum(map(float, ranker.task_losses(batch))) for ranker in (untrained, model))
     assert after < 0.9 * before
 
 

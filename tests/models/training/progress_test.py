@@ -26,15 +26,15 @@ def test_the_latest_and_the_best_weights_come_back(tmp_path):
         weight.assign(value)
         add(progress, loss)
         store.save(progress)
-    other = tf.Variable(0.0)
-    again = ProgressStore(str(tmp_path / "state"), tf.train.Checkpoint(weight=other))
+    restored = tf.Variable(0.0)
+    again = ProgressStore(str(tmp_path / "state"), tf.train.Checkpoint(weight=restored))
     loaded = again.load()
     assert loaded == progress
-    assert float(other) == 4.0
+    assert float(restored) == 4.0
     again.restore_best(loaded)
-    assert float(other) == 2.0
-    kept = {path.name.partition(".")[0] for path in (tmp_path / "state").iterdir()}
-    assert kept == {"epoch-2", "epoch-4", "progress"}
+    assert float(restored) == 2.0
+    stems = {path.name.partition(".")[0] for path in (tmp_path / "state").iterdir()}
+    assert stems == {"epoch-2", "epoch-4", "progress"}
     again.clear()
     assert not (tmp_path / "state").exists()
 

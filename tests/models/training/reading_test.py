@@ -28,9 +28,9 @@ def test_a_batch_larger_than_the_split_is_filled_too(spec, records):
 
 
 def test_the_order_depends_on_the_seed_alone(spec, records, transformed):
-    first, again, other = (column(reading.batches(records, spec, 64, seed), "followers") for seed in (5, 5, 6))
+    first, again, reseeded = (column(reading.batches(records, spec, 64, seed), "followers") for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other, equal_nan=True)
+    assert not np.array_equal(first, reseeded, equal_nan=True)
     fresh = reading.serialized_examples(reading.example_files([transformed.examples["train"]], "train"))
     np.testing.assert_array_equal(first, column(reading.batches(fresh, spec, 64, 5), "followers"))
 

@@ -95,12 +95,12 @@ def test_embeddings_follow_their_values_into_another_vocabulary(spec, transforme
     warm_start(same, transform, str(trained))
     warm_start(moved, transform, str(earlier))
     assert list(transform.vocabulary_by_name("user_id")) == terms
-    rows, found, initial = users(same), users(moved), users(fresh)
+    rows, moved_table, initial = users(same), users(moved), users(fresh)
     for row, term in enumerate(terms):
         expected = rows[before.index(term)] if term in before else initial[row]
-        np.testing.assert_array_equal(found[row], expected)
+        np.testing.assert_array_equal(moved_table[row], expected)
     # The out-of-vocabulary buckets stay.
-    np.testing.assert_array_equal(found[len(terms) :], rows[len(terms) :])
+    np.testing.assert_array_equal(moved_table[len(terms) :], rows[len(terms) :])
 
 
 def test_a_model_of_another_shape_is_refused(spec, transformed, trained):

@@ -87,10 +87,10 @@ def test_the_oracle_orders_by_the_product_of_the_true_expectations(spec, populat
 
 
 def test_a_model_is_asked_with_what_its_own_arm_has_shown(spec, folder, population, rounds):
-    asked: list[Inputs] = []
+    requests: list[Inputs] = []
 
     def rank(inputs: Inputs) -> Ranking:
-        asked.append(inputs)
+        requests.append(inputs)
         score = np.arange(len(inputs["item_id"]), dtype=np.float32)
         return Ranking({}, score, np.argsort(-score))
 
@@ -100,17 +100,17 @@ def test_a_model_is_asked_with_what_its_own_arm_has_shown(spec, folder, populati
     log = people.answer(rounds[0], places[:, :SHOWN])
     policy.learn(log)
     policy.order(rounds[1], people)
-    before, after = asked[:USERS], asked[USERS:]
+    before, after = requests[:USERS], requests[USERS:]
     watched = log.filter(np.greater_equal(log["play_ms"].to_numpy(), 3_000)).to_pylist()
-    for place in range(USERS):
-        user = before[place]["user_id"].item()
-        assert user == after[place]["user_id"].item() == f"u{rounds[0].user[place]}".encode()
+    for index in range(USERS):
+        user = before[index]["user_id"].item()
+        assert user == after[index]["user_id"].item() == f"u{rounds[0].user[index]}".encode()
         new = [row["video_id"].encode() for row in watched if row["user_id"].encode() == user]
-        earlier = before[place]["watched_item_id"].ravel().tolist()
-        assert after[place]["watched_item_id"].ravel().tolist() == (earlier + new)[-50:]
-        impressions = [inputs["user_statistics"].ravel()[0] for inputs in (before[place], after[place])]
+        earlier = before[index]["watched_item_id"].ravel().tolist()
+        assert after[index]["watched_item_id"].ravel().tolist() == (earlier + new)[-50:]
+        impressions = [inputs["user_statistics"].ravel()[0] for inputs in (before[index], after[index])]
         assert impressions[1] != impressions[0]
-        assert after[place]["tab"].item() == TABS[rounds[1].tab[place]].encode()
+        assert after[index]["tab"].item() == TABS[rounds[1].tab[index]].encode()
 
 
 def test_labels_count_as_the_logs_own_rows_do(spec, folder):

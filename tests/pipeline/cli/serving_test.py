@@ -165,10 +165,10 @@ def test_a_store_says_of_a_moment_what_the_logs_say(command, tiny, address, cand
     code, printed = command("materialize", "--output", tmp_path / "run", *store)
     assert (code, "already" in printed) == (0, True), printed
     for options in (("--user", "ann"), ("--user", "zoe", "--set", "country=BR")):
-        asked = (*options, "--at", "2017-07-14T23:00:00", "--candidates", candidates, "--server", address)
-        code, of_logs = command("rank", *asked)
+        query = (*options, "--at", "2017-07-14T23:00:00", "--candidates", candidates, "--server", address)
+        code, of_logs = command("rank", *query)
         assert code == 0, of_logs
-        result = CliRunner().invoke(app, ["rank", str(tiny[0]), *store, *map(str, asked)])
+        result = CliRunner().invoke(app, ["rank", str(tiny[0]), *store, *map(str, query)])
         assert (result.exit_code, " ".join(result.output.split())) == (0, of_logs)
     shown = CliRunner().invoke(app, ["show", store[1]])
     assert (shown.exit_code, "tiny" in shown.output) == (0, True), shown.output

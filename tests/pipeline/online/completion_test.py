@@ -46,7 +46,7 @@ def sides(done) -> dict:
 def requests(days, at: int) -> list[tuple]:
     users = sorted({example["user_id"] for example in days.examples})[:3]
     items = sorted({example["item_id"] for example in days.examples})
-    return [(user, [*items[place : place + 40], "new"], at) for place, user in enumerate([*users, "nobody"])]
+    return [(user, [*items[index : index + 40], "new"], at) for index, user in enumerate([*users, "nobody"])]
 
 
 def test_a_completer_that_has_answered_before_answers_as_a_fresh_one(days, based):

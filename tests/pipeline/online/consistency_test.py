@@ -77,22 +77,22 @@ def based(state):
 
 def copied(store):
     """Returns a store in memory with the same values."""
-    other = open_store("memory:")
-    other._values, other._marks = dict(store._values), dict(store._marks)
-    return other
+    twin = open_store("memory:")
+    twin._values, twin._marks = dict(store._values), dict(store._marks)
+    return twin
 
 
 def moments(days, events: list) -> list[tuple[str, list[str], int]]:
     """Returns requests at the times of some events, of their users and of items that they have dealt with or not."""
     items = sorted({example["item_id"] for example in days.examples})
     result = []
-    for place in np.linspace(len(events) // 3, len(events) - 1, 8).astype(int).tolist():
-        row = json.loads(events[place].line)
-        result.append((row["user_id"], [row["video_id"], *items[place % 7 :: 30]], events[place].time))
+    for index in np.linspace(len(events) // 3, len(events) - 1, 8).astype(int).tolist():
+        row = json.loads(events[index].line)
+        result.append((row["user_id"], [row["video_id"], *items[index % 7 :: 30]], events[index].time))
     return result
 
 
-def serve(gateway: Gateway, requests: list, events: list, lost: Callable[[int], bool] = lambda place: False) -> Path:
+def serve(gateway: Gateway, requests: list, events: list, lost: Callable[[int], bool] = lambda index: False) -> Path:
     """Serves requests, each after the events up to its time, but for those that are lost."""
     fed = 0
     for user, items, at in requests:
@@ -142,13 +142,13 @@ def test_what_was_served_in_time_is_what_the_logs_tell_byte_for_byte(either, sto
     report = checked(days.spec, days.logs, serve(gateway, requests, events))
     assert named(report) == {}
     assert report.requests == 10
-    asked = sum(len(items) for _, items, _ in requests)
+    candidates = sum(len(items) for _, items, _ in requests)
     counts = {row.part.name: row.counts.counts for row in report.rows}
     assert len(counts) > 60
     assert {tuple(count.items()) for count in counts.values()} == {
-        (("equal", number), ("mismatch", 0), ("missing", 0), ("extra", 0)) for number in (10, asked)
+        (("equal", number), ("mismatch", 0), ("missing", 0), ("extra", 0)) for number in (10, candidates)
     }
-    assert counts["author.impressions.lifetime"]["equal"] == asked
+    assert counts["author.impressions.lifetime"]["equal"] == candidates
     assert counts[f"{days.spec.behaviours[0].name}_item_id"]["equal"] == 10
 
 
@@ -179,12 +179,12 @@ def test_a_lag_is_named(days, events, based, tmp_path):
 
 def test_events_that_were_lost_are_named(days, events, based, tmp_path):
     gateway = Gateway(days.spec, based, tmp_path / "requests.jsonl")
-    report = checked(days.spec, days.logs, serve(gateway, moments(days, events), events, lambda place: place % 5 == 2))
+    report = checked(days.spec, days.logs, serve(gateway, moments(days, events), events, lambda index: index % 5 == 2))
     assert set(named(report).values()) == {reasons.LATE}
     (sequence,) = (row for row in report.rows if row.part.name == "watched_item_id")
     assert "came later, or was lost" in sequence.first.reason.detail
     # The event that the user's sequence lacks is one of the lost ones.
-    lost = {json.loads(event.line)["video_id"] for place, event in enumerate(events) if place % 5 == 2}
+    lost = {json.loads(event.line)["video_id"] for index, event in enumerate(events) if index % 5 == 2}
     assert any(repr(item) in sequence.first.reason.detail for item in lost)
     assert sum(row.counts.counts["extra"] for row in report.rows if row.part.slot is not None) == 0
 
@@ -192,19 +192,19 @@ def test_events_that_were_lost_are_named(days, events, based, tmp_path):
 def test_events_that_the_logs_lack_are_named(days, events, based, tmp_path):
     gateway = Gateway(days.spec, based, tmp_path / "requests.jsonl")
     path = serve(gateway, moments(days, events), events)
-    logs = with_log(days, tmp_path, lambda rows: [row for place, row in enumerate(rows) if place % 5])
-    found = named(checked(days.spec, logs, path))
-    assert set(found.values()) == {reasons.UNLOGGED}
-    assert {"watched_item_id", "author.impressions.lifetime"} <= found.keys()
+    logs = with_log(days, tmp_path, lambda rows: [row for index, row in enumerate(rows) if index % 5])
+    reason_names = named(checked(days.spec, logs, path))
+    assert set(reason_names.values()) == {reasons.UNLOGGED}
+    assert {"watched_item_id", "author.impressions.lifetime"} <= reason_names.keys()
 
 
 def test_events_that_stand_twice_in_the_logs_are_named(days, events, based, tmp_path):
     gateway = Gateway(days.spec, based, tmp_path / "requests.jsonl")
     path = serve(gateway, moments(days, events), events)
     logs = with_log(days, tmp_path, lambda rows: rows + rows[::3])
-    found = named(checked(days.spec, logs, path))
-    assert set(found.values()) == {reasons.DOUBLED}
-    assert {"watched_item_id", "author.impressions.lifetime"} <= found.keys()
+    reason_names = named(checked(days.spec, logs, path))
+    assert set(reason_names.values()) == {reasons.DOUBLED}
+    assert {"watched_item_id", "author.impressions.lifetime"} <= reason_names.keys()
 
 
 def test_an_event_that_was_counted_under_another_time_too_is_named(days, events, based, tmp_path):
@@ -219,16 +219,18 @@ def test_an_event_that_was_counted_under_another_time_too_is_named(days, events,
 
 
 def test_another_delay_is_named_with_both(days, events, tmp_path):
-    behaviours = tuple(one.model_copy(update={"delay": one.delay + 10_800}) for one in days.spec.behaviours)
+    behaviours = tuple(
+        behaviour.model_copy(update={"delay": behaviour.delay + 10_800}) for behaviour in days.spec.behaviours
+    )
     section = days.spec.statistics.model_copy(update={"delay": 0})
     served = days.spec.model_copy(update={"behaviours": behaviours, "statistics": section})
     store = open_store("memory:")
     materialize(served, str(days.logs), str(tmp_path / "state"), store, SECOND)
     gateway = Gateway(served, store, tmp_path / "requests.jsonl")
     report = checked(days.spec, days.logs, serve(gateway, moments(days, events), events))
-    found = named(report)
-    assert set(found.values()) == {reasons.DELAY}
-    assert {"watched_item_id", "author.impressions.lifetime"} <= found.keys()
+    reason_names = named(report)
+    assert set(reason_names.values()) == {reasons.DELAY}
+    assert {"watched_item_id", "author.impressions.lifetime"} <= reason_names.keys()
     (detail,) = {row.first.reason.detail for row in report.rows if row.first}
     assert "author 0 s, here 5400 s" in detail
 
@@ -253,9 +255,9 @@ def test_tables_that_have_changed_since_are_named(days, events, based, tmp_path)
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
         writer.writerows({**row, "category": "renamed"} for row in rows)
-    found = named(checked(days.spec, logs, path))
-    assert {"category", "user_category.impressions.lifetime", "watched_category"} <= found.keys()
-    assert set(found.values()) == {reasons.GENERATION}
+    reason_names = named(checked(days.spec, logs, path))
+    assert {"category", "user_category.impressions.lifetime", "watched_category"} <= reason_names.keys()
+    assert set(reason_names.values()) == {reasons.GENERATION}
 
 
 def test_answers_without_the_store_and_other_definitions_are_named(days, events, based, tmp_path):
@@ -264,11 +266,11 @@ def test_answers_without_the_store_and_other_definitions_are_named(days, events,
     gateway.ask(user, items, at, degraded="StoreUnavailableError")
     report = checked(days.spec, days.logs, gateway.close())
     assert set(named(report).values()) == {reasons.DEGRADED}
-    behaviours = tuple(one.model_copy(update={"max_length": 3}) for one in days.spec.behaviours)
-    other = days.spec.model_copy(update={"behaviours": behaviours})
+    behaviours = tuple(behaviour.model_copy(update={"max_length": 3}) for behaviour in days.spec.behaviours)
+    changed = days.spec.model_copy(update={"behaviours": behaviours})
     gateway = Gateway(days.spec, based, tmp_path / "again.jsonl")
     path = serve(gateway, moments(days, events), events)
-    assert set(named(checked(other, days.logs, path)).values()) == {reasons.DEFINITION}
+    assert set(named(checked(changed, days.logs, path)).values()) == {reasons.DEFINITION}
 
 
 @pytest.mark.parametrize(
@@ -313,19 +315,19 @@ def test_the_command_prints_each_column_and_ends_with_an_error_where_more_differ
     gateway = Gateway(days.spec, based, tmp_path / "requests.jsonl")
     fresh = Gateway(days.spec, copied(based), tmp_path / "right.jsonl")
     right = serve(fresh, moments(days, events), events)
-    path = serve(gateway, moments(days, events), events, lambda place: place % 5 == 2)
+    path = serve(gateway, moments(days, events), events, lambda index: index % 5 == 2)
     arguments = ["consistency", str(spec), "--logs", str(days.logs), "--requests", str(path)]
     printed = CliRunner().invoke(app, arguments)
     assert printed.exit_code == 1, printed.output
     assert "late event" in printed.output
     assert "author.impressions.lifetime" in printed.output
-    whole = CliRunner().invoke(app, [*arguments[:-1], str(right)])
-    assert (whole.exit_code, "author_statistics (" in whole.output) == (0, True), whole.output
-    assert "author.impressions" not in whole.output
+    passed = CliRunner().invoke(app, [*arguments[:-1], str(right)])
+    assert (passed.exit_code, "author_statistics (" in passed.output) == (0, True), passed.output
+    assert "author.impressions" not in passed.output
     assert CliRunner().invoke(app, [*arguments, "--tolerance", "1"]).exit_code == 0
-    told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
-    assert (told["requests"], told["ok"], told["too_new"], told["unreadable"]) == (8, False, 0, 0)
-    column = next(column for column in told["columns"] if column["name"] == "watched_item_id")
+    result = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (result["requests"], result["ok"], result["too_new"], result["unreadable"]) == (8, False, 0, 0)
+    column = next(column for column in result["columns"] if column["name"] == "watched_item_id")
     assert column["first"]["reason"] == "late event"
     assert column["equal"] + column["mismatch"] + column["missing"] + column["extra"] == 8
     # Requests that the logs don't reach yet, and lines that are none, are told and left out.

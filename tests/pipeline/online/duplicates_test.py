@@ -60,10 +60,10 @@ def test_a_store_of_repeated_rows_is_one_of_rows_that_stand_once(days, repeated,
     assert len(stores[0]) > 100
     # The values' head has a checksum of their key, which names the generation.
     assert {key: value[4:] for key, value in stores[0].items()} == {key: value[4:] for key, value in stores[1].items()}
-    kept = open_store("memory:")
+    with_duplicates = open_store("memory:")
     for day in DAYS:
-        materialize(days.spec, str(repeated), str(tmp_path / "kept"), kept, day)
-    assert contents(kept) != stores[1]
+        materialize(days.spec, str(repeated), str(tmp_path / "kept"), with_duplicates, day)
+    assert contents(with_duplicates) != stores[1]
     assert done.rows > 0
 
 

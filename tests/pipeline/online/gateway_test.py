@@ -28,9 +28,9 @@ def same(inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None
 def test_inputs_are_those_of_the_logs_and_features_of_the_request_count_as_keys(days, logs, store, tmp_path):
     materialize(days.spec, str(days.logs), str(tmp_path), store)
     completing = StoreCompleting(days.spec, store)
-    user, items = days.examples[0]["user_id"], [one["item_id"] for one in days.examples[:30]]
-    for given, context in (({}, None), ({"tab": np.array(b"search", object)}, {"tab": "search"})):
-        done = completing.complete(IdRequest(user, items, AT, given))
+    user, items = days.examples[0]["user_id"], [example["item_id"] for example in days.examples[:30]]
+    for request_features, context in (({}, None), ({"tab": np.array(b"search", object)}, {"tab": "search"})):
+        done = completing.complete(IdRequest(user, items, AT, request_features))
         sides = logs.user_columns(user, AT, context), logs.candidate_columns(items, user, AT, context)
         same(done.inputs, rank_request(days.spec, *sides))
         assert (done.unknown_user, done.unknown_items) == (False, 0)
@@ -49,7 +49,9 @@ def test_without_the_store_everybody_is_unknown(days, logs, store):
         completing.complete(IdRequest("u1", ["v1"], AT))
     done = completing.without_store(IdRequest("nobody", ["new"], AT))
     empty = RequestLogs(
-        days.spec, logs.log.slice(0, 0), *(type(logs.users).of(days.spec, one, None) for one in ("users", "items"))
+        days.spec,
+        logs.log.slice(0, 0),
+        *(type(logs.users).of(days.spec, source, None) for source in ("users", "items")),
     )
     sides = empty.user_columns("nobody", AT), empty.candidate_columns(["new"], "nobody", AT)
     same(done.inputs, rank_request(days.spec, *sides))

@@ -111,12 +111,12 @@ def test_a_generation_that_is_removed_while_a_request_reads_is_left_for_the_new_
 
 def test_another_definition_is_an_error_that_says_what_there_is(days, store, tmp_path):
     materialize(days.spec, str(days.logs), str(tmp_path), store, SECOND)
-    behaviours = [one.model_copy(update={"max_length": 9}) for one in days.spec.behaviours]
-    other = days.spec.model_copy(update={"behaviours": tuple(behaviours)})
+    behaviours = [behaviour.model_copy(update={"max_length": 9}) for behaviour in days.spec.behaviours]
+    changed = days.spec.model_copy(update={"behaviours": tuple(behaviours)})
     with pytest.raises(DefinitionError, match=f"nothing of shortvideo .*{digest_of(days.spec)}"):
-        Completer(other, store).complete("u", [])
+        Completer(changed, store).complete("u", [])
     with pytest.raises(DefinitionError):
-        Updater(other, store).update([b"{}"])
+        Updater(changed, store).update([b"{}"])
     # What doesn't define the examples doesn't matter.
     same = days.spec.with_training(learning_rate=0.5, levels=1)
     log = same.log.model_copy(update={"files": ("elsewhere-*",)})
@@ -126,21 +126,21 @@ def test_another_definition_is_an_error_that_says_what_there_is(days, store, tmp
 def test_a_value_that_is_corrupt_or_of_another_key_is_told_with_its_key(days, store, tmp_path):
     generation = materialize(days.spec, str(days.logs), str(tmp_path), store, SECOND).generation
     users = [example["user_id"] for example in days.examples[:2]]
-    user, other = (generation.key(generations.USER, name) for name in users)
+    user, other_user = (generation.key(generations.USER, name) for name in users)
     value = store._values[user]
     item = generation.key(generations.ITEM, days.examples[0]["item_id"])
     for key, broken in (
         (user, value[:-1]),
         (user, value[:40] + bytes([value[40] ^ 1]) + value[41:]),
         (user, b""),
-        (user, store._values[other] if user != other else b"x"),
+        (user, store._values[other_user] if user != other_user else b"x"),
         (item, store._values[item][:-1]),
     ):
-        whole = store._values[key]
+        intact = store._values[key]
         store._values[key] = broken
         with pytest.raises(CorruptValueError, match=key.decode().rsplit("/")[-1]):
             Completer(days.spec, store).complete(users[0], [days.examples[0]["item_id"]], AT)
-        store._values[key] = whole
+        store._values[key] = intact
     foreign = RankingSpec.model_validate({**days.spec.model_dump(mode="json", exclude_defaults=True), "name": "other"})
     assert digest_of(foreign) != digest_of(days.spec)
 

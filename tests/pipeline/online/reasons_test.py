@@ -47,7 +47,10 @@ def rebuilder(days) -> Rebuilder:
 @pytest.fixture
 def explained(days, right, rebuilder) -> Callable[[Callable[[dict], None], str], tuple[str, Reason]]:
     """Returns a function of what changes the record's inputs and a column's or slot's name: the outcome, and why."""
-    tensors, parts = {one.name: one for one in rank_inputs(days.spec)}, {one.name: one for one in parts_of(days.spec)}
+    tensors, parts = (
+        {tensor.name: tensor for tensor in rank_inputs(days.spec)},
+        {part.name: part for part in parts_of(days.spec)},
+    )
 
     def explain(change: Callable[[dict], None], name: str) -> tuple[str, Reason]:
         record = copy.deepcopy(right)
@@ -62,7 +65,9 @@ def explained(days, right, rebuilder) -> Callable[[Callable[[dict], None], str],
 
 
 def test_the_record_is_right(days, right, rebuilder):
-    served = Served.of(days.spec, {one.name: one for one in rank_inputs(days.spec)}, 1, json.dumps(right).encode())
+    served = Served.of(
+        days.spec, {tensor.name: tensor for tensor in rank_inputs(days.spec)}, 1, json.dumps(right).encode()
+    )
     rebuilt, counts = rebuilder.inputs_of(served), Counts()
     for part in parts_of(days.spec):
         assert compare(part, served.inputs[part.column.name], rebuilt[part.column.name], counts) is None
@@ -115,7 +120,7 @@ def test_the_newest_event_that_a_sequence_lacks_or_has_too_much_is_named(explain
     ],
 )
 def test_a_sum_says_whether_rows_or_feedback_are_lacking(explained, days, right, slots, by, outcome, name):
-    names = [one.name for one in parts_of(days.spec) if one.column.name == "author_statistics"]
+    names = [part.name for part in parts_of(days.spec) if part.column.name == "author_statistics"]
     changes = dict(zip(slots, by if isinstance(by, tuple) else (by,), strict=True))
 
     def change(inputs: dict) -> None:
@@ -129,10 +134,10 @@ def test_a_sum_says_whether_rows_or_feedback_are_lacking(explained, days, right,
 
 
 def test_an_age_says_which_side_has_the_later_event(explained, days, right):
-    place = [one.name for one in parts_of(days.spec) if one.column.name == "author_statistics"].index(
+    index = [part.name for part in parts_of(days.spec) if part.column.name == "author_statistics"].index(
         "author.impressions.age"
     )
-    age = right["inputs"]["author_statistics"][0][place]
+    age = right["inputs"]["author_statistics"][0][index]
     assert age > 0
     for value, outcome, name in (
         (age + 60, "mismatch", reasons.LATE),
@@ -141,7 +146,7 @@ def test_an_age_says_which_side_has_the_later_event(explained, days, right):
     ):
 
         def change(inputs: dict, value: float = value) -> None:
-            inputs["author_statistics"][0][place] = value
+            inputs["author_statistics"][0][index] = value
 
         said, why = explained(change, "author.impressions.age")
         assert (said, why.name) == (outcome, name)
@@ -162,8 +167,8 @@ def test_features_of_the_last_row_the_tables_and_the_clock(explained, right):
 
 
 def test_a_missing_number_is_one_whatever_its_bits(days):
-    part = next(one for one in parts_of(days.spec) if one.name == "duration_s")
-    one, other = np.array([np.nan, 0.0], np.float32), np.array([-np.nan, -0.0], np.float32)
+    part = next(candidate for candidate in parts_of(days.spec) if candidate.name == "duration_s")
+    served, rebuilt = np.array([np.nan, 0.0], np.float32), np.array([-np.nan, -0.0], np.float32)
     counts = Counts()
-    difference = compare(part, one, other, counts)
+    difference = compare(part, served, rebuilt, counts)
     assert (difference.place, counts.counts["equal"], counts.counts["mismatch"]) == (1, 1, 1)

@@ -48,10 +48,12 @@ def test_each_input_is_the_examples_on_every_backend_over_midnight_and_a_swap(ei
 def test_a_day_that_is_made_of_the_days_before_is_what_one_of_all_days_is(either, store, tmp_path):
     days = either
     for day in (1, 2, 3):
-        made = materialize(days.spec, str(days.logs), str(tmp_path / "state"), store, date(2026, 1, day))
-    assert made.rows < len(days.events) / 2
+        materialized = materialize(days.spec, str(days.logs), str(tmp_path / "state"), store, date(2026, 1, day))
+    assert materialized.rows < len(days.events) / 2
     completer, count = Completer(days.spec, store), 0
-    feed = Feed(Updater(days.spec, store), [event for event in days.events if event.day == made.generation.until + 1])
+    feed = Feed(
+        Updater(days.spec, store), [event for event in days.events if event.day == materialized.generation.until + 1]
+    )
     fourth = 1_767_225_600_000 + 3 * DAY_MS
     for example in drawn(days.examples, fourth, fourth + DAY_MS, 10):
         feed.up_to(example["timestamp"])
@@ -85,14 +87,14 @@ def test_while_a_batch_runs_requests_and_events_are_what_they_were_before(event_
 
     monkeypatch.setattr(any_store, "write", write_and_ask)
     materializing.append(True)
-    made = materialize(days.spec, str(days.logs), str(tmp_path), any_store, date(2026, 1, 3))
+    materialized = materialize(days.spec, str(days.logs), str(tmp_path), any_store, date(2026, 1, 3))
     materializing.clear()
     assert len(answered) > 5
-    assert set(answered) == {made.generation.until - 1}
+    assert set(answered) == {materialized.generation.until - 1}
     for example in drawn(days.examples, third + DAY_MS, third + 2 * DAY_MS, 5)[-3:]:
         feed.up_to(example["timestamp"])
         assert differences(days.spec, completer, example) == []
-    assert completer.generation() == made.generation
+    assert completer.generation() == materialized.generation
 
 
 def test_rows_that_come_out_of_order_and_again_are_the_same_rows(either, store, tmp_path):
@@ -103,7 +105,7 @@ def test_rows_that_come_out_of_order_and_again_are_the_same_rows(either, store, 
     rows = [event for event in days.events if event.day == fourth // DAY_MS and event.time <= example["timestamp"]]
     updater, order = Updater(days.spec, store), random.permutation(len(rows))
     for places in np.array_split(np.concatenate((order, order[::3])), 7):
-        updater.update([rows[place].line for place in places.tolist()], day=fourth // DAY_MS)
+        updater.update([rows[index].line for index in places.tolist()], day=fourth // DAY_MS)
     assert differences(days.spec, Completer(days.spec, store), example) == []
 
 
@@ -111,16 +113,16 @@ def test_unknown_users_and_items_are_answered_as_the_logs_would(days, store, tmp
     materialize(days.spec, str(days.logs), str(tmp_path), store)
     at = 1_767_225_600_000 + 4 * DAY_MS + 3_600_000
     logs = RequestLogs.read(days.spec, str(days.logs), None, ["new"], at=at)
-    known = days.examples[0]["user_id"]
+    known_user = days.examples[0]["user_id"]
     completer = Completer(days.spec, store)
     for user, items in (
         ("nobody", ["new", days.examples[0]["item_id"]]),
-        (known, ["new"]),
-        (f"{known}", []),
+        (known_user, ["new"]),
+        (f"{known_user}", []),
         ("1.0", []),
     ):
         done = completer.complete(user, items, at)
-        user_side = logs.user_columns(user, at, {} if user == known else None)
+        user_side = logs.user_columns(user, at, {} if user == known_user else None)
         item_side = logs.candidate_columns(items, user, at)
         assert {name: plain(value) for name, value in done.user.items()} == {
             name: plain(value) for name, value in user_side.items()
@@ -128,7 +130,7 @@ def test_unknown_users_and_items_are_answered_as_the_logs_would(days, store, tmp
         assert {name: plain(list(value)) for name, value in done.candidates.items()} == {
             name: plain(list(value)) for name, value in item_side.items()
         }
-        assert (done.unknown_user, done.unknown_items) == (user != known, items.count("new"))
+        assert (done.unknown_user, done.unknown_items) == (user != known_user, items.count("new"))
 
 
 def test_what_can_not_be_told_any_more_is_refused(days, store, tmp_path):
@@ -160,8 +162,11 @@ def test_kuairands_last_day_is_what_its_examples_hold(store, tmp_path):
     materialize(spec, str(logs), str(tmp_path), store, date.fromordinal(date(1970, 1, 1).toordinal() + last - 1))
     feed = Feed(Updater(spec, store), events_of(rows[rows.time_ms >= last * DAY_MS]))
     completer = Completer(spec, store)
-    of_day = sorted((one for one in examples if one["timestamp"] >= last * DAY_MS), key=lambda one: one["timestamp"])
-    for example in [of_day[place] for place in np.linspace(0, len(of_day) - 1, 15).astype(int)]:
+    of_day = sorted(
+        (example for example in examples if example["timestamp"] >= last * DAY_MS),
+        key=lambda example: example["timestamp"],
+    )
+    for example in [of_day[index] for index in np.linspace(0, len(of_day) - 1, 15).astype(int)]:
         feed.up_to(example["timestamp"])
         assert differences(spec, completer, example) == []
 
@@ -181,12 +186,15 @@ def test_deskdrops_events_of_a_day_are_what_its_examples_hold(store, tmp_path):
     materialize(spec, str(logs), str(tmp_path), store, date.fromordinal(date(1970, 1, 1).toordinal() + last - 1))
     feed = Feed(Updater(spec, store), deskdrop_events(rows[rows.timestamp >= last * 86_400]))
     completer, before = Completer(spec, store), set(rows[rows.timestamp < last * 86_400].personId)
-    of_day = sorted((one for one in examples if one["timestamp"] >= last * 86_400), key=lambda one: one["timestamp"])
-    new = [place for place, example in enumerate(of_day) if example["user_id"] not in before]
+    of_day = sorted(
+        (example for example in examples if example["timestamp"] >= last * 86_400),
+        key=lambda example: example["timestamp"],
+    )
+    new = [index for index, example in enumerate(of_day) if example["user_id"] not in before]
     assert new
-    for place in sorted({*np.linspace(0, len(of_day) - 1, 15).astype(int).tolist(), *new[:2]}):
-        feed.up_to(of_day[place]["timestamp"])
-        assert differences(spec, completer, of_day[place]) == []
+    for index in sorted({*np.linspace(0, len(of_day) - 1, 15).astype(int).tolist(), *new[:2]}):
+        feed.up_to(of_day[index]["timestamp"])
+        assert differences(spec, completer, of_day[index]) == []
 
 
 def deskdrop_week() -> pd.DataFrame:

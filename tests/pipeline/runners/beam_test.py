@@ -31,9 +31,9 @@ GCP = ("--project=p", "--region=europe-west1")
 def parsed(runner: str, cluster: Cluster | None = None, extra: tuple[str, ...] = ()) -> PipelineOptions:
     """As Beam reads them; it must know every one of them, and the runner."""
     options = PipelineOptions(list(beam_arguments(runner, cluster, extra)))
-    known = options.get_all_options()
+    all_options = options.get_all_options()
     for argument in beam_arguments(runner, cluster, extra):
-        assert argument.lstrip("-").partition("=")[0] in known, f"Beam doesn't know {argument}"
+        assert argument.lstrip("-").partition("=")[0] in all_options, f"Beam doesn't know {argument}"
     create_runner(options.view_as(StandardOptions).runner)
     return options
 

@@ -112,10 +112,10 @@ def test_workers_on_other_machines_need_a_store_that_they_reach(invocation):
 
 def test_kubeflow_is_told_of_uris_and_not_of_folders(tmp_path):
     output = tmp_path / "output.json"
-    told = {
+    executor_output = {
         "artifacts": {"blessing": {"artifacts": [{"uri": "/s3/bucket/run/blessing", "metadata": {"blessed": 1.0}}]}}
     }
-    output.write_text(json.dumps(told))
+    output.write_text(json.dumps(executor_output))
     restore_uris(output, {"/s3/bucket/run/blessing": "s3://bucket/run/blessing"})
     (artifact,) = json.loads(output.read_text())["artifacts"]["blessing"]["artifacts"]
     assert artifact == {"uri": "s3://bucket/run/blessing", "metadata": {"blessed": 1.0}}

@@ -100,8 +100,8 @@ def test_it_has_only_what_open_source_kubeflow_can_run(spec):
 def test_nothing_runs_before_the_parameters_are_checked(spec):
     tasks = spec["root"]["dag"]["tasks"]
     assert "Preflight" in tasks["InteractionExampleGen"]["dependentTasks"]
-    given = {name for task in tasks.values() for name in task["inputs"].get("parameters", {})}
-    assert set(spec["root"]["inputDefinitions"]["parameters"]) <= given | {"logs"}
+    parameters = {name for task in tasks.values() for name in task["inputs"].get("parameters", {})}
+    assert set(spec["root"]["inputDefinitions"]["parameters"]) <= parameters | {"logs"}
 
 
 def test_components_on_beam_get_its_arguments_from_the_run(spec):
@@ -114,11 +114,11 @@ def test_components_on_beam_get_its_arguments_from_the_run(spec):
 
 
 def test_containers_get_the_resources_they_were_given(spec):
-    trainer, other = containers(spec)["Trainer"]["resources"], containers(spec)["Pusher"]["resources"]
+    trainer, pusher = containers(spec)["Trainer"]["resources"], containers(spec)["Pusher"]["resources"]
     assert (trainer["resourceCpuLimit"], trainer["resourceMemoryLimit"]) == ("8", "32G")
     assert (trainer["accelerator"]["resourceType"], trainer["accelerator"]["resourceCount"]) == ("nvidia.com/gpu", "1")
-    assert (other["cpuLimit"], other["memoryLimit"]) == (2.0, 8.0)
-    assert "accelerator" not in other
+    assert (pusher["cpuLimit"], pusher["memoryLimit"]) == (2.0, 8.0)
+    assert "accelerator" not in pusher
 
 
 def test_resources_of_a_component_that_there_is_not_are_refused():
@@ -191,11 +191,11 @@ def test_a_pipeline_of_a_thousand_features_is_within_kubeflows_limits(tmp_path):
 def test_a_pipeline_above_the_limits_is_refused_with_the_numbers(spec):
     large = copy.deepcopy(spec)
     large["root"]["inputDefinitions"]["parameters"][CONSTANTS]["defaultValue"] = "x" * 500_000
-    root, whole = (len(json.dumps(message, separators=(",", ":"))) for message in (large["root"], large))
+    root_bytes, pipeline_bytes = (len(json.dumps(message, separators=(",", ":"))) for message in (large["root"], large))
     with pytest.raises(SizeError) as refused:
         check_size(large)
-    assert f"the root component has {root:,} bytes, of which Kubeflow takes 64,000" in str(refused.value)
-    assert f"the whole pipeline has {whole:,} bytes, of which Kubeflow takes 400,000" in str(refused.value)
+    assert f"the root component has {root_bytes:,} bytes, of which Kubeflow takes 64,000" in str(refused.value)
+    assert f"the whole pipeline has {pipeline_bytes:,} bytes, of which Kubeflow takes 400,000" in str(refused.value)
     assert "the longest argument of the task SchemaSource has 500," in str(refused.value)
     check_size(spec)
 

@@ -48,7 +48,10 @@ def score_of(client, inputs) -> list[float]:
 def test_a_user_and_items_are_enough_and_what_a_request_has_itself_wins(client, shelf):
     assert score_of(client, ids("u", "a", "bcd")) == [5.0, 7.0]
     assert score_of(client, ids("u", "a", "bcd", timestamp=np.array(7, np.int64), mood=np.array(b"", object))) == [1, 3]
-    assert [(one.user, one.items, one.at) for one in shelf.asked] == [("u", ["a", "bcd"], None), ("u", ["a", "bcd"], 7)]
+    assert [(request.user, request.items, request.at) for request in shelf.asked] == [
+        ("u", ["a", "bcd"], None),
+        ("u", ["a", "bcd"], 7),
+    ]
     assert shelf.asked[1].given["mood"].item() == b""
     assert score_of(client, ids("u")) == []
 

@@ -22,9 +22,9 @@ INPUTS = {
 
 def add(log: RequestLog, user: str = "u1", degraded: str | None = None) -> list[str]:
     counted: list[str] = []
-    given = {"tab": np.array(b"search", object), "long": np.zeros(9, np.float32)}
+    request_features = {"tab": np.array(b"search", object), "long": np.zeros(9, np.float32)}
     completed = CompletedRequest(INPUTS, origin=lambda: {"moment": 5})
-    log.add(IdRequest(user, ["v1", "v2"], None, given), completed, INPUTS, degraded, counted.append)
+    log.add(IdRequest(user, ["v1", "v2"], None, request_features), completed, INPUTS, degraded, counted.append)
     return counted
 
 

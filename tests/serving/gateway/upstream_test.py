@@ -65,7 +65,7 @@ def test_requests_of_ids_are_completed_and_forwarded(client, shelf):
     assert predict(client, "rank", ids("u", "a", "bcd"))["score"].tolist() == [5.0, 7.0]
     more = {"timestamp": np.array(7, np.int64), "mood": np.array(b"", object)}
     assert predict(client, "rank", ids("u", "a", "bcd", **more))["score"].tolist() == [1.0, 3.0]
-    assert [(one.user, one.at) for one in shelf.asked] == [("u", None), ("u", 7)]
+    assert [(request.user, request.at) for request in shelf.asked] == [("u", None), ("u", 7)]
     assert predict(client, "rank", ids("u"))["score"].tolist() == []
 
 
@@ -128,7 +128,7 @@ def test_status_and_signatures_are_the_upstreams(behind, before):
         ("ModelService", "GetModelStatus", status, get_model_status_pb2.GetModelStatusResponse),
         ("PredictionService", "GetModelMetadata", metadata, get_model_metadata_pb2.GetModelMetadataResponse),
     ):
-        here, there = (ask(one.grpc_port, service, method, request, answer) for one in (before, behind))
+        here, there = (ask(server.grpc_port, service, method, request, answer) for server in (before, behind))
         assert here == there
     for path in ("/v1/models/ranker", "/v1/models/ranker/metadata", "/v1/models/ranker/versions/9"):
         assert rest(before, "GET", path) == rest(behind, "GET", path)

@@ -46,9 +46,9 @@ def test_binary_strings_survive_as_base64(leaves):
 
 
 def test_rows_and_columns_say_the_same():
-    wanted = signature(name=tf.string, size=tf.int32)
-    rows = read({"instances": [{"name": "a", "size": 1}, {"name": "b", "size": 2}]}, wanted)
-    columns = read({"inputs": {"name": ["a", "b"], "size": [1, 2]}}, wanted)
+    declared = signature(name=tf.string, size=tf.int32)
+    rows = read({"instances": [{"name": "a", "size": 1}, {"name": "b", "size": 2}]}, declared)
+    columns = read({"inputs": {"name": ["a", "b"], "size": [1, 2]}}, declared)
     for inputs in (rows, columns):
         assert inputs["name"].tolist() == [b"a", b"b"]
         assert inputs["size"].tolist() == [1, 2]
@@ -56,8 +56,8 @@ def test_rows_and_columns_say_the_same():
 
 
 def test_an_empty_list_takes_the_rank_that_the_signature_states():
-    wanted = Signature("s", {"a": TensorSpec("a", tf.float32, (None, 4, None))}, {}, {})
-    assert read({"inputs": {"a": []}}, wanted)["a"].shape == (0, 4, 0)
+    declared = Signature("s", {"a": TensorSpec("a", tf.float32, (None, 4, None))}, {}, {})
+    assert read({"inputs": {"a": []}}, declared)["a"].shape == (0, 4, 0)
 
 
 def test_a_single_input_is_read_without_its_name_even_as_base64():

@@ -17,9 +17,9 @@ from serving.model.saved_model import SavedModel
 
 @pytest.fixture
 def versions(base_path):
-    made = Versions("toy", base_path, load)
-    yield made
-    made.stop(patience_seconds=1.0)
+    toy_versions = Versions("toy", base_path, load)
+    yield toy_versions
+    toy_versions.stop(patience_seconds=1.0)
 
 
 def load(path: Path) -> SavedModel:
@@ -33,10 +33,10 @@ def load(path: Path) -> SavedModel:
 
 
 def spec(version: int | None = None, label: str = "") -> model_pb2.ModelSpec:
-    made = model_pb2.ModelSpec(name="toy", version_label=label) if label else model_pb2.ModelSpec(name="toy")
+    model_spec = model_pb2.ModelSpec(name="toy", version_label=label) if label else model_pb2.ModelSpec(name="toy")
     if version is not None:
-        made.version.value = version
-    return made
+        model_spec.version.value = version
+    return model_spec
 
 
 def states(versions: Versions) -> dict[int, str]:

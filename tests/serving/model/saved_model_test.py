@@ -4,8 +4,8 @@ from serving.model.saved_model import SavedModel, Signature, TensorSpec, broken_
 
 
 def signature(defaults: tuple[str, ...] = (), outputs: tuple[str, ...] = ("y",), **inputs: TensorSpec) -> Signature:
-    made = {name: TensorSpec(name, tf.float32, (None,)) for name in outputs}
-    return Signature("rank", inputs, made, dict.fromkeys(defaults))
+    output_specs = {name: TensorSpec(name, tf.float32, (None,)) for name in outputs}
+    return Signature("rank", inputs, output_specs, dict.fromkeys(defaults))
 
 
 X = TensorSpec("x", tf.float32, (None,))

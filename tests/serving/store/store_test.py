@@ -171,15 +171,15 @@ def test_several_processes_read_a_file_while_one_writes(tmp_path):
 
 def test_a_writer_that_is_in_the_way_is_waited_for_until_the_deadline_and_never_by_readers(tmp_path):
     url = f"sqlite://{tmp_path}/store.db"
-    store, other = open_store(url, create=True), open_store(url, timeout_seconds=0.2)
+    store, impatient = open_store(url, create=True), open_store(url, timeout_seconds=0.2)
     store.write([(b"g/a", b"1")])
     with store._transaction("BEGIN IMMEDIATE"):
-        assert other.read([b"g/a"]) == [b"1"]
+        assert impatient.read([b"g/a"]) == [b"1"]
         start = time.monotonic()
         with pytest.raises(StoreUnavailableError, match="locked"):
-            other.write([(b"g/a", b"2")])
+            impatient.write([(b"g/a", b"2")])
         assert 0.1 < time.monotonic() - start < 5
-    other.write([(b"g/a", b"2")])
+    impatient.write([(b"g/a", b"2")])
     assert store.read([b"g/a"]) == [b"2"]
 
 

@@ -73,8 +73,8 @@ def test_reading_for_a_condition_is_attention_to_what_is_scaled_and_shifted(kera
     # A position reads as it would as a query of its own.
     for positions in (X[tf.newaxis], tf.stack([X, 2.0 * X])):
         for c, read in enumerate(attention.read(X, positions, MASK, scale, shift)):
-            seen = positions[min(c, len(positions) - 1)] * scale[c] + shift[c]
-            np.testing.assert_allclose(read, keras_attention(attention, X, seen, MASK), atol=2e-5)
+            conditioned = positions[min(c, len(positions) - 1)] * scale[c] + shift[c]
+            np.testing.assert_allclose(read, keras_attention(attention, X, conditioned, MASK), atol=2e-5)
 
 
 def test_heads_divide_the_size():

@@ -34,8 +34,8 @@ def test_at_first_every_task_reads_what_the_plain_transformer_does():
         plain = interest.transformer(x, MASKS[j], interest.projection(QUERY), ones, 0.0 * ones)[0]
         there = tf.reduce_any(MASKS[j], axis=1)
         np.testing.assert_allclose(first[there][..., 8 * j : 8 * j + 8], plain[there], atol=1e-6)
-    for other in others:
-        np.testing.assert_allclose(first, other, atol=1e-6)
+    for output in others:
+        np.testing.assert_allclose(first, output, atol=1e-6)
 
 
 def test_tasks_read_differently_once_their_conditions_differ():
@@ -87,9 +87,12 @@ def test_longer_padding_changes_nothing():
 def test_one_users_sequence_serves_all_candidates():
     interest = trained(built(heads=2))
     candidates = tf.random.stateless_normal([1, 6, 3], seed=(9, 9))
-    one = [x[1:2] for x in SEQUENCES], [mask[1:2] for mask in MASKS]
-    repeated = [tf.repeat(x, 6, axis=0) for x in one[0]], [tf.repeat(mask, 6, axis=0) for mask in one[1]]
-    for a, b in zip(interest(*one, candidates), interest(*repeated, candidates[0][:, None]), strict=True):
+    single_user = [x[1:2] for x in SEQUENCES], [mask[1:2] for mask in MASKS]
+    repeated = (
+        [tf.repeat(x, 6, axis=0) for x in single_user[0]],
+        [tf.repeat(mask, 6, axis=0) for mask in single_user[1]],
+    )
+    for a, b in zip(interest(*single_user, candidates), interest(*repeated, candidates[0][:, None]), strict=True):
         np.testing.assert_allclose(a[0], b[:, 0], atol=1e-5)
 
 

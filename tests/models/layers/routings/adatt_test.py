@@ -67,10 +67,10 @@ def test_a_stem_task_reads_every_expert_and_trains_only_its_own_and_the_shared()
     stem.gates[0][0].set_weights([np.array([[LN3 / 2, 0.0, 0.0]])])
     # 3/5*4 + 1/5*8 + 1/5*12
     np.testing.assert_allclose(stem([x, x, x])[0], [[6.4]], rtol=1e-6)
-    others, own, shared = (stem.pools[0][i].trainable_variables for i in (1, 0, 2))
-    assert norm_of_gradient(stem, 0, [x, x, x], others) == 0.0
-    assert norm_of_gradient(stem, 0, [x, x, x], own) > 0
-    assert norm_of_gradient(stem, 0, [x, x, x], shared) > 0
+    other_experts, own_experts, shared_experts = (stem.pools[0][i].trainable_variables for i in (1, 0, 2))
+    assert norm_of_gradient(stem, 0, [x, x, x], other_experts) == 0.0
+    assert norm_of_gradient(stem, 0, [x, x, x], own_experts) > 0
+    assert norm_of_gradient(stem, 0, [x, x, x], shared_experts) > 0
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
@@ -79,15 +79,17 @@ def test_a_stem_tasks_own_input_and_experts_get_no_gradient_of_another_task(leve
     inputs = [tf.Variable(X), tf.Variable(2.0 * X), tf.Variable(3.0 * X)]
     with tf.GradientTape(persistent=True) as tape:
         output = stem(inputs)[0]
-    own, other, shared = tape.gradient(output, inputs, unconnected_gradients="zero")
-    assert not np.any(other)
-    assert np.any(own)
-    assert np.any(shared)
+    own_gradient, other_gradient, shared_gradient = tape.gradient(output, inputs, unconnected_gradients="zero")
+    assert not np.any(other_gradient)
+    assert np.any(own_gradient)
+    assert np.any(shared_gradient)
     for pools in stem.pools:
-        own, other, shared = (tape.gradient(output, pool.kernels[0], unconnected_gradients="zero") for pool in pools)
-        assert not np.any(other)
-        assert np.any(own)
-        assert np.any(shared)
+        own_gradient, other_gradient, shared_gradient = (
+            tape.gradient(output, pool.kernels[0], unconnected_gradients="zero") for pool in pools
+        )
+        assert not np.any(other_gradient)
+        assert np.any(own_gradient)
+        assert np.any(shared_gradient)
 
 
 def test_stem_gates_tell_every_level():

@@ -50,5 +50,5 @@ def test_customized_sharing_is_the_shared_bottom_beside_single_task():
     both(X), bottom(X), single(X)
     bottom.bottom.set_weights(both.shared.get_weights())
     single.bottoms.set_weights(both.own.get_weights())
-    for mine, shared, own in zip(both(X), bottom(X), single(X), strict=True):
-        np.testing.assert_allclose(mine, tf.concat([shared, own], axis=-1), rtol=1e-6)
+    for mine, shared, unshared in zip(both(X), bottom(X), single(X), strict=True):
+        np.testing.assert_allclose(mine, tf.concat([shared, unshared], axis=-1), rtol=1e-6)

@@ -56,8 +56,8 @@ def test_gates_read_their_tasks_input_and_experts_the_mean():
     a, b = X, 2.0 * X
     mixture(X)
     experts = mixture.pools[0]((a + b) / 2.0)
-    for output, gate, own in zip(mixture([a, b]), mixture.gates[0], (a, b), strict=True):
-        np.testing.assert_allclose(output, tf.einsum("be,ebu->bu", gate(own), experts), rtol=1e-5)
+    for output, gate, x in zip(mixture([a, b]), mixture.gates[0], (a, b), strict=True):
+        np.testing.assert_allclose(output, tf.einsum("be,ebu->bu", gate(x), experts), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "value"), [("tasks", 0), ("experts", 0), ("levels", 0)])

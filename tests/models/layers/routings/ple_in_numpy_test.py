@@ -32,13 +32,13 @@ def selected(gate, x: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
 def ple_in_numpy(ple: PLE, inputs: list[np.ndarray]) -> list[np.ndarray]:
     streams, common = inputs, sum(inputs) / len(inputs)
     for j, level in enumerate(ple.extractions, start=1):
-        own = [experts(pool, x) for pool, x in zip(level.pools, streams, strict=False)]
+        of_task = [experts(pool, x) for pool, x in zip(level.pools, streams, strict=False)]
         of_all = experts(level.pools[-1], common)
         # eq. 4 and 7: a task's own experts, then the shared ones
-        fused = [selected(level.gates[k], streams[k], own[k] + of_all) for k in range(ple.tasks)]
+        fused = [selected(level.gates[k], streams[k], of_task[k] + of_all) for k in range(ple.tasks)]
         if j < ple.levels:
             # The shared gate is over every expert of the level.
-            common = selected(level.gates[-1], common, [*(output for pool in own for output in pool), *of_all])
+            common = selected(level.gates[-1], common, [*(output for pool in of_task for output in pool), *of_all])
         # eq. 6: what the next level reads
         streams = fused
     return streams
@@ -51,7 +51,7 @@ def test_it_is_what_the_equations_say(levels, given):
     random = np.random.default_rng(1)
     x = [random.normal(size=[16, 6]).astype(np.float32) for _ in range(3)]
     x = x if given == "one a task" else x[:1] * 3
-    inputs = [tf.constant(own) for own in x] if given == "one a task" else tf.constant(x[0])
+    inputs = [tf.constant(task_input) for task_input in x] if given == "one a task" else tf.constant(x[0])
     ple(inputs)
     ple.set_weights([random.normal(scale=0.7, size=weight.shape) for weight in ple.get_weights()])
     expected = ple_in_numpy(ple, x)

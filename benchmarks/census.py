@@ -102,12 +102,12 @@ def train(splits: Splits, routing: str, seed: int) -> list[dict]:
 
 
 def best_epoch(epochs: list[dict]) -> dict:
-    """The record of the epoch that validation picks: the highest sum of the tasks' AUCs."""
+    """Returns the record of the epoch that validation picks: the highest sum of the tasks' AUCs."""
     return max(epochs, key=lambda epoch: sum(epoch["validation"]))
 
 
 def unmet(aucs: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> Iterator[str]:
-    """What PLE has to be better than, and isn't."""
+    """Yields what PLE has to be better than, and isn't."""
     if "ple" not in aucs:
         return
     ple = aucs["ple"].mean(axis=0)
@@ -125,7 +125,7 @@ def unmet(aucs: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> Iterat
 def report(
     aucs: Mapping[str, np.ndarray], best: Mapping[str, list[Record]], expected: Mapping[str, Any]
 ) -> Iterator[str]:
-    """The table, in Markdown."""
+    """Yields the table's lines, in Markdown."""
     yield "| model | runs | " + " | ".join(f"{task} | gain" for task in TASKS) + " | best epoch |"
     yield "|---|---:|" + "---:|---:|" * len(TASKS) + "---:|"
     reference = aucs.get(REFERENCE)

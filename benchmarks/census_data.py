@@ -79,7 +79,7 @@ def _read(path: Path, half: str) -> pl.DataFrame:
 
 
 def _codes(train: pl.Series, test: pl.Series) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """Ids by the train rows' vocabulary; 0 for what is rare or unknown in it. With how many ids there are."""
+    """Returns ids by the train rows' vocabulary, 0 for what is rare or unknown in it, and how many ids there are."""
     counts = train.value_counts().filter(pl.col("count") >= MIN_FREQUENCY)
     values = counts[train.name].sort()
     places = {value: number for number, value in enumerate(values, start=1)}
@@ -88,8 +88,10 @@ def _codes(train: pl.Series, test: pl.Series) -> tuple[tuple[np.ndarray, np.ndar
 
 
 def _buckets(train: pl.Series, test: pl.Series, limit: int) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """Ids of quantile buckets. The most frequent value, often zero, is left out of the quantiles: half or more of the
-    rows have it in most of the columns, and it would take all buckets.
+    """Returns ids of quantile buckets, and how many ids there are.
+
+    The most frequent value, often zero, is left out of the quantiles: half or more of the rows have it in most of the
+    columns, and it would take all buckets.
     """
     values = train.cast(pl.Float64).to_numpy()
     distinct, counts = np.unique(values, return_counts=True)
@@ -102,7 +104,7 @@ def _buckets(train: pl.Series, test: pl.Series, limit: int) -> tuple[tuple[np.nd
 
 
 def _scaled(train: pl.Series, test: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """The logarithm, to mean 0 and deviation 1."""
+    """Returns the logarithm of each number, scaled to mean 0 and deviation 1."""
     logs = [np.log1p(series.cast(pl.Float64).to_numpy()) for series in (train, test)]
     mean, deviation = logs[0].mean(), logs[0].std() or 1.0
     train_scaled, test_scaled = (((log - mean) / deviation).astype(np.float32) for log in logs)

@@ -36,7 +36,7 @@ class Gain:
 
     @property
     def is_certain(self) -> bool:
-        """Whether zero lies outside of the interval."""
+        """Returns whether zero lies outside of the interval."""
         return abs(self.value) > self.half_width
 
     def __str__(self) -> str:

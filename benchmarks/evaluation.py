@@ -65,14 +65,14 @@ def main() -> int:
 
 
 def _spec() -> RankingSpec:
-    """The short-video spec with nearly all of it in the test split, and many slices."""
+    """Returns the short-video spec with nearly all of it in the test split, and many slices."""
     declared = yaml.safe_load(SPEC.read_text())
     changed = {"split": {"by": "time", "eval": 0.01, "test": 0.8}, "slices": SLICES, "gates": {}}
     return RankingSpec.model_validate({**declared, **changed}, strict=False)
 
 
 def _examples(folder: Path) -> Path:
-    """The folder of an Examples artifact whose test split has LARGE examples in FILES files."""
+    """Makes an Examples artifact whose test split has LARGE examples in FILES files; returns its folder."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -89,7 +89,7 @@ def _examples(folder: Path) -> Path:
 
 
 def _quarter(examples: Path, folder: Path, copies: int) -> Path:
-    """As `examples`, with a quarter of the files, all rows of some of the users, so many times over."""
+    """Copies a quarter of `examples`' files, all rows of some of the users, so many times over; returns `folder`."""
     (folder / "Split-test").mkdir(parents=True)
     for file in sorted((examples / "Split-test").iterdir())[: FILES // 4]:
         for copy in range(copies):
@@ -118,7 +118,7 @@ def _run(who: str, model: Path, examples: Path, out: Path) -> dict[str, Any]:
 
 
 def _measured(who: str, model: Path, examples: Path, out: Path) -> dict[str, Any]:
-    """One run of an evaluator in this process; imports don't count, loading the models does."""
+    """Measures one run of an evaluator in this process; imports don't count, loading the models does."""
     import tensorflow as tf
     from tfx.components.util import examples_utils
     from tfx.proto import example_gen_pb2
@@ -153,7 +153,7 @@ def _ours(inputs: dict[str, Any], out: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _tfma(inputs: dict[str, Any], out: Path) -> tuple[Any, dict[str, str]]:
-    """TFX's Evaluator; it gets a schema of what it reads itself, which makes it faster."""
+    """Returns TFX's Evaluator, and its properties; it gets a schema of what it reads itself, which makes it faster."""
     from google.protobuf import json_format, text_format
     from tfx.components.evaluator.executor import Executor
     from tfx.types import standard_artifacts

@@ -30,7 +30,7 @@ def conclude(figures: Mapping[str, Any], short: Sequence[str]) -> int:
 
 
 def regressions(measured: Runs, expected: Mapping[str, Any], tasks: Sequence[str]) -> Iterator[str]:
-    """A sentence for each mean that is further below its expected value than its tolerance.
+    """Yields a sentence for each mean that is further below its expected value than its tolerance.
 
     The tolerance is for as many runs as `expected` names; the mean of fewer ones scatters more, and may be further off
     by the root of their ratio.
@@ -46,13 +46,13 @@ def regressions(measured: Runs, expected: Mapping[str, Any], tasks: Sequence[str
 
 
 def interval(values: np.ndarray, confidence: float = 0.95) -> float:
-    """Half the width of the confidence interval of the mean, by Student's t; NaN for a single value."""
+    """Returns half the width of the mean's confidence interval, by Student's t; NaN for a single value."""
     if len(values) < 2:
         return math.nan
     return float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * stats.sem(values))
 
 
 def with_interval(values: np.ndarray, digits: int, sign: bool = False) -> str:
-    """`.9521 ± .0003`."""
+    """Returns the mean and its interval as text: `.9521 ± .0003`."""
     half, form = interval(values), f"{'+' if sign else ''}.{digits}f"
     return f"{values.mean():{form}}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")

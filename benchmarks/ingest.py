@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _logs(folder: Path, few: int, many: int) -> list[Path]:
-    """The simulated logs of few and many impressions, and the latter with one user of a fifth as many events added."""
+    """Simulates logs of few and many impressions, and adds one user of a fifth as many events to the latter."""
     from simulation.logs import simulate
 
     small, large, heavy = (folder / name for name in ("small", "large", "heavy"))
@@ -85,7 +85,7 @@ def _logs(folder: Path, few: int, many: int) -> list[Path]:
 
 
 def _write_heavy_user(large: Path, path: Path) -> None:
-    """As many rows of the logs as there are, every fifth, told of one user."""
+    """Writes every fifth row of the logs, told of one user."""
     rows: list[list[str]] = []
     for file in sorted(large.glob("impressions-*.csv.gz")):
         with gzip.open(file, "rt") as stream:
@@ -100,7 +100,7 @@ def _write_heavy_user(large: Path, path: Path) -> None:
 
 
 def _best(runs: dict[str, tuple[str, Path]], repeat: int, statistics: bool) -> dict[str, dict[str, float]]:
-    """The fastest of each, and the highest memory; in turns, so that a neighbour's load falls on all of them."""
+    """Returns the fastest of each, and the highest memory; they take turns, so that a neighbour's load falls on all."""
     done: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     for _ in range(repeat):
         for name, (who, logs) in runs.items():
@@ -120,7 +120,7 @@ def _best(runs: dict[str, tuple[str, Path]], repeat: int, statistics: bool) -> d
 
 
 def _measured(who: str, logs: Path, out: Path, statistics: bool) -> dict[str, float]:
-    """One run in this process; imports don't count."""
+    """Measures one run in this process; imports don't count."""
     if who == "polars":
         from benchmarks.ingest_polars import join
 

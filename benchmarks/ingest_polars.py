@@ -54,7 +54,7 @@ def join(logs: Path, out: Path, statistics: bool = False) -> int:
 
 
 def _read(logs: Path) -> pl.DataFrame:
-    """The log by user, time and item, with the features of its users and items, labels and spaces."""
+    """Reads the log by user, time and item, with the features of its users and items, labels and spaces."""
     text = {"user_id": pl.String, "video_id": pl.String}
     users = pl.read_csv(logs / "users.csv", schema_overrides={"user_id": pl.String})
     items = pl.read_csv(logs / "items.csv", schema_overrides={"video_id": pl.String})
@@ -83,7 +83,7 @@ def _task(name: str, value: pl.Expr, space: pl.Expr) -> list[pl.Expr]:
 
 
 def _sequences(did: pl.DataFrame, places: pl.DataFrame, name: str, most: int) -> list[pl.Series]:
-    """The columns of one behaviour: an as-of join finds where each sequence ends, a gather a column fills them."""
+    """Returns one behaviour's columns: an as-of join finds where each sequence ends, a gather a column fills them."""
     did = did.with_row_index("at").with_columns(pl.col("at").cast(pl.Int64))
     first = did.group_by("user_id").agg(pl.col("at").min().alias("first"))
     feedback = (
@@ -122,7 +122,7 @@ def _sequences(did: pl.DataFrame, places: pl.DataFrame, name: str, most: int) ->
 
 
 def _statistics(log: pl.DataFrame, keys: list[str], grain: int) -> list[pl.Series]:
-    """The statistic's columns, one a number: sums by tile, decayed forward, and found by an as-of join.
+    """Returns the statistic's columns, one a number: sums by tile, decayed forward, and found by an as-of join.
 
     Forward decay is the fastest there is here; its bits depend on where the log starts, and ours don't.
     """

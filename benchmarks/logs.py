@@ -122,7 +122,7 @@ def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:
 
 
 def train(prepared: Prepared, model_name: str, seed: int) -> list[float]:
-    """Each task's AUC or MSE on the test split, by the weights of the best epoch."""
+    """Trains the model; returns each task's AUC or MSE on the test split, by the weights of the best epoch."""
     spec = configured(prepared.spec, model_name, seed)
     return test_metrics(spec, prepared.test, test_scores(prepared, spec))
 
@@ -141,7 +141,7 @@ def test_metrics(spec: RankingSpec, serialized: np.ndarray, scores: np.ndarray) 
 
 
 def report(metrics: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Iterator[str]:
-    """Two tables in Markdown: what was measured, and the difference from PLE, turned so that more is better."""
+    """Yields two tables' lines, in Markdown: what was measured, and by how much it is better than PLE."""
     yield "| model | " + " | ".join(tasks) + " |"
     yield "|---|" + "---:|" * len(tasks)
     for model, values in metrics.items():
@@ -160,7 +160,7 @@ def report(metrics: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Iterator[
 
 
 def marked(difference: np.ndarray) -> str:
-    """Bold where the interval leaves out zero."""
+    """Returns the mean and its interval as text, bold where the interval leaves out zero."""
     text = with_interval(difference, 4, sign=True)
     return f"**{text}**" if abs(difference.mean()) > interval(difference) else text
 

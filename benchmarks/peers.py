@@ -15,7 +15,7 @@ CENSUS = ROOT.parent / "shared" / "data" / "census_income"
 
 
 def missing(python: Path | None, directory: Path) -> str | None:
-    """Why the peers can't be trained; None if they can."""
+    """Returns why the peers can't be trained; None if they can."""
     if python is None:
         return "no --peers-python: an interpreter with torch, deepctr-torch, torch-rechub and lightgbm"
     if not python.exists():
@@ -28,7 +28,7 @@ def missing(python: Path | None, directory: Path) -> str | None:
 def trainers(
     python: Path | None, directory: Path, names: Sequence[str], epochs: int
 ) -> dict[str, Callable[[int], list[dict]]]:
-    """How each is trained, given a seed; nothing, and a line that says why, where they can't be."""
+    """Returns how each is trained, given a seed; where they can't be, nothing, and prints a line that says why."""
     reason = missing(python, directory)
     if python is None or reason:
         print(f"PEERS SKIPPED: {reason}", file=sys.stderr)
@@ -37,7 +37,7 @@ def trainers(
 
 
 def train(python: Path, directory: Path, model: str, epochs: int, seed: int) -> list[dict]:
-    """One record an epoch: `validation` and `test` AUCs by task, and `examples_per_second`.
+    """Trains a peer; returns a record an epoch: `validation` and `test` AUCs by task, and `examples_per_second`.
 
     Raises:
       RuntimeError: the peer's script failed; the message has the end of what it said.

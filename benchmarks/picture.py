@@ -12,7 +12,7 @@ ROW, LABELS, WIDTH, TOP, BOTTOM, GAP = 22, 150, 300, 34, 26, 40
 
 
 def intervals(panels: Mapping[str, Mapping[str, np.ndarray]], zero: bool = False) -> str:
-    """One panel beside the other; in each, a row a name: every value as a dot, their mean and its 95 % interval.
+    """Returns panels side by side, in SVG; a row a name in each: every value as a dot, their mean and 95 % interval.
 
     Args:
       panels: by title, the values by name; the names are those of the first panel.
@@ -57,7 +57,7 @@ def _panel(left: int, height: int, title: str, rows: Mapping[str, np.ndarray], z
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values in the range, three to six of them."""
+    """Returns round values in the range, three to six of them."""
     step = 10 ** math.floor(math.log10(high - low))
     while (high - low) / step < 3:
         step /= 2

@@ -99,7 +99,7 @@ def arguments() -> argparse.Namespace:
 def against_peers(
     options: argparse.Namespace, splits: Splits, peak: float, expected: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any], list[str]]:
-    """PLE at the peers' size, and the peers: a table, the figures, and what falls short.
+    """Measures PLE at the peers' size, and the peers; returns a table, the figures, and what falls short.
 
     They take turns, so that a slow minute of a shared machine is not one model's alone: each round has a ratio of its
     own, and the median of the rounds counts.
@@ -166,8 +166,8 @@ def speed_in_memory(splits: Splits) -> float:
 def take_turns(
     trainers: Mapping[str, Callable[[int], list[dict]]],
 ) -> tuple[dict[str, np.ndarray], dict[str, list[float]], np.ndarray]:
-    """Each trainer once a round: examples/s of the fastest epoch by round, the mean test AUC by task, and the matmul
-    peak by round.
+    """Runs each trainer once a round; returns examples/s of the fastest epoch by round, the mean test AUC by task, and
+    the matmul peak by round.
     """
     speed: dict[str, list[float]] = {name: [] for name in trainers}
     aucs: dict[str, list[list[float]]] = {name: [] for name in trainers}
@@ -187,7 +187,7 @@ def take_turns(
 def every_routing(
     options: argparse.Namespace, splits: Splits, peak: float, expected: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any], list[str]]:
-    """Training and scoring of each routing at the peers' sizes."""
+    """Measures training and scoring of each routing at the peers' sizes."""
     lines = ["| routing | weights | training, examples/s | of the matmul peak | scoring, examples/s |"]
     lines.append("|---|---:|---:|---:|---:|")
     figures = {}
@@ -265,7 +265,7 @@ def repeated(run: Callable[[], tf.Tensor]) -> None:
 def dtrn_cost(
     options: argparse.Namespace, splits: Splits, peak: float, expected: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any], list[str]]:
-    """The training step of a ranker of each bottom: 4 tasks, 3 behaviours of up to 50 positions; they take turns."""
+    """Measures, in turns, the training step of a ranker of each bottom: 4 tasks, 3 behaviours of up to 50 positions."""
     steps: dict[str, Callable] = {}
     with tempfile.TemporaryDirectory() as directory:
         spec = four_tasks("plain")
@@ -298,7 +298,7 @@ def dtrn_cost(
 
 
 def drawn(speeds: Mapping[str, Mapping[str, float]]) -> str:
-    """Each routing's speed of training and of scoring, as SVG."""
+    """Returns each routing's speed of training and of scoring, as SVG."""
     return picture.intervals(
         {
             f"{activity}, thousands of examples/s": {
@@ -311,7 +311,7 @@ def drawn(speeds: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def four_tasks(bottom: str) -> RankingSpec:
-    """The short-video spec with 4 of its tasks and its 3 behaviours, each of 50 positions."""
+    """Returns the short-video spec with 4 of its tasks and its 3 behaviours, each of 50 positions."""
     declared = json.loads(load_spec(SPEC).to_json())
     declared["tasks"] = declared["tasks"][:4]
     declared["gates"] = {}
@@ -321,13 +321,13 @@ def four_tasks(bottom: str) -> RankingSpec:
 
 
 def matmul_peak() -> float:
-    """Floating-point operations a second of a large float32 matmul."""
+    """Returns the floating-point operations a second of a large float32 matmul."""
     a, b = (tf.random.stateless_normal([PEAK_SIZE, PEAK_SIZE], seed=(seed, 0)) for seed in (1, 2))
     return 2 * PEAK_SIZE**3 / fastest(lambda: tf.matmul(a, b).numpy(), repeats=8)
 
 
 def fastest(run: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Seconds of the fastest of several runs, the first of which compiles."""
+    """Returns the seconds of the fastest of several runs, the first of which compiles."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()

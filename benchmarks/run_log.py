@@ -22,7 +22,7 @@ class RunLog:
         self.known = {(record["name"], record["seed"], record["settings"]): record["result"] for record in records}
 
     def run(self, name: str, seed: int, settings: Any, run: Callable[[int], Any]) -> Any:
-        """What `run(seed)` gives, or gave when it was kept."""
+        """Returns what `run(seed)` gives, or gave when it was kept."""
         key = (name, seed, fingerprint(settings))
         if key not in self.known:
             self.known[key] = run(seed)

@@ -101,7 +101,7 @@ def arguments() -> argparse.Namespace:
 
 
 def generate(correlation: float, seed: int) -> Splits:
-    """Two regressions of the same inputs, whose weights have `correlation` as their cosine.
+    """Draws two regressions of the same inputs, whose weights have `correlation` as their cosine.
 
     w1 = u1,  w2 = p u1 + sqrt(1 - p^2) u2,  u1 and u2 orthonormal
     y_t = w_t x + sum_i sin(a_i w_t x + b_i) + e,  x ~ N(0, I),  a, b ~ N(0, 1),  e ~ N(0, 0.01)
@@ -142,7 +142,7 @@ def synthetic_spec(routing: str, recipe: Training) -> RankingSpec:
 def report(
     errors: Mapping[float, Mapping[str, np.ndarray]], gains: Mapping[float, Mapping[str, np.ndarray]]
 ) -> Iterator[str]:
-    """The table, in Markdown, and a sentence wherever PLE doesn't win."""
+    """Yields the table's lines, in Markdown, and a sentence wherever PLE doesn't win."""
     yield "| cosine | routing | MSE " + " | MSE ".join(TASKS) + " | gain " + " | gain ".join(TASKS) + " | mean gain |"
     yield "|---:|---|" + "---:|" * (2 * len(TASKS) + 1)
     for correlation, by_routing in errors.items():
@@ -169,7 +169,7 @@ def report(
 
 
 def over_all(gains: Mapping[float, Mapping[str, np.ndarray]]) -> Iterator[str]:
-    """A table of the mean gain over all cosines, every draw of the tasks a run of its own."""
+    """Yields the lines of a table of the mean gain over all cosines, every draw of the tasks a run of its own."""
     yield "| routing, all cosines | draws | mean gain | PLE's gain above it |"
     yield "|---|---:|---:|---:|"
     draws = by_draw(gains)
@@ -179,7 +179,7 @@ def over_all(gains: Mapping[float, Mapping[str, np.ndarray]]) -> Iterator[str]:
 
 
 def by_draw(gains: Mapping[float, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """By routing, its mean gain in each draw of the tasks, those of one cosine after those of the one before."""
+    """Returns by routing its mean gain in each draw of the tasks, one cosine's draws after those of the one before."""
     return {
         name: np.concatenate([by_name[name].mean(axis=1) for by_name in gains.values()])
         for name in next(iter(gains.values()))
@@ -187,7 +187,7 @@ def by_draw(gains: Mapping[float, Mapping[str, np.ndarray]]) -> dict[str, np.nda
 
 
 def unmet(gains: Mapping[float, Mapping[str, np.ndarray]], expected: Mapping[str, Any]) -> Iterator[str]:
-    """Where PLE gains nothing, gains less than others on average, or falls behind what is expected of it."""
+    """Yields where PLE gains nothing, gains less than others on average, or falls behind what is expected of it."""
     for correlation, by_name in gains.items():
         if "ple" not in by_name:
             continue

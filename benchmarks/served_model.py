@@ -33,7 +33,7 @@ _NOWHERE = "grpc://127.0.0.1:1"
 
 
 def train(folder: Path) -> tuple[Path, str]:
-    """A ranker of the short-video spec on 12,000 impressions, trained for an epoch by the pipeline; and the logs."""
+    """Trains a ranker of the short-video spec by the pipeline, an epoch on 12,000 impressions; returns it and logs."""
     declared = yaml.safe_load(SPEC.read_text())
     # Speed is measured here: how well so small a model does is no matter.
     spec = folder / "spec.yaml"
@@ -60,7 +60,7 @@ def stage(spec: RankingSpec, saved: Path, folder: Path, requests: Sequence[dict[
 
 
 def full_examples(spec: RankingSpec, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """A rank request as serialised tf.Examples, one a candidate, each with all of the user's side: object `[N]`."""
+    """Returns a rank request as serialised tf.Examples, one a candidate, each with the user's side: object `[N]`."""
     sides = {column.name: column.side for column in input_columns(spec)}
     user = tf.train.Example()
     items = [name for name in columns if sides[name] == "item"]
@@ -94,7 +94,7 @@ class Server:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def wait(self, event: str, version: int | None = None, seconds: float = 120) -> dict[str, Any]:
-        """The event, once it is logged."""
+        """Returns the event, once it is logged."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             for logged in list(self.events):
@@ -113,7 +113,7 @@ class Server:
 
 @contextmanager
 def serve(folder: Path, *options: str) -> Iterator[Server]:
-    """`fulcrum serve` of the versions in `folder` with further options, until the block ends."""
+    """Runs `fulcrum serve` of the versions in `folder` with further options, until the block ends."""
     ports_and_pace = ("--grpc-port", "0", "--rest-port", "0", "--poll-seconds", "0.25")
     command = [*FULCRUM, "serve", str(folder), "--name", NAME, *ports_and_pace, *options]
     server = Server(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))

@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def compare(spec: RankingSpec, server: Server, saved: Path, requests: Requests, count: int) -> dict[str, np.ndarray]:
-    """Seconds of each request by what was asked: the same users and candidates in every way, in turns."""
+    """Returns the seconds of each request by what was asked: the same users and candidates in every way, in turns."""
     powers = exponents(spec, {})
     signature = tf.saved_model.load(str(saved)).signatures["rank"]
 
@@ -124,7 +124,7 @@ def timed(ask: Callable, request: object) -> float:
 
 
 def latency_and_rate(connect: Callable[[], Client], requests: Requests, count: int) -> tuple[Load, Load]:
-    """One client's latencies, and how many requests a second `CLIENTS` of them get answered."""
+    """Returns one client's latencies, and how many requests a second `CLIENTS` of them get answered."""
     with connect() as client:
         prepared = [client.prepare("rank", columns) for columns in requests]
     drive(connect, prepared, requests=TURN)
@@ -135,7 +135,7 @@ def latency_and_rate(connect: Callable[[], Client], requests: Requests, count: i
 def hot_swaps(
     server: Server, versions: Sequence[Path], served: Path, requests: Requests
 ) -> tuple[np.ndarray, np.ndarray, Load]:
-    """Seconds of requests sent while nothing changes, and while a version comes and the old one goes; and the load."""
+    """Returns seconds of requests sent while nothing changes, and while one version replaces another; and the load."""
     connect = server.connects["gRPC"]
     with connect() as client:
         prepared = [client.prepare("rank", columns) for columns in requests]
@@ -158,7 +158,7 @@ def hot_swaps(
 
 
 def swap_windows(events: Sequence[dict]) -> Iterator[tuple[float, float]]:
-    """From when a version begins to be loaded until the one before it is unloaded, seconds since 1970."""
+    """Yields when a version begins to be loaded, and when the one before it is unloaded, in seconds since 1970."""
     at = {(event["event"], event.get("version")): moment(event["time"]) for event in events}
     for version in range(2, SWAPS + 2):
         yield at["loading", version], at["version unloaded", version - 1]
@@ -171,7 +171,7 @@ def moment(text: str) -> float:
 def verdict(
     by_kind: dict[str, np.ndarray], usual: np.ndarray, swapping: np.ndarray, load: Load
 ) -> tuple[dict[str, float], list[str]]:
-    """The figures, and what is short of what is expected."""
+    """Returns the figures, and what is short of what is expected."""
 
     def ratio(numerator: str, denominator: str, percent: float) -> float:
         return float(np.percentile(by_kind[numerator], percent) / np.percentile(by_kind[denominator], percent))
@@ -208,7 +208,7 @@ def report(
     swapping: np.ndarray,
     load: Load,
 ) -> Iterator[str]:
-    """The tables, in Markdown."""
+    """Yields the tables' lines, in Markdown."""
     percentiles = " | ".join(f"p{percent} ms" for percent in PERCENTILES)
     yield "# Serving: what was measured"
     yield ""
@@ -249,7 +249,7 @@ def milliseconds(seconds: np.ndarray) -> str:
 
 
 def processor() -> str:
-    """The processor's name where the system tells it."""
+    """Returns the processor's name where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

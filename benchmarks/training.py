@@ -86,7 +86,7 @@ def vocabularies(spec: RankingSpec, users: int) -> dict[str, int]:
 
 
 def write_examples(spec: RankingSpec, sizes: dict[str, int], count: int, directory: Path) -> None:
-    """Examples as Transform leaves them: sequences of half their longest on average, ids by a power law."""
+    """Writes examples as Transform leaves them: sequences of half their longest on average, ids by a power law."""
     random = np.random.default_rng(0)
     lengths = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
     rows = table_sizes(spec, sizes)
@@ -120,7 +120,7 @@ def write_examples(spec: RankingSpec, sizes: dict[str, int], count: int, directo
 
 
 def timed(files: list[str], spec: RankingSpec, step: Callable, lengths: Lengths) -> tuple[float, float]:
-    """Wall and CPU seconds of one epoch as the trainer does it, from the files on."""
+    """Returns the wall and CPU seconds of one epoch as the trainer does it, from the files on."""
     wall, cpu = time.perf_counter(), time.process_time()
     records = reading.serialized_examples(files)
     for batch in reading.batches(records, spec, spec.training.batch_size, shuffle_seed=1, lengths=lengths):
@@ -131,7 +131,7 @@ def timed(files: list[str], spec: RankingSpec, step: Callable, lengths: Lengths)
 def compiled_step(
     spec: RankingSpec, sizes: dict[str, int], compiled: Compiled, files: list[str], lengths: Lengths = ()
 ) -> Callable:
-    """The training step of a new ranker, compiled for batches whose sequences are grouped by these lengths."""
+    """Returns the training step of a new ranker, compiled for batches whose sequences are grouped by these lengths."""
     tf.keras.utils.set_random_seed(1)
     model = Ranker(spec, table_sizes(spec, sizes), compiled=compiled, sparse_tables=compiled == "head")
     model.compile(optimizer=LazyAdam(spec.training.learning_rate))

@@ -76,7 +76,7 @@ class Table:
 
     @property
     def categorical(self) -> list[int]:
-        """The indices of the columns that are categories."""
+        """Returns the indices of the columns that are categories."""
         return list(range(len(self.categories)))
 
     def transform(self, split: Split) -> np.ndarray:

@@ -63,7 +63,7 @@ class Parameter:
 
     @property
     def is_required(self) -> bool:
-        """Whether nothing stands for the value where none is given."""
+        """Returns whether nothing stands for the value where none is given."""
         return self.default is None and not self.section
 
     def help_for(self, command: str) -> str:

@@ -26,7 +26,7 @@ class PlannedTask:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of its kind; the first is the one that its gate reads."""
+        """Returns the metrics of its kind; the first is the one that its gate reads."""
         return metrics_of("regression" if self.regression else "binary")
 
 

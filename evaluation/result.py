@@ -184,7 +184,7 @@ class Evaluation:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the model was not blessed."""
+        """Returns why the model was not blessed."""
         return tuple(check.reason for check in self.checks if check.blocks)
 
 

@@ -36,7 +36,7 @@ class SliceTotals:
 
     @property
     def examples(self) -> np.ndarray:
-        """What the examples of each task's sample space count for together, `(tasks,)`."""
+        """Returns what the examples of each task's sample space count for together, `(tasks,)`."""
         return self.counts[:, COUNTS.index("examples")] if self.weights is None else self.weights
 
 

@@ -174,7 +174,9 @@ def statistic_findings(
 
 
 def _freshness_findings(spec: RankingSpec) -> Iterator[Finding]:
-    """Without requests an impression sees what came of those before it in its list, which a server can't know yet."""
+    """Yields a warning if there are no requests: an impression then sees what came of those before it in its list,
+    which a server can't know yet.
+    """
     fresh = [stat.name for stat in statistics_of(spec) if stat.by_user and stat.granularity < _DAY_S]
     if fresh and spec.log.request is None:
         message = (
@@ -224,7 +226,7 @@ def _state_findings(sample: StatisticSample) -> Iterator[Finding]:
 
 
 def _growth_findings(spec: RankingSpec, log: StatisticRows) -> Iterator[Finding]:
-    """Counts since ever are small for everybody at the beginning of a log: trained on those, tested on others."""
+    """Yields a warning where counts since ever are small for everybody at first: trained on those, tested on others."""
     medians = lifetime_medians(spec, log, spec.split.skip)
     grown = [(name, train, test) for name, train, test in medians if grows(train, test)]
     if not grown:

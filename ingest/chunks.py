@@ -11,7 +11,7 @@ Chunk = tuple[str, int, int, bytes]
 
 
 def bucket_of(keys: pa.Array, buckets: int) -> np.ndarray:
-    """The bucket of each key: CRC-32 of its text, the same in every process and run."""
+    """Returns the bucket of each key: CRC-32 of its text, the same in every process and run."""
     encoded = keys.dictionary_encode()
     hashes = [zlib.crc32(key) % buckets for key in encoded.dictionary.cast(pa.binary()).to_pylist()]
     return np.array(hashes, np.int32)[encoded.indices.to_numpy()]
@@ -34,6 +34,6 @@ def by_source(chunks: Iterable[Chunk]) -> dict[str, list[Chunk]]:
 
 
 def unpacked(chunks: Iterable[Chunk]) -> pa.Table | None:
-    """The chunks as one table, in the order of the logs; None without any."""
+    """Returns the chunks as one table, in the order of the logs; None without any."""
     ordered = sorted(chunks, key=lambda chunk: chunk[:3])
     return pa.concat_tables(pa.ipc.open_stream(chunk[3]).read_all() for chunk in ordered) if ordered else None

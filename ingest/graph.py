@@ -271,7 +271,7 @@ class JoinAndWrite(beam.DoFn):
         items: Callable[[int], Lookup],
         parts: dict[str, list[Chunk]],
     ) -> dict[str, Vectors]:
-        """The vectors of the bucket's rows, by column; what the statistics by user carry on is written."""
+        """Returns the vectors of the bucket's rows, by column; writes what the statistics by user carry on."""
         if not spec.statistics:
             return {}
         here = BucketStatistics(spec, rows, users, items, self._rolling) if rows.log is not None else None

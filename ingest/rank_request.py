@@ -201,7 +201,7 @@ class RequestLogs:
 
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
-        """Where each user's rows start and stop in `_order`."""
+        """Returns where each user's rows start and stop in `_order`."""
         users, codes = self._user_codes
         edges = np.concatenate(([0], np.cumsum(np.bincount(codes, minlength=len(users))))).tolist()
         return {user: (edges[i], edges[i + 1]) for i, user in enumerate(users)}

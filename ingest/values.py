@@ -218,7 +218,7 @@ def _flag(text: str) -> int:
 
 
 def _integral_texts(array: pa.Array) -> pa.Array:
-    """Floats as text; whole ones without a fraction, NaN as missing."""
+    """Returns floats as text; whole ones without a fraction, NaN as missing."""
     values = array.cast(pa.float64())
     integral = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
     integers = pc.if_else(integral, values, 0.0).cast(pa.int64(), safe=False).cast(pa.string())

@@ -81,7 +81,7 @@ class Material:
 
     @property
     def refused(self) -> str | None:
-        """Why ServingValidator refused the model; None where it didn't."""
+        """Returns why ServingValidator refused the model; None where it didn't."""
         infra = self.artifacts.get(INFRA_BLESSING)
         if infra is None or infra.properties.get("blessed", 1):
             return None

@@ -188,7 +188,7 @@ class RankingSpec(Frozen):
 
     @property
     def chooses_networks(self) -> bool:
-        """Whether each task is served by the network that does best for it: with `auto`, where there are several tasks.
+        """Returns whether each task is served by the network that does best for it: with `auto`, and several tasks.
 
         A Tuner that chooses the routing chooses among the others.
         """

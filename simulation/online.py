@@ -64,7 +64,7 @@ class Requests:
 
     @property
     def time_ms(self) -> int:
-        """The moment, in ms since 1970."""
+        """Returns the moment, in ms since 1970."""
         return int(START.timestamp() * 1000) + self.hour * HOUR_MS
 
     def rows(self, places: Ints) -> Columns:

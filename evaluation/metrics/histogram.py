@@ -38,24 +38,24 @@ class ScoreHistogram:
 
     @property
     def scores(self) -> np.ndarray:
-        """The middle of each bin, `(bins,)`."""
+        """Returns the middle of each bin, `(bins,)`."""
         half = np.uint32((1 << self.level) >> 1)
         return (self.bits + half).view(np.float32).astype(np.float64)
 
     @property
     def auc(self) -> float:
-        """P(score of a positive > score of a negative), ties half; NaN where a class is missing."""
+        """Returns P(score of a positive > score of a negative), ties half; NaN where a class is missing."""
         pairs = self.total_positives * self.total_negatives
         return float(np.dot(self.positives, self.negatives_below)) / pairs if pairs else float("nan")
 
     @property
     def negatives_below(self) -> np.ndarray:
-        """The negatives with a lower score, and half of those with the same, `(bins,)`."""
+        """Returns the number of negatives with a lower score, and half of those with the same, `(bins,)`."""
         return np.cumsum(self.negatives) - self.negatives / 2
 
     @property
     def positives_above(self) -> np.ndarray:
-        """The positives with a higher score, and half of those with the same, `(bins,)`."""
+        """Returns the number of positives with a higher score, and half of those with the same, `(bins,)`."""
         return self.total_positives - np.cumsum(self.positives) + self.positives / 2
 
 

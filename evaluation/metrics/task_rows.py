@@ -37,43 +37,43 @@ class TaskRows:
 
     @cached_property
     def slice(self) -> np.ndarray:
-        """The slice of each row, `(rows,)`."""
+        """Returns the slice of each row, `(rows,)`."""
         return self.slice_of_group[self.group]
 
     @cached_property
     def is_positive(self) -> np.ndarray:
-        """Of binary labels, bool `(rows,)`."""
+        """Returns whether each row's binary label is positive, bool `(rows,)`."""
         return self.labels > 0.5
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """The scores as float64 `(rows,)`."""
+        """Returns the scores as float64 `(rows,)`."""
         return self.scores.astype(np.float64)
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """The number of each group's rows, `(groups,)`."""
+        """Returns the number of each group's rows, `(groups,)`."""
         return np.bincount(self.group, minlength=self.groups)
 
     @cached_property
     def positive_counts(self) -> np.ndarray:
-        """The number of each group's positives, float64 `(groups,)`."""
+        """Returns the number of each group's positives, float64 `(groups,)`."""
         return np.bincount(self.group, self.is_positive, self.groups)
 
     @cached_property
     def examples(self) -> np.ndarray:
-        """What each group's rows count for: their number, or the sum of their weights; `(groups,)`."""
+        """Returns what each group's rows count for: their number, or the sum of their weights; `(groups,)`."""
         return self.counts if self.weights is None else np.bincount(self.group, self.weights, self.groups)
 
     @cached_property
     def ranking(self) -> GroupRanking:
-        """How well the scores rank the positives of each list, `(lists,)`."""
+        """Returns how well the scores rank the positives of each list, `(lists,)`."""
         bits = score_bits(self.scores)
         return rank_weighted_groups(self.list_of_row, bits, self.is_positive, self.weights, len(self.group_of_list))
 
     @cached_property
     def positives(self) -> np.ndarray:
-        """What each group's positives count for, float64 `(groups,)`."""
+        """Returns what each group's positives count for, float64 `(groups,)`."""
         return self.sum_by_group(self.is_positive)
 
     def runs_by_slice(self) -> Runs:

@@ -64,7 +64,7 @@ class _UserRankingCombiner(beam.CombineFn):
         )
 
     def _lists(self, element: metric_types.StandardMetricInputs, examples: int) -> np.ndarray:
-        """The number of each example's list, `(examples,)`."""
+        """Returns the number of each example's list, `(examples,)`."""
         if self._list_key is None:
             return np.zeros(examples, np.int64)
         column = util.get_by_keys(element.combined_features, [self._list_key]).reshape(-1)
@@ -87,7 +87,7 @@ class _UserRankingCombiner(beam.CombineFn):
 def _user_rows(
     element: metric_types.StandardMetricInputs, key: metric_types.MetricKey, eval_config: config_pb2.EvalConfig | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, scores and weights of the user's examples, 0 outside the task's sample space, all `(examples,)`."""
+    """Returns the user's labels, scores and weights, 0 outside the task's sample space, all `(examples,)`."""
     rows = list(
         metric_util.to_label_prediction_example_weight(
             element,

@@ -40,7 +40,7 @@ def serialized(columns: Mapping[str, pa.Array]) -> pa.Array:
 
 
 def varint(number: int) -> bytes:
-    """Protobuf's variable-length integer: seven bits a byte, the lowest first."""
+    """Returns Protobuf's variable-length integer: seven bits a byte, the lowest first."""
     result = bytearray()
     while number > 0x7F:
         result.append(number & 0x7F | 0x80)

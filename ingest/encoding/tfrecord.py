@@ -35,7 +35,7 @@ def framed(records: pa.Array) -> pa.Buffer:
 
 
 def _masked(checksum: np.ndarray) -> np.ndarray:
-    """TFRecord's checksum: CRC-32C, rotated right by 15 bits, plus a constant."""
+    """Returns TFRecord's checksum: CRC-32C, rotated right by 15 bits, plus a constant."""
     return (checksum >> np.uint32(15) | checksum << np.uint32(17)) + np.uint32(0xA282EAD8)
 
 

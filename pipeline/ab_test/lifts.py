@@ -24,7 +24,7 @@ class Lift:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Returns whether the interval leaves out 0."""
         return abs(self.value) > self.half_width
 
 

@@ -41,7 +41,7 @@ class _Row:
 
     @property
     def order(self) -> tuple[bool, float]:
-        """The furthest behind first; what is too small for an interval, or can't be compared, stands last."""
+        """Returns a key that sorts the furthest behind first, and what has no interval or can't be compared last."""
         value = self.ahead.value if self.ahead else None
         return self.value.low is None or value is None, math.inf if value is None else value
 

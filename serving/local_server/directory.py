@@ -13,7 +13,7 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 def versions_in(base_path: Path) -> dict[int, Path]:
-    """The version folders under `base_path`, those named by a whole number; none where there is no such directory."""
+    """Returns the version folders under `base_path`, those named by a whole number; none without such a directory."""
     try:
         with os.scandir(base_path) as entries:
             folders = [entry for entry in entries if entry.name.isascii() and entry.name.isdigit() and entry.is_dir()]
@@ -23,7 +23,7 @@ def versions_in(base_path: Path) -> dict[int, Path]:
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """What can be told of the files in `folder` without reading them."""
+    """Returns what can be told of the files in `folder` without reading them."""
     files = []
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -37,7 +37,7 @@ def fingerprint(folder: Path) -> Fingerprint:
 
 
 def aspired(policy: VersionPolicy, present: Collection[int]) -> set[int]:
-    """Those of the `present` versions that `policy` wants served: the latest one where it does not say."""
+    """Returns those of the `present` versions that `policy` wants served: the latest one where it does not say."""
     if policy.HasField("specific"):
         return set(policy.specific.versions) & set(present)
     if policy.HasField("all"):

@@ -27,7 +27,7 @@ _INTERNAL = "internal error; the server's log has the reason"
 
 
 def start_grpc(handler: RequestHandler, address: str, max_request_bytes: int, threads: int) -> tuple[grpc.Server, int]:
-    """A started server and its port.
+    """Starts a server; returns it and its port.
 
     Raises:
       RuntimeError: the address can't be bound.

@@ -22,7 +22,7 @@ _MAX_RANK = 16
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in a request's body."""
+    """Returns the JSON object in a request's body."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -37,7 +37,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def read_inputs(request: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:
-    """The inputs of a parsed predict request by name. Names that `signature` does not have are refused."""
+    """Returns the inputs of a parsed predict request by name. Names that `signature` does not have are refused."""
     columns = _columns(request["instances"], signature) if "instances" in request else request["inputs"]
     if not isinstance(columns, dict) or (_is_binary(columns) and len(signature.inputs) == 1):
         columns = {_only_input(signature): columns}
@@ -49,7 +49,7 @@ def read_inputs(request: Mapping[str, Any], signature: Signature) -> dict[str, n
 
 
 def write_outputs(request: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The response's body, in rows or columns as the request was."""
+    """Returns the response's body, in rows or columns as the request was."""
     columns = {name: _plain(name, array) for name, array in outputs.items()}
     only = next(iter(columns.values())) if len(columns) == 1 else None
     if "inputs" in request:
@@ -112,7 +112,7 @@ def _array(value: Any, spec: TensorSpec) -> np.ndarray:
 
 
 def _accepted(dtype: tf.DType) -> tuple[str, set[type]]:
-    """What a JSON value of `dtype` is called, and the types that it is parsed to."""
+    """Returns what a JSON value of `dtype` is called, and the types that it is parsed to."""
     if dtype == tf.string:
         return 'a string or {"b64": …}', {str, dict}
     if dtype == tf.bool:
@@ -154,7 +154,7 @@ def _is_binary(value: Any) -> bool:
 
 
 def _plain(name: str, array: np.ndarray) -> Any:
-    """An output as lists; `_bytes` at the end of its name marks it as binary."""
+    """Returns an output as lists; `_bytes` at the end of its name marks it as binary."""
     if array.dtype != object:
         return array.tolist()
     encode = _b64 if name.endswith("_bytes") else lambda leaf: leaf.decode(errors="replace")
@@ -172,7 +172,7 @@ def _dump(response: dict) -> bytes:
 
 
 def _named(value: Any) -> str:
-    """What a JSON value is, and its beginning, for a message."""
+    """Returns what a JSON value is, and its beginning, for a message."""
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     text = "" if isinstance(value, dict | list) else f" ({str(value)[:80]})"
     return kinds.get(type(value), "a number") + text

@@ -63,5 +63,5 @@ class Metrics:
             self._loads.labels(path, status).inc()
 
     def text(self) -> bytes:
-        """Prometheus's text format."""
+        """Returns the metrics in Prometheus's text format."""
         return generate_latest(self.registry)

@@ -23,7 +23,10 @@ _TARGETS = (_MODEL, _MODEL + r"/versions/{version:[^/:]+}", _MODEL + r"/labels/{
 
 
 def make_app(handler: RequestHandler, max_request_bytes: int, threads: ThreadPoolExecutor) -> web.Application:
-    """The routes. What takes time runs in `threads`, so that the event loop is always free to take the next request."""
+    """Returns the application with its routes.
+
+    What takes time runs in `threads`, so that the event loop is always free to take the next request.
+    """
 
     async def status(request: web.Request) -> web.Response:
         return _json(messages.as_json(handler.status(_spec(request))))
@@ -76,7 +79,7 @@ def _spec(request: web.Request) -> model_pb2.ModelSpec:
 async def _errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """`{"error": message}` for whatever goes wrong."""
+    """Answers `{"error": message}` for whatever goes wrong."""
     try:
         return await handler(request)
     except ServingError as error:

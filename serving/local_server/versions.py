@@ -76,7 +76,7 @@ class Versions:
 
     @contextmanager
     def lease(self, spec: model_pb2.ModelSpec) -> Iterator[tuple[int, SavedModel]]:
-        """The version that `spec` asks for, and its model, which stays loaded within the block.
+        """Yields the version that `spec` asks for, and its model, which stays loaded within the block.
 
         Raises:
           ServingError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label.
@@ -92,12 +92,12 @@ class Versions:
                 version.in_flight -= 1
 
     def serving(self) -> bool:
-        """Whether any version answers requests."""
+        """Returns whether any version answers requests."""
         with self._lock:
             return any(version.state == AVAILABLE for version in self._versions.values())
 
     def status(self, spec: model_pb2.ModelSpec) -> list[get_model_status_pb2.ModelVersionStatus]:
-        """Of the version that `spec` names, or of all, the newest first."""
+        """Returns the status of the version that `spec` names, or of all, the newest first."""
         with self._lock:
             requested = self._wanted(spec)
             if requested is None:

@@ -26,7 +26,7 @@ class Code(IntEnum):
 
     @property
     def http(self) -> int:
-        """The HTTP status that TensorFlow Serving's REST API answers with for this code."""
+        """Returns the HTTP status that TensorFlow Serving's REST API answers with for this code."""
         return _HTTP.get(self, 500)
 
 

@@ -56,7 +56,7 @@ def metadata(name: str, version: int, model: SavedModel) -> get_model_metadata_p
 
 
 def metadata_json(name: str, version: int, model: SavedModel) -> dict:
-    """As TensorFlow Serving's REST API writes it: without the type of the `Any`."""
+    """Returns the metadata as TensorFlow Serving's REST API writes it: without the type of the `Any`."""
     return {
         "model_spec": as_json(model_spec(name, version)),
         "metadata": {"signature_def": as_json(_signature_map(model))},
@@ -64,7 +64,7 @@ def metadata_json(name: str, version: int, model: SavedModel) -> dict:
 
 
 def as_json(message: Message) -> dict:
-    """As TensorFlow Serving's REST API writes a message: names as in the `.proto`, defaults too, 64-bit as strings."""
+    """Returns what TensorFlow Serving's REST API writes: names as in the `.proto`, defaults too, 64-bit as strings."""
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )

@@ -169,7 +169,7 @@ def may_be_nan(path: Path) -> frozenset[str]:
 
 
 def _check_variables(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
-    """TensorFlow loads a model whose variables are missing, and only its first request fails."""
+    """Refuses a model whose variables are missing: TensorFlow loads it, and only its first request fails."""
     has_variables = any(node.op in ("VarHandleOp", "VariableV2") for node in meta_graph.graph_def.node)
     if has_variables and not (path / "variables" / "variables.index").is_file():
         raise ServingError(Code.NOT_FOUND, f"{path.name} has variables, but no variables/variables.index")

@@ -52,7 +52,7 @@ class MaskedAttention(tf.keras.layers.Layer):
         return self._joined(_mean(scores, mask[:, tf.newaxis, tf.newaxis, :], values))
 
     def read(self, queries: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-        """What queries read of `x scale_c + shift_c`, for each condition c.
+        """Returns what queries read of `x scale_c + shift_c`, for each condition c.
 
         Neither that, nor keys and values of every position are made: what a query is compared with the positions by,
         `scale_c * (q W_q W_k^T)`, and the one vector that it reads take their place. A shift adds the same to every
@@ -94,12 +94,12 @@ class MaskedAttention(tf.keras.layers.Layer):
         return (queries + self.query_bias) * (self.dim // self.heads) ** -0.5
 
     def _by_head(self, x: tf.Tensor) -> tf.Tensor:
-        """`(..., n, dim)` to `(..., heads, n, dim / heads)`."""
+        """Splits `(..., n, dim)` by head: `(..., heads, n, dim / heads)`."""
         split = tf.reshape(x, tf.concat([tf.shape(x)[:-1], [self.heads, self.dim // self.heads]], axis=0))
         return tf.einsum("...nhd->...hnd", split)
 
     def _joined(self, read: tf.Tensor) -> tf.Tensor:
-        """`(..., heads, n, dim / heads)` to `(..., n, dim)`."""
+        """Joins and projects the heads, `(..., heads, n, dim / heads)` to `(..., n, dim)`."""
         side_by_side = tf.einsum("...hnd->...nhd", read)
         joined = tf.reshape(side_by_side, tf.concat([tf.shape(side_by_side)[:-2], [self.dim]], axis=0))
         return tf.tensordot(joined + self.value_bias, self.output_kernel, 1) + self.output_bias
@@ -109,7 +109,7 @@ class MaskedAttention(tf.keras.layers.Layer):
 
 
 def _mean(scores: tf.Tensor, mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """`softmax(scores) values` over the real positions; what a padded one weighs is exactly 0, if any is real.
+    """Returns `softmax(scores) values` over the real positions; a padded one weighs exactly 0, if any is real.
 
     Divides what was summed, not every weight. The weights are found in float32 whatever the scores are in.
     """
@@ -122,6 +122,6 @@ def _mean(scores: tf.Tensor, mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 
 def _side_by_side(shape, dtype=None, **kwargs) -> tf.Tensor:
-    """The square matrices of `(dim, 3 dim)`, each drawn with its own fan-out."""
+    """Draws the square matrices of `(dim, 3 dim)`, each with its own fan-out."""
     # One initializer would give the same values each time.
     return tf.concat([tf.keras.initializers.GlorotUniform()((shape[0], shape[0]), dtype) for _ in range(3)], axis=1)

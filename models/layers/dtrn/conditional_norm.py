@@ -41,14 +41,14 @@ class ConditionalLayerNorm(tf.keras.layers.Layer):
         return self.normalised(inputs) * scale + shift
 
     def normalised(self, inputs: tf.Tensor) -> tf.Tensor:
-        """`(x - m) / d`, which no condition changes."""
+        """Returns `(x - m) / d`, which no condition changes."""
         inputs = tf.cast(inputs, self.compute_dtype)
         centred = inputs - tf.reduce_mean(inputs, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
         return centred * tf.math.rsqrt(variance + self.epsilon)
 
     def conditioned(self, scale: tf.Tensor, shift: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`g_c g` and `b_c + b`."""
+        """Returns `g_c g` and `b_c + b`."""
         return scale * self.gamma, shift + self.beta
 
     def get_config(self) -> dict:

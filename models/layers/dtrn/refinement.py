@@ -91,7 +91,7 @@ class RepresentationRefinement(tf.keras.layers.Layer):
         ]
 
     def refinement_weights(self, inputs: Sequence[tf.Tensor | UserItemRows]) -> list[tf.Tensor]:
-        """`refine_i` of each task, `(batch, a + b)`: what each element of its input is multiplied by."""
+        """Returns `refine_i` of each task, `(batch, a + b)`: what each element of its input is multiplied by."""
         return tf.unstack(self._weights(self._checked(inputs)), num=self.tasks)
 
     def _weights(self, inputs: Sequence[tf.Tensor | UserItemRows]) -> tf.Tensor:

@@ -106,7 +106,7 @@ class LevelledRouting(Routing):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many experts each stream's pool has, by the stream's name."""
+        """Returns how many experts each stream's pool has, by the stream's name."""
         counts = {f"task_{k}": count for k, count in enumerate(self.task_experts)}
         return counts | ({"shared": self.shared_experts} if self.shared_experts else {})
 
@@ -209,12 +209,12 @@ class FullyGatedRouting(LevelledRouting):
 
     @property
     def pools(self) -> list[Sequence[Experts]]:
-        """The experts of each stream, by level."""
+        """Returns the experts of each stream, by level."""
         return by_level(self._pools, len(self.counts), self.levels)
 
     @property
     def gates(self) -> list[Sequence[Gate]]:
-        """The gate of each stream, by level."""
+        """Returns the gate of each stream, by level."""
         return by_level(self._gates, len(self.counts), self.levels)
 
     def build(self, input_shape) -> None:

@@ -75,7 +75,7 @@ class MMoE(Routing):
 
     @property
     def gates(self) -> list[Sequence[Gate]]:
-        """By level: a gate for each expert of the next, and in the last for each task."""
+        """Returns, by level, a gate for each expert of the next, and in the last for each task."""
         return by_level(self._gates, self.experts, self.levels)
 
     @property

@@ -217,7 +217,7 @@ class Rebuilder:
 
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
-        """Where each user's rows start and stop in `_order`."""
+        """Returns where each user's rows start and stop in `_order`."""
         users, codes = self._user_codes
         edges = np.concatenate(([0], np.cumsum(np.bincount(codes, minlength=len(users))))).tolist()
         return {user: (edges[index], edges[index + 1]) for index, user in enumerate(users)}

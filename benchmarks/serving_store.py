@@ -125,11 +125,11 @@ def completed(completing: StoreCompleting, inputs: dict[str, np.ndarray]) -> dic
     return completing.complete(IdRequest(inputs[USER_ID].item().decode(), items)).inputs
 
 
-def latency(server: Server, asked: Sequence[dict], requests: int) -> tuple[Load, Load, dict[int, float]]:
+def latency(server: Server, request_inputs: Sequence[dict], requests: int) -> tuple[Load, Load, dict[int, float]]:
     """Returns one client's latencies, several clients' rate, and what the server has in memory after how many."""
     connect = server.connects["gRPC"]
     with connect() as client:
-        prepared = [client.prepare("rank", inputs) for inputs in asked]
+        prepared = [client.prepare("rank", inputs) for inputs in request_inputs]
     # Everybody and every item once.
     drive(connect, prepared, requests=len(prepared))
     first = min(requests // 2, MOST_ALONE)
@@ -155,11 +155,11 @@ def joined(loads: Sequence[Load]) -> Load:
     )
 
 
-def while_(server: Server, asked: Sequence[dict], disturb: Callable[[], object]) -> Load:
+def while_(server: Server, request_inputs: Sequence[dict], disturb: Callable[[], object]) -> Load:
     """Returns an even load of requests for as long as something else is done."""
     connect = server.connects["gRPC"]
     with connect() as client:
-        prepared = [client.prepare("rank", inputs) for inputs in asked]
+        prepared = [client.prepare("rank", inputs) for inputs in request_inputs]
     loads: list[Load] = []
     done = threading.Event()
 

@@ -59,20 +59,20 @@ def model_contract(saved_model: str) -> Contract | None:
     return contract(spec) if spec else None
 
 
-def not_compared(candidate: Contract, other: Contract | None) -> dict[str, str]:
+def not_compared(candidate: Contract, comparand: Contract | None) -> dict[str, str]:
     """Returns why, of each of the candidate's tasks that the other can't be compared on; empty where it can on all.
 
     The examples are the candidate's: the other model may read fewer columns, not more.
     """
-    if other is None:
+    if comparand is None:
         return dict.fromkeys(candidate.tasks, f"it has no readable {SPEC_FILE}, so that {_UNKNOWN}")
-    lacking = sorted(name for name, *_ in other.columns - candidate.columns)
+    lacking = sorted(name for name, *_ in comparand.columns - candidate.columns)
     if lacking:
         return dict.fromkeys(candidate.tasks, f"it reads {', '.join(lacking)}, which the examples don't have so")
     reasons = {}
     for name, meaning in candidate.tasks.items():
-        if name not in other.tasks:
+        if name not in comparand.tasks:
             reasons[name] = "it doesn't have this task"
-        elif other.tasks[name] != meaning:
+        elif comparand.tasks[name] != meaning:
             reasons[name] = "the task of this name was defined differently there"
     return reasons

@@ -126,18 +126,20 @@ def checks(
     return tuple(results)
 
 
-def _bounds(plan: Plan, task: int, gate: Gate, whole: SliceOutcome) -> list[Check]:
+def _bounds(plan: Plan, task: int, gate: Gate, overall: SliceOutcome) -> list[Check]:
     planned = plan.tasks[task]
     bounds = {planned.metrics[0].name: gate.mse if planned.regression else gate.auc, GROUPED: gate.grouped_auc}
-    return [_bound(planned, task, gate, whole, metric, bound) for metric, bound in bounds.items() if bound is not None]
+    return [
+        _bound(planned, task, gate, overall, metric, bound) for metric, bound in bounds.items() if bound is not None
+    ]
 
 
-def _bound(planned: PlannedTask, task: int, gate: Gate, whole: SliceOutcome, metric: str, bound: float) -> Check:
-    candidate = estimate(whole.interval(task, 0, metric))
+def _bound(planned: PlannedTask, task: int, gate: Gate, overall: SliceOutcome, metric: str, bound: float) -> Check:
+    candidate = estimate(overall.interval(task, 0, metric))
     kind: CheckKind = "ceiling" if planned.regression else "floor"
     name = _where(planned.name, ())
     if candidate.value is None:
-        reason = f"{name}: {metric} can't be judged, it is undefined: {_classes(whole, task, metric)}"
+        reason = f"{name}: {metric} can't be judged, it is undefined: {_classes(overall, task, metric)}"
         return _check(planned.name, (), kind, metric, candidate, bound, "unjudged", gate.if_unjudged or "block", reason)
     holds = candidate.value <= bound if planned.regression else candidate.value >= bound
     if holds:
@@ -148,7 +150,7 @@ def _bound(planned: PlannedTask, task: int, gate: Gate, whole: SliceOutcome, met
     return _check(planned.name, (), kind, metric, candidate, bound, "holds" if holds else "fails", "block", reason)
 
 
-def _transfers(plan: Plan, task: int, gate: Gate, whole: SliceOutcome, reference: Comparand) -> list[Check]:
+def _transfers(plan: Plan, task: int, gate: Gate, overall: SliceOutcome, reference: Comparand) -> list[Check]:
     """Returns what a task may lose, and has to gain, by sharing: what the spec declares, and no loss by default."""
     default = None if reference.comparison is None else 0.0
     bounds: dict[CheckKind, float | None] = {
@@ -156,14 +158,14 @@ def _transfers(plan: Plan, task: int, gate: Gate, whole: SliceOutcome, reference
         "min_gain": gate.min_gain,
     }
     return [
-        _transfer(plan, task, kind, bound, gate.if_unjudged or "pass", whole, reference)
+        _transfer(plan, task, kind, bound, gate.if_unjudged or "pass", overall, reference)
         for kind, bound in bounds.items()
         if bound is not None
     ]
 
 
 def _transfer(
-    plan: Plan, task: int, kind: CheckKind, bound: float, if_unjudged: str, whole: SliceOutcome, reference: Comparand
+    plan: Plan, task: int, kind: CheckKind, bound: float, if_unjudged: str, overall: SliceOutcome, reference: Comparand
 ) -> Check:
     planned = plan.tasks[task]
     metric, name = planned.metrics[0].name, planned.name
@@ -174,12 +176,12 @@ def _transfer(
     if reference.comparison is None or name in reference.not_compared:
         why = reference.not_compared.get(name, "none was trained; `training: {reference: true}` trains one")
         return check(Estimate(None), "not compared", f"{metric} is compared with no single-task model: {why}")
-    difference = whole.interval(task, reference.comparison, metric)
+    difference = overall.interval(task, reference.comparison, metric)
     gain = difference if metric_named(metric).higher_is_better else -difference
     estimated = estimate(gain)
     same = gain.value == 0 and gain.standard_error == 0
-    if estimated.low is None or (_few(whole, task, metric) and not same):
-        reason = f"{metric} can't be judged against the single-task model: {_classes(whole, task, metric)}"
+    if estimated.low is None or (_few(overall, task, metric) and not same):
+        reason = f"{metric} can't be judged against the single-task model: {_classes(overall, task, metric)}"
         return check(estimated, "unjudged", reason)
     statement = f"the gain in {metric} over the single-task model is {estimated.value:+z.4f}{_ends(estimated, '+z')}"
     holds = reaches(gain, kind, bound)

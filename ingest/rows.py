@@ -261,12 +261,12 @@ def _no_times(rows: int) -> np.ndarray:
     return np.zeros(rows, np.int64)
 
 
-def _summed(one: Sum, columns: Mapping[str, Column]) -> np.ndarray:
+def _summed(sum_: Sum, columns: Mapping[str, Column]) -> np.ndarray:
     """Returns what each row adds to a sum: whether its condition holds, or a value in fixed point (0 if missing)."""
-    column = getattr(one.condition, "sum", None)
+    column = getattr(sum_.condition, "sum", None)
     if column is None:
-        return holds(one.condition, columns) == 1  # type: ignore[arg-type]
-    return fixed_point(columns[column].numbers(), one.bits)
+        return holds(sum_.condition, columns) == 1  # type: ignore[arg-type]
+    return fixed_point(columns[column].numbers(), sum_.bits)
 
 
 def _label(task: Task, columns: Mapping[str, Column]) -> tuple[np.ndarray, np.ndarray]:

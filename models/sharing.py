@@ -56,18 +56,18 @@ class ChosenNetworks(tf.Module):
         """Returns the outputs for one user's candidates, as `Ranker.score_candidates` does."""
         return self._chosen(self._shared.candidates_logits(features), self._own.candidates_logits(features))
 
-    def _chosen(self, shared: list[tf.Tensor], own: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        by_task = zip(self._choices, shared, own, strict=True)
+    def _chosen(self, shared: list[tf.Tensor], single_task: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        by_task = zip(self._choices, shared, single_task, strict=True)
         return self._shared.outputs_of([_by_network(*logits)[choice] for choice, *logits in by_task])
 
 
-def with_choices(shared: Ranker, own: Ranker, choices: Mapping[str, TaskChoice]) -> Ranker | ChosenNetworks:
+def with_choices(shared: Ranker, single_task: Ranker, choices: Mapping[str, TaskChoice]) -> Ranker | ChosenNetworks:
     """Returns what serves each task by its choice: the sharing ranker alone where no task chose otherwise."""
     networks = {task: choice.network for task, choice in choices.items()}
-    return shared if set(networks.values()) == {"shared"} else ChosenNetworks(shared, own, networks)
+    return shared if set(networks.values()) == {"shared"} else ChosenNetworks(shared, single_task, networks)
 
 
-def choose_networks(shared: Ranker, own: Ranker, batches: Iterable[Features]) -> dict[str, TaskChoice]:
+def choose_networks(shared: Ranker, single_task: Ranker, batches: Iterable[Features]) -> dict[str, TaskChoice]:
     """Returns what each task is served best by, by its metric over the batches, those of the eval split.
 
     Of equal ones, and where a metric can't be told, the network that shares.
@@ -82,7 +82,7 @@ def choose_networks(shared: Ranker, own: Ranker, batches: Iterable[Features]) ->
 
     @tf.function(autograph=False)
     def measure(batch: Features) -> None:
-        for k, logits in enumerate(zip(shared.logits(batch), own.logits(batch), strict=True)):
+        for k, logits in enumerate(zip(shared.logits(batch), single_task.logits(batch), strict=True)):
             task = shared.spec.tasks[k]
             for network, logit in _by_network(*logits).items():
                 measured[network][k](batch[label_name(task)], logit, batch[space_name(task)])
@@ -95,8 +95,8 @@ def choose_networks(shared: Ranker, own: Ranker, batches: Iterable[Features]) ->
     }
 
 
-def _by_network(shared: tf.Tensor, own: tf.Tensor) -> dict[Network, tf.Tensor]:
-    return {"shared": shared, "own": own, "both": (shared + own) / 2}
+def _by_network(shared: tf.Tensor, single_task: tf.Tensor) -> dict[Network, tf.Tensor]:
+    return {"shared": shared, "own": single_task, "both": (shared + single_task) / 2}
 
 
 def _metrics(task: RankingTask) -> dict[str, float]:

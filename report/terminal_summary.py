@@ -117,10 +117,10 @@ def _task_table(pipeline: str, evaluation: Evaluation) -> Table:
     return table
 
 
-def _change(result: SliceResult, task: Task, other: Any) -> Estimate | None:
-    if other == BASELINE:
-        return result.differences[task.metric].get(other)
-    return gain(result, task.metric, other)
+def _change(result: SliceResult, task: Task, model: Any) -> Estimate | None:
+    if model == BASELINE:
+        return result.differences[task.metric].get(model)
+    return gain(result, task.metric, model)
 
 
 def _worst(task: Task, evaluation: Evaluation) -> SliceResult | None:

@@ -62,8 +62,8 @@ def output_findings(where: str, domains: Mapping[str, Domain], outputs: Outputs,
     return findings
 
 
-def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected: Outputs, other: str) -> list[str]:
-    """Names tasks whose outputs differ from those of `other` for the same users and items by more than `TOLERANCE`.
+def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected: Outputs, reference: str) -> list[str]:
+    """Names tasks whose outputs differ from those of `reference` for the same users and items by more than `TOLERANCE`.
 
     Where outputs are above 1 it is a share of the task's largest: they are float32.
     """
@@ -71,14 +71,14 @@ def agreement_findings(where: str, tasks: Sequence[str], got: Outputs, expected:
     for task in tasks:
         ours, theirs = got[task].ravel().astype(np.float64), expected[task].ravel().astype(np.float64)
         if ours.shape != theirs.shape:
-            findings.append(f"{where}: {task} has {ours.size} values, {theirs.size} by {other}")
+            findings.append(f"{where}: {task} has {ours.size} values, {theirs.size} by {reference}")
             continue
         apart = np.abs(ours - theirs) / max(1.0, float(np.abs(theirs).max(initial=0.0)))
         # Written so that NaN is no agreement.
         if not (apart <= TOLERANCE).all():
             worst = int(np.nanargmax(apart)) if not np.isnan(apart).all() else 0
             findings.append(
-                f"{where} disagrees with {other}: {task} is {ours[worst]:.6g}, not {theirs[worst]:.6g}, "
+                f"{where} disagrees with {reference}: {task} is {ours[worst]:.6g}, not {theirs[worst]:.6g}, "
                 f"for the same user and item (tolerance {TOLERANCE:g})"
             )
     return findings

@@ -74,16 +74,16 @@ def choose_window(gaps_by_event: Mapping[str, np.ndarray]) -> tuple[int, str]:
 
 
 def event_labels(
-    events: Profile, impression: str, gaps: np.ndarray, window: int, told: Iterable[str] = ()
+    events: Profile, impression: str, gaps: np.ndarray, window: int, hinted_labels: Iterable[str] = ()
 ) -> tuple[list[EventLabel], dict[str, str]]:
     """Returns the events that label impressions, the most frequent first, and the others with why they don't.
 
     Args:
       gaps: seconds since the last impression, by row.
       window: seconds.
-      told: events that are labels, whatever their names say.
+      hinted_labels: events that are labels, whatever their names say.
     """
-    told = set(told)
+    hinted_labels = set(hinted_labels)
     texts = np.array(events.texts.to_pylist(), object)
     labels: list[EventLabel] = []
     left_out: dict[str, str] = {}
@@ -91,14 +91,14 @@ def event_labels(
         if event == impression:
             continue
         attributed = int((gaps[texts == event] <= window).sum())
-        if has(event, NEGATIVE_WORDS) and event not in told:
+        if has(event, NEGATIVE_WORDS) and event not in hinted_labels:
             left_out[event] = (
                 f"in {count:,} of {len(texts):,} rows: people dislike; as a task with an `exponent` of 0 or less"
             )
         elif attributed < _LEAST_EVENTS:
             left_out[event] = f"of {count:,} rows only {attributed:,} follow an impression within the window"
         else:
-            doubt = "" if event in told or is_deed(event) else "is this feedback?"
+            doubt = "" if event in hinted_labels or is_deed(event) else "is this feedback?"
             verb = verb_of(event)
             labels.append(EventLabel(event, verb, past_of(verb), count, attributed, doubt))
     return _distinct(labels, identifier(impression)), left_out

@@ -177,8 +177,8 @@ def _gap() -> Entry:
     return Entry({"gap": _PAUSE}, "no column tells requests: a user's impressions without a longer pause")
 
 
-def _check_labels(told: Sequence[str], names: Sequence[str]) -> None:
-    for label in told:
+def _check_labels(hinted_labels: Sequence[str], names: Sequence[str]) -> None:
+    for label in hinted_labels:
         if label not in names:
             raise DraftError(f"--label {label}: the log has no such column of feedback; it has {listed(names)}")
 

@@ -111,13 +111,13 @@ def _log_group(pattern: str, logs: str) -> FileGroup:
 
 
 def _tables(
-    told: dict[str, FileGroup], others: list[_Seen], log: Source, ids: tuple[Choice, Choice]
+    declared_tables: dict[str, FileGroup], others: list[_Seen], log: Source, ids: tuple[Choice, Choice]
 ) -> dict[str, tuple[FileGroup, Source]]:
     """Returns the tables of users and items: those that are told, or the best of the other files."""
     tables: dict[str, tuple[FileGroup, Source]] = {}
     for table, choice in zip(("users", "items"), ids, strict=True):
-        if table in told:
-            tables[table] = _declared_table(table, told[table], log.column(choice.column))
+        if table in declared_tables:
+            tables[table] = _declared_table(table, declared_tables[table], log.column(choice.column))
             continue
         taken = {path for group, _ in tables.values() for path in group.paths}
         free = [candidate for candidate in others if not taken & set(candidate.group.paths)]
@@ -139,19 +139,19 @@ def _unread(group: FileGroup) -> dict[str, str]:
     return {column: f"{reason}, which can't be read" for column, reason in group.header.items() if reason}
 
 
-def _fitness(one: _Seen, hints: Hints) -> tuple:
+def _fitness(candidate: _Seen, hints: Hints) -> tuple:
     """Returns how well files would do as the log: with ids, feedback and times, and then by their size."""
-    names = {profile.name for profile in one.columns}
+    names = {profile.name for profile in candidate.columns}
     hinted = {hints.user, hints.item, hints.time, *hints.labels} & names
     try:
-        ids_of(Source({}, one.columns), Hints(hints.user, hints.item))
+        ids_of(Source({}, candidate.columns), Hints(hints.user, hints.item))
     except DraftError:
-        return (len(hinted), False, 0, False, one.group.size)
-    has_clock = choose_clock(one.columns) is not None
-    feedback = labels_of(one.columns, [label for label in hints.labels if label in names])
+        return (len(hinted), False, 0, False, candidate.group.size)
+    has_clock = choose_clock(candidate.columns) is not None
+    feedback = labels_of(candidate.columns, [label for label in hints.labels if label in names])
     sure = sum(not label.doubt or "at_least" in label.task for label in feedback.labels)
-    deeds = max(sure, int(choose_event(one.columns, ()) is not None))
-    return len(hinted), True, deeds, has_clock, one.group.size
+    deeds = max(sure, int(choose_event(candidate.columns, ()) is not None))
+    return len(hinted), True, deeds, has_clock, candidate.group.size
 
 
 def _table_group(source: str, path: str, logs: str) -> FileGroup:

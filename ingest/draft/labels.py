@@ -74,20 +74,20 @@ class Feedback:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def labels_of(columns: Sequence[Profile], told: Iterable[str] = ()) -> Feedback:
+def labels_of(columns: Sequence[Profile], hinted_labels: Iterable[str] = ()) -> Feedback:
     """Returns the feedback among the columns of a log with one impression a row.
 
     Args:
-      told: columns that are labels, whatever their names say.
+      hinted_labels: columns that are labels, whatever their names say.
     """
-    told = list(told)
+    hinted_labels = list(hinted_labels)
     result = Feedback()
     unsure: list[Profile] = []
     for profile in columns:
         if profile.flags is not None:
-            _add_flags(result, unsure, profile, profile.name in told)
+            _add_flags(result, unsure, profile, profile.name in hinted_labels)
         elif profile.numbers is not None:
-            _add_numbers(result, profile, profile.name in told)
+            _add_numbers(result, profile, profile.name in hinted_labels)
     _add_ratio(result, columns)
     if not any(label.is_binary for label in result.labels):
         _add_unsure(result, unsure, columns)

@@ -72,7 +72,7 @@ class StoreCompleting:
         )
 
 
-def context_of(spec: RankingSpec, given: Mapping[str, np.ndarray]) -> dict[str, object]:
+def context_of(spec: RankingSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Returns the typed values of features from the log that a request has itself: statistics may be by them.
 
     Raises:
@@ -81,9 +81,9 @@ def context_of(spec: RankingSpec, given: Mapping[str, np.ndarray]) -> dict[str, 
     context: dict[str, object] = {}
     for feature in spec.features_of("log"):
         name = feature.name
-        if feature.is_text and not feature.derive and name in given and given[name].shape == ():
+        if feature.is_text and not feature.derive and name in inputs and inputs[name].shape == ():
             try:
-                text = given[name].item().decode()
+                text = inputs[name].item().decode()
                 context[name] = reader_of(feature).parse_text(feature, None if text == MISSING else text)
             except (AttributeError, UnicodeDecodeError, ValueError) as error:
                 raise IdRequestError(f"input {name!r}: {error}") from None

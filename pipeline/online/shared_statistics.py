@@ -31,7 +31,7 @@ class SharedStatistics:
         }
 
     def vectors(
-        self, keys: KeyReader, asked: int, days: Sequence[int], updates: Updates
+        self, keys: KeyReader, request_time: int, days: Sequence[int], updates: Updates
     ) -> dict[str, np.ndarray] | None:
         """Returns the statistics' vectors, by their column; None if the generation isn't there any more.
 
@@ -39,7 +39,7 @@ class SharedStatistics:
         """
         asks = []
         for definition in self._layout.shared:
-            of_request, edge = keys.of(definition), edge_of(definition, asked)
+            of_request, edge = keys.of(definition), edge_of(definition, request_time)
             cache = self._answers[definition.statistic.name]
             answers = cache.at(edge, edge * definition.spans.granularity, updates, of_request.epoch)
             places = answers.places(of_request)
@@ -58,7 +58,9 @@ class SharedStatistics:
                 fold = Fold(merged(self._tiles(definition, contents[definition.statistic.name])), definition.spans)
                 answers.add(of_request, absent, *answers_at(definition, fold, np.arange(len(absent)), edge))
                 places = answers.places(of_request)
-            result[definition.statistic.column] = vectors(definition, answers.sums, answers.latest, places, asked)
+            result[definition.statistic.column] = vectors(
+                definition, answers.sums, answers.latest, places, request_time
+            )
         return result
 
     def _tiles(self, definition: Definition, contents: Sequence[Sequence[bytes]]) -> list[Tiles]:

@@ -108,8 +108,8 @@ class UserStatistics:
             self._keys = KeyColumns(spec, rows, lambda _: users, lambda _: items)
             self._sums, self._time = RowSums(spec, rows), rows["time"].to_numpy()
 
-    def vectors(self, definition: Definition, state: UserState, keys: KeyCodes, asked: int) -> np.ndarray:
-        """Returns float32 [candidates, slots] the vectors of a request that began at `asked`, in ticks."""
+    def vectors(self, definition: Definition, state: UserState, keys: KeyCodes, request_time: int) -> np.ndarray:
+        """Returns float32 [candidates, slots] the vectors of a request that began at `request_time`, in ticks."""
         fold, places = state.fold, state.places
         if self._rows.num_rows:
             places = dict(places)
@@ -117,10 +117,10 @@ class UserStatistics:
             fold = Fold(merged([state.tiles, since]), definition.spans)
         used, code = np.unique(keys.code[keys.code >= 0], return_inverse=True)
         key_code = np.array([places.get(keys.texts[number], len(places)) for number in used.tolist()], np.int64)
-        sums, latest = answers_at(definition, fold, key_code, edge_of(definition, asked))
+        sums, latest = answers_at(definition, fold, key_code, edge_of(definition, request_time))
         answer = np.full(len(keys.code), -1)
         answer[keys.code >= 0] = code
-        return vectors(definition, sums, latest, answer, asked)
+        return vectors(definition, sums, latest, answer, request_time)
 
     def _tiles(self, definition: Definition, places: dict[str, int]) -> Tiles:
         of_rows = self._keys.of(definition.statistic.keys)
@@ -136,16 +136,16 @@ def answers_at(definition: Definition, fold: Fold, keys: np.ndarray, edge: int) 
     return as_float32(answers, scales(definition.sums)), answers.latest
 
 
-def edge_of(definition: Definition, asked: int) -> int:
-    """Returns the tile before which rows count for a request that began at `asked`, in ticks."""
-    return int(definition.edge(np.array([asked]))[0])
+def edge_of(definition: Definition, request_time: int) -> int:
+    """Returns the tile before which rows count for a request that began at `request_time`, in ticks."""
+    return int(definition.edge(np.array([request_time]))[0])
 
 
 def vectors(
-    definition: Definition, sums: np.ndarray, latest: np.ndarray | None, code: np.ndarray, asked: int
+    definition: Definition, sums: np.ndarray, latest: np.ndarray | None, code: np.ndarray, request_time: int
 ) -> np.ndarray:
-    """Returns float32 [code, slots], the vectors of a request that began at `asked`, in ticks."""
-    times = np.full(len(code), asked)
+    """Returns float32 [code, slots], the vectors of a request that began at `request_time`, in ticks."""
+    times = np.full(len(code), request_time)
     return Vectors(sums, latest, code, times, definition.ticks_per_second).take(np.arange(len(code)))
 
 

@@ -58,8 +58,8 @@ def distributions(statistics: Statistics) -> Figure:
     return Figure(caption, drawn, "Column")
 
 
-def _columns(found: statistics_pb2.DatasetFeatureStatistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
-    return {column.name or ".".join(column.path.step): column for column in found.features}
+def _columns(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    return {column.name or ".".join(column.path.step): column for column in dataset.features}
 
 
 def _common(column: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:

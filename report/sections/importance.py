@@ -22,18 +22,18 @@ def is_torn(importance: Importance) -> bool:
     return bool(importance.helps() and importance.hurts())
 
 
-def _introduction(found: Importances) -> str:
+def _introduction(importances: Importances) -> str:
     return (
         "What a task’s metric loses once an input’s values are those of other examples: above 0 the input helps, in "
         "green where the interval by user leaves 0 out; below 0, in red, the task would be better without it. "
-        f"Measured on {found.examples:,} examples of {found.users:,} users of {found.split}, one permutation an input; "
-        "what is a user’s comes from another user. Inputs that say the same stand in for each other, and each looks "
-        "worth less than both; of a hundred inputs without any worth about five leave 0 out."
+        f"Measured on {importances.examples:,} examples of {importances.users:,} users of {importances.split}, one "
+        "permutation an input; what is a user’s comes from another user. Inputs that say the same stand in for each "
+        "other, and each looks worth less than both; of a hundred inputs without any worth about five leave 0 out."
     )
 
 
-def _torn_sentence(found: Importances) -> list[Block]:
-    torn = [importance for importance in found.inputs if is_torn(importance)]
+def _torn_sentence(importances: Importances) -> list[Block]:
+    torn = [importance for importance in importances.inputs if is_torn(importance)]
     if not torn:
         return ["No input helps one task and hurts another beyond their intervals."]
     words = [
@@ -43,8 +43,8 @@ def _torn_sentence(found: Importances) -> list[Block]:
     return [f"Inputs on which tasks are torn: {'; '.join(words)}."]
 
 
-def _table(found: Importances) -> Table:
-    tasks = {task: f"{task}, {metric_named(metric).label}" for task, metric in found.metrics.items()}
+def _table(importances: Importances) -> Table:
+    tasks = {task: f"{task}, {metric_named(metric).label}" for task, metric in importances.metrics.items()}
     rows = [
         [
             Cell(importance.name),
@@ -52,7 +52,7 @@ def _table(found: Importances) -> Table:
             _mark(importance),
             *(gain_cell(importance.losses.get(task)) for task in tasks),
         ]
-        for importance in sorted(found.inputs, key=lambda importance: -_worth(importance, found))
+        for importance in sorted(importances.inputs, key=lambda importance: -_worth(importance, importances))
     ]
     return Table(
         "What each task’s metric loses without an input, with its interval; what is worth most to all tasks first",
@@ -70,12 +70,12 @@ def _mark(importance: Importance) -> Cell:
     return Cell("helps and hurts", 1, "unsure", f"hurts {', '.join(importance.hurts())}")
 
 
-def _worth(importance: Importance, found: Importances) -> float:
+def _worth(importance: Importance, importances: Importances) -> float:
     """Returns the sum of the losses, each in shares of the task's largest."""
     total = 0.0
     for task, loss in importance.losses.items():
         largest = max(
-            (abs(input_importance.losses[task].value or 0.0) for input_importance in found.inputs), default=0.0
+            (abs(input_importance.losses[task].value or 0.0) for input_importance in importances.inputs), default=0.0
         )
         total += (loss.value or 0.0) / largest if largest else 0.0
     return total

@@ -44,7 +44,7 @@ def section(material: Material) -> Section:
     return Section("sharing", "Sharing", blocks or ["The trainer’s diagnostics are empty."])
 
 
-def _choices(found: Diagnostics) -> Table:
+def _choices(diagnostics: Diagnostics) -> Table:
     columns = get_args(Network)
     rows = [
         [
@@ -53,7 +53,7 @@ def _choices(found: Diagnostics) -> Table:
             Cell("AUC" if choice.metric == "auc" else choice.metric),
             *(_figure(choice.values.get(network), network == choice.network) for network in columns),
         ]
-        for task, choice in found.choices.items()
+        for task, choice in diagnostics.choices.items()
     ]
     caption = (
         "Which network serves each task, and by which figures of the eval split it was chosen: the one that shares, a "
@@ -66,9 +66,9 @@ def _figure(value: float | None, chosen: bool) -> Cell:
     return Cell("–" if value is None else f"{value:.4f}", value, "good" if chosen else "")
 
 
-def _gates(found: Diagnostics) -> Figure:
+def _gates(diagnostics: Diagnostics) -> Figure:
     levels: dict[str, list[dict]] = {}
-    for gate, weights in found.gate_weights.items():
+    for gate, weights in diagnostics.gate_weights.items():
         level, _, name = gate.rpartition("/")
         levels.setdefault(level or "gates", []).extend(
             {"x": str(number), "y": name.removeprefix("task_"), "value": weight}
@@ -84,10 +84,10 @@ def _gates(found: Diagnostics) -> Figure:
     return Figure(caption, drawn, "Level")
 
 
-def _refinement(found: Diagnostics) -> Figure:
+def _refinement(diagnostics: Diagnostics) -> Figure:
     rows = [
         {"x": task, "y": field, "value": weight}
-        for task, weights in found.refinement_weights.items()
+        for task, weights in diagnostics.refinement_weights.items()
         for field, weight in weights.items()
     ]
     caption = "What each task multiplies each field of its input by, in the mean: below 1 it counts for less."

@@ -79,8 +79,8 @@ def _rows(evaluation: Evaluation, against: ModelName | None) -> Iterator[_Row]:
             yield _Row(task, result, value, ahead, of_whole)
 
 
-def _less(value: float | None, whole: float | None) -> float | None:
-    return None if value is None or whole is None else value - whole
+def _less(value: float | None, overall: float | None) -> float | None:
+    return None if value is None or overall is None else value - overall
 
 
 def _candidate(result: SliceResult, task: Task) -> Estimate:

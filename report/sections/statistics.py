@@ -222,8 +222,8 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(values)) if len(values) else 0.0
 
 
-def _share_cell(part: int, whole: int) -> Cell:
-    return Cell(share(part / whole), part / whole) if whole else Cell(NONE)
+def _share_cell(part: int, total: int) -> Cell:
+    return Cell(share(part / total), part / total) if total else Cell(NONE)
 
 
 def _spread_cell(values: np.ndarray) -> Cell:

@@ -222,14 +222,14 @@ class Versions:
             reason = f"requests that version {max(older)} answers would fail: {'; '.join(problems)}"
             raise ServingError(Code.FAILED_PRECONDITION, reason)
 
-    def _retire_all_but(self, wanted: set[int]) -> None:
+    def _retire_all_but(self, aspired_versions: set[int]) -> None:
         """Takes the versions that are no longer wanted out of service, once what replaces them is there."""
-        pending = {number for number in wanted if self._versions[number].state != AVAILABLE}
+        pending = {number for number in aspired_versions if self._versions[number].state != AVAILABLE}
         with self._lock:
             for version in self._versions.values():
-                if version.state == AVAILABLE and version.number not in wanted and not pending:
+                if version.state == AVAILABLE and version.number not in aspired_versions and not pending:
                     version.state = UNLOADING
-                elif version.state == START and version.number not in wanted:
+                elif version.state == START and version.number not in aspired_versions:
                     version.state = END
 
     def _unload_idle(self) -> None:

@@ -9,9 +9,9 @@ from benchmarks import census_data
 from benchmarks.census_data import CATEGORICAL, COLUMNS, NUMERIC
 
 
-def line(**given) -> str:
+def line(**fields) -> str:
     usual = {"income_50k": "- 50000.", "marital_stat": "Widowed", **dict.fromkeys(NUMERIC, "0")}
-    values = {**usual, **{key: str(value) for key, value in given.items()}}
+    values = {**usual, **{key: str(value) for key, value in fields.items()}}
     return ", ".join(values.get(column, "same") for column in COLUMNS) + "\n"
 
 

@@ -63,8 +63,8 @@ def found(entries, rows):
     return importances(entries, rows, PLAN, INPUTS, score, "eval")
 
 
-def of(found, name: str) -> Importance:
-    return next(importance for importance in found.inputs if importance.name == name)
+def of(all_importances, name: str) -> Importance:
+    return next(importance for importance in all_importances.inputs if importance.name == name)
 
 
 def test_an_input_helps_the_tasks_that_go_by_it_and_hurts_one_that_is_misled_by_it(found):

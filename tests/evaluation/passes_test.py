@@ -184,10 +184,10 @@ def _at_a_kink(rows: ScoredRows, held, t: int) -> bool:
     return False
 
 
-def _counts(metric: str, own, lists, labels) -> bool:
+def _counts(metric: str, of_user, lists, labels) -> bool:
     if metric == "grouped_auc":
-        return any(0 < labels[own & (lists == number)].mean() < 1 for number in set(lists[own].tolist()))
-    return bool(labels[own].any()) if metric in ("ndcg", "mrr") else True
+        return any(0 < labels[of_user & (lists == number)].mean() < 1 for number in set(lists[of_user].tolist()))
+    return bool(labels[of_user].any()) if metric in ("ndcg", "mrr") else True
 
 
 def test_every_metric_has_a_plain_counterpart():

@@ -53,7 +53,7 @@ def request_time(spec: RankingSpec, rows: Sequence[Row], row: Row) -> int:
 
 
 def _vector(
-    spec: RankingSpec, statistic: Statistic, sums: Sequence[Sum], rows: Sequence[Row], row: Row, asked: int
+    spec: RankingSpec, statistic: Statistic, sums: Sequence[Sum], rows: Sequence[Row], row: Row, requested_at: int
 ) -> list[float]:
     ticks = spec.log.timestamp.ticks_per_second
     key = [row["keys"][name] for name in statistic.keys]
@@ -61,7 +61,7 @@ def _vector(
     if None in key:
         return [float("nan")] * (spans * len(sums))
     grain = statistic.granularity * ticks
-    edge = (asked - statistic.delay * ticks) // grain * grain
+    edge = (requested_at - statistic.delay * ticks) // grain * grain
     past = [
         past_row
         for past_row in rows
@@ -83,7 +83,7 @@ def _vector(
     if statistic.age:
         for aggregate in sums:
             times = [past_row["time"] for past_row in past if past_row["adds"][aggregate.name] > 0]
-            values.append((asked - max(times)) / ticks if times else -1.0)
+            values.append((requested_at - max(times)) / ticks if times else -1.0)
     return [float(np.float32(value)) for value in values]
 
 
@@ -98,19 +98,19 @@ def _alive(past: Sequence[Row], edge: int, expire: int, grain: int) -> list[Row]
     return alive if alive and edge - alive[-1]["time"] // grain * grain <= expire else []
 
 
-def _scaled(total: float, one: Sum) -> float:
-    return float(total) / 2**one.bits
+def _scaled(total: float, aggregate: Sum) -> float:
+    return float(total) / 2**aggregate.bits
 
 
-def _decayed(past: Sequence[Row], one: Sum, edge: int, grain: int, half_life: int) -> float:
+def _decayed(past: Sequence[Row], aggregate: Sum, edge: int, grain: int, half_life: int) -> float:
     tiles: dict[int, int] = {}
     for row in past:
-        tiles[row["time"] // grain] = tiles.get(row["time"] // grain, 0) + row["adds"][one.name]
+        tiles[row["time"] // grain] = tiles.get(row["time"] // grain, 0) + row["adds"][aggregate.name]
     total, last = 0.0, None
     for tile, added in sorted(tiles.items()):
         total = (total * _factor(tile - last, grain, half_life) if last is not None else 0.0) + float(added)
         last = tile
-    return _scaled(total * _factor(edge // grain - last, grain, half_life), one) if last is not None else 0.0
+    return _scaled(total * _factor(edge // grain - last, grain, half_life), aggregate) if last is not None else 0.0
 
 
 def _factor(steps: int, grain: int, half_life: int) -> float:

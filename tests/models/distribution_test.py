@@ -82,17 +82,17 @@ def weights(directory: Path) -> list[np.ndarray]:
     return [reader.get_tensor(name) for name in sorted(types) if types[name] == tf.float32]
 
 
-def assert_trained_alike(one: Path, other: Path) -> None:
-    histories = [json.loads((folder / "run" / "history.json").read_text()) for folder in (one, other)]
+def assert_trained_alike(alone: Path, distributed: Path) -> None:
+    histories = [json.loads((folder / "run" / "history.json").read_text()) for folder in (alone, distributed)]
     assert [len(history["epochs"]) for history in histories] == [2, 2]
     assert histories[0]["best_epoch"] == histories[1]["best_epoch"]
     for mine, theirs in zip(*(history["epochs"] for history in histories), strict=True):
         for split in ("train", "eval"):
             for task, metrics in mine[split].items():
                 assert metrics == pytest.approx(theirs[split][task], abs=1e-4)
-    for mine, theirs in zip(weights(one), weights(other), strict=True):
+    for mine, theirs in zip(weights(alone), weights(distributed), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
-    diagnostics = [json.loads((folder / "run" / "diagnostics.json").read_text()) for folder in (one, other)]
+    diagnostics = [json.loads((folder / "run" / "diagnostics.json").read_text()) for folder in (alone, distributed)]
     for gate, expected in diagnostics[0]["gate_weights"].items():
         assert diagnostics[1]["gate_weights"][gate] == pytest.approx(expected, abs=1e-3)
 

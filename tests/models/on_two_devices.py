@@ -26,11 +26,11 @@ tf.config.set_logical_device_configuration(
 )
 
 
-def trained(spec: RankingSpec, given: dict, distribution: str, steps: int) -> tuple[list[np.ndarray], list[float]]:
+def trained(spec: RankingSpec, setup: dict, distribution: str, steps: int) -> tuple[list[np.ndarray], list[float]]:
     training = spec.training.model_copy(update={"distribution": distribution})
     spec, strategy = spec.model_copy(update={"training": training}), local_strategy(training)
-    model = build_ranker(spec, tft.TFTransformOutput(given["graph"]), None, steps, strategy)
-    records = reading.serialized_examples(reading.example_files([given["examples"]], "train")).take(given["count"])
+    model = build_ranker(spec, tft.TFTransformOutput(setup["graph"]), None, steps, strategy)
+    records = reading.serialized_examples(reading.example_files([setup["examples"]], "train")).take(setup["count"])
     averages = WeightAverages.of(model)
     step = training_function(model, averages)
     dataset = strategy.distribute_datasets_from_function(

@@ -10,12 +10,12 @@ from schema.spec import RankingSpec
 NAN = float("nan")
 
 
-def example(spec: RankingSpec, **given) -> bytes:
+def example(spec: RankingSpec, **column_values) -> bytes:
     """An example with the given values; strings default to "", numbers to 0, lists to nothing."""
     message = tf.train.Example()
     for column in example_columns(spec):
         default = [] if column.ragged else [""] if column.dtype == "string" else [0] * (column.width or 1)
-        values = given.get(column.name, default)
+        values = column_values.get(column.name, default)
         feature = message.features.feature[column.name]
         if column.dtype == "string":
             feature.bytes_list.value.extend(value.encode() for value in values)

@@ -32,8 +32,8 @@ def arguments(trainer_arguments, tmp_path_factory):
     return made
 
 
-def searched(given: FnArgs):
-    result = tuner_fn(given)
+def searched(fn_args: FnArgs):
+    result = tuner_fn(fn_args)
     result.tuner.search(**result.fit_kwargs)
     return result.tuner
 

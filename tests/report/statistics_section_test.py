@@ -64,12 +64,12 @@ def signals(leak: int = 1) -> StatisticExamples:
     )
 
 
-def section(found: StatisticExamples) -> Section:
-    return statistics.section(make_material(signals=found))
+def section(statistic_examples: StatisticExamples) -> Section:
+    return statistics.section(make_material(signals=statistic_examples))
 
 
-def tables(found: StatisticExamples) -> list[Table]:
-    blocks = section(found).blocks
+def tables(statistic_examples: StatisticExamples) -> list[Table]:
+    blocks = section(statistic_examples).blocks
     inside = [inner for block in blocks if isinstance(block, Group) for inner in block.blocks]
     return [block for block in (*blocks, *inside) if isinstance(block, Table)]
 
@@ -112,8 +112,8 @@ def test_impressions_are_drawn_by_decades_of_each_split():
     assert of_test == {"0": 0.33, "1–9": 0.33, "10–99": 0.33}
 
 
-def said(found: StatisticExamples) -> str:
-    return " ".join(block for block in section(found).blocks if isinstance(block, str))
+def said(statistic_examples: StatisticExamples) -> str:
+    return " ".join(block for block in section(statistic_examples).blocks if isinstance(block, str))
 
 
 def test_counts_that_grow_from_train_to_test_are_told():

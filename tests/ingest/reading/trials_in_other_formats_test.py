@@ -42,8 +42,8 @@ def counts(report: dict, source: str = "log") -> tuple[int, int, int]:
     return tuple(report["inputs"][source][name] for name in ("rows", "quarantined", "unused"))
 
 
-def columns(rows: list[dict], **other) -> pa.Table:
-    return pa.table({name: other.get(name, [row[name] for row in rows]) for name in rows[0]})
+def columns(rows: list[dict], **replacements) -> pa.Table:
+    return pa.table({name: replacements.get(name, [row[name] for row in rows]) for name in rows[0]})
 
 
 def csv(rows: list[dict], separator: str = ",") -> bytes:

@@ -14,8 +14,8 @@ def signature(**dtypes: tf.DType) -> Signature:
     return Signature("s", {name: TensorSpec(name, dtype, None) for name, dtype in dtypes.items()}, {}, {})
 
 
-def read(body: dict, wanted: Signature) -> dict[str, np.ndarray]:
-    return read_inputs(parse(json.dumps(body).encode()), wanted)
+def read(body: dict, signature: Signature) -> dict[str, np.ndarray]:
+    return read_inputs(parse(json.dumps(body).encode()), signature)
 
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=3)

@@ -1,4 +1,4 @@
-"""Ingest and evaluation as a cluster runs them, job server and workers apart, against the run in memory.
+"""Every Beam job of a run as a cluster runs it, job server and workers apart, against the run in memory.
 
 Job service, staging, Fn API and pickling are those of Flink, Spark and Dataflow. Only workers outside of the launcher's
 process show what of a job doesn't travel.
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import prism
 import pytest
 import tensorflow as tf
+import tensorflow_data_validation as tfdv
 from evaluations import metrics
-from executions import execute_again
+from executions import execute_again, inputs_of
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from whole_runs import WINDOW, Run
 
@@ -49,6 +51,64 @@ def test_ingest_makes_the_same_examples_with_workers_that_are_started_as_in_a_co
     assert all(in_memory.values())
     assert examples_in(outputs["examples"].uri) == in_memory
     assert read_summary(outputs["quarantine"].uri) == read_summary(places["quarantine"])
+
+
+def features_in(folder: str) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], list[float]]]:
+    """Returns what StatisticsGen wrote of each split's features: as text, and the moments, which are sums of floats.
+
+    Its quantiles are left out: they are approximate by design.
+    """
+    texts, moments = {}, {}
+    for split in sorted(Path(folder).glob("Split-*")):
+        (dataset,) = tfdv.load_stats_binary(str(split / "FeatureStats.pb")).datasets
+        for feature in dataset.features:
+            key = split.name, "/".join(feature.path.step)
+            kind = feature.WhichOneof("stats")
+            if kind == "num_stats":
+                moments[key] = [feature.num_stats.mean, feature.num_stats.std_dev]
+                for field in ("histograms", "median", "mean", "std_dev"):
+                    feature.num_stats.ClearField(field)
+            getattr(feature, kind).common_stats.ClearField("num_values_histogram")
+            texts[key] = str(feature)
+    return texts, moments
+
+
+def test_the_statistics_are_the_same(run: Run, tmp_path):
+    with workers_apart(tmp_path, boot=False) as context:
+        outputs = execute_again(run, "StatisticsGen", tmp_path, context)
+    (in_memory,) = inputs_of(run, "ExampleValidator")["statistics"]
+    expected_texts, expected_moments = features_in(in_memory.uri)
+    texts, moments = features_in(outputs["statistics"].uri)
+    assert texts == expected_texts
+    assert moments.keys() == expected_moments.keys()
+    for key, expected in expected_moments.items():
+        assert moments[key] == pytest.approx(expected, rel=1e-9, abs=1e-12), key
+
+
+def transformed_in(folder: str) -> dict[str, tuple[list[tuple], np.ndarray]]:
+    """Returns by split each example's ids, sorted, and its numbers in the same order."""
+    transformed = {}
+    for split in sorted(Path(folder).iterdir()):
+        files = [str(file) for file in sorted(split.iterdir())]
+        rows = []
+        for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
+            features = sorted(tf.train.Example.FromString(record).features.feature.items())
+            ids = tuple((name, tuple(values.int64_list.value)) for name, values in features)
+            rows.append((ids, [number for _, values in features for number in values.float_list.value]))
+        rows.sort()
+        transformed[split.name] = [ids for ids, _ in rows], np.array([numbers for _, row in rows for numbers in row])
+    return transformed
+
+
+def test_transform_makes_the_same_vocabularies_and_numbers(run: Run, tmp_path):
+    with workers_apart(tmp_path, boot=False) as context:
+        outputs = execute_again(run, "Transform", tmp_path, context)
+    (in_memory,) = inputs_of(run, "Trainer")["examples"]
+    expected, made = (transformed_in(uri) for uri in (in_memory.uri, outputs["transformed_examples"].uri))
+    assert made.keys() == expected.keys()
+    for split, (ids, numbers) in expected.items():
+        assert made[split][0] == ids
+        np.testing.assert_allclose(made[split][1], numbers, rtol=1e-5, atol=1e-6)
 
 
 def test_the_evaluation_is_the_same(run: Run, tmp_path):

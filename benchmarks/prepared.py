@@ -43,8 +43,8 @@ class Prepared:
 
 
 def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
-    """Runs the pipeline once, with one epoch, for its examples and its Transform; a run that is there is taken."""
-    if not output.exists():
+    """Runs the pipeline once, with one epoch, for its examples and its Transform; a finished run is taken."""
+    if not list((output / "artifacts").glob("EvaluationReport/report/*")):
         fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
     (transformed,), (graph,), (examples,) = (
         list((output / "artifacts").glob(pattern))

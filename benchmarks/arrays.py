@@ -11,13 +11,11 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from benchmarks.ranker_training import train_ranker
 from models.ranker import Ranker
 from models.training import reading
-from models.training.build import build_ranker
-from models.training.loop import train_epochs
-from models.training.progress import ProgressStore
 from schema.columns import label_name, space_name
-from schema.spec import RankingSpec
+from schema.spec import Model, RankingSpec, Training
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,16 @@ class Trained:
         return self.epochs[self.best_epoch - 1]
 
 
+def spec_of(
+    name: str, features: list[dict[str, Any]], tasks: list[dict[str, Any]], model: Model, training: Training
+) -> RankingSpec:
+    """Returns the spec of a ranker that is trained on arrays, whose log is never read."""
+    log = {"layout": "impressions", "files": "*", "user": "u", "item": "i", "timestamp": {"column": "t"}}
+    spec = RankingSpec.model_validate({"name": name, "log": log, "features": features, "tasks": tasks})
+    # No one stands in two rows.
+    return spec.model_copy(update={"model": model.model_copy(update={"embed_ids": ()}), "training": training})
+
+
 def write_examples(rows: Rows, spec: RankingSpec, path: Path) -> None:
     """Writes rows as Transform would, every row in every task's sample space."""
     columns: dict[str, np.ndarray] = dict(rows.columns)
@@ -103,10 +111,7 @@ def train(splits: Splits, spec: RankingSpec) -> Trained:
             records[name] = reading.serialized_examples([str(path)])
         examples, labels = reading.label_summaries(records["train"], spec, "train")
         data = reading.TrainingData(records["train"], records["validation"], examples, labels, ())
-        model = build_ranker(spec, splits, labels, data.steps(spec))  # type: ignore[arg-type]
-        store = ProgressStore.of(f"{directory}/state", model)
-        progress = train_epochs(model, data.train, data.evaluation, examples, store, f"{directory}/logs", labels)
-        store.restore_best(progress)
+        model, progress = train_ranker(spec, data, splits)  # type: ignore[arg-type]
         return Trained(progress.epochs, progress.best_epoch, _outputs(model, records["test"], len(splits.test)))
 
 

@@ -12,11 +12,8 @@ def census_spec(splits: Splits, shape: Model, training: Training) -> RankingSpec
     """Returns the spec of Census-Income's two tasks: a feature for each column of ids, and for each number."""
     ids = [{"name": name, "source": "log", "kind": "categorical"} for name in splits.sizes]
     numbers = [{"name": f"{name}_scaled", "source": "log", "kind": "numeric"} for name in NUMERIC]
-    log = {"layout": "impressions", "files": "*", "user": "u", "item": "i", "timestamp": {"column": "t"}}
     tasks = [{"name": task, "column": task} for task in TASKS]
-    spec = RankingSpec.model_validate({"name": "census", "log": log, "features": [*ids, *numbers], "tasks": tasks})
-    # No one stands in two rows.
-    return spec.model_copy(update={"model": shape.model_copy(update={"embed_ids": ()}), "training": training})
+    return arrays.spec_of("census", [*ids, *numbers], tasks, shape, training)
 
 
 def train(splits: Splits, shape: Model, training: Training) -> dict:

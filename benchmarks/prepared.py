@@ -1,6 +1,5 @@
 """Logs that the pipeline has made examples of, and rankers trained on them as the pipeline trains."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,11 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from benchmarks.command import fulcrum
+from benchmarks.ranker_training import train_ranker
 from models.export import signatures
 from models.ranker import Ranker
 from models.sharing import ChosenNetworks, choose_networks, with_choices
 from models.training import reading
-from models.training.build import build_ranker
-from models.training.loop import train_epochs
-from models.training.progress import ProgressStore
-from models.training.reading import TrainingData
 from schema.loading import load_spec
 from schema.modelling import AUTO_ROUTING, SHARED_ROUTING, SINGLE_TASK
 from schema.spec import RankingSpec
@@ -76,10 +72,10 @@ def networks(prepared: Prepared, spec: RankingSpec) -> dict[str, Callable[[np.nd
     tf.keras.backend.clear_session()
     data = reading.read_training_data(prepared.data, spec)
     transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
-    shared = _trained(spec, data, transform)
+    shared, _ = train_ranker(spec, data, transform)
     if not spec.chooses_networks:
         return {spec.model.routing: _outputs(shared, transform)}
-    single_task = _trained(spec.with_training(routing=SINGLE_TASK), data, transform)
+    single_task, _ = train_ranker(spec.with_training(routing=SINGLE_TASK), data, transform)
     choices = choose_networks(shared, single_task, reading.batches(data.evaluation, spec, spec.training.batch_size))
     models = {
         AUTO_ROUTING: with_choices(shared, single_task, choices),
@@ -101,17 +97,6 @@ def _outputs(model: Ranker | ChosenNetworks, transform: tft.TFTransformOutput) -
         return np.stack([np.concatenate([batch[task].numpy()[:, 0] for batch in parts]) for task in tasks])
 
     return score
-
-
-def _trained(spec: RankingSpec, data: TrainingData, transform: tft.TFTransformOutput) -> Ranker:
-    model = build_ranker(spec, transform, data.labels, data.steps(spec))
-    with tempfile.TemporaryDirectory() as scratch:
-        store = ProgressStore.of(f"{scratch}/state", model)
-        progress = train_epochs(
-            model, data.train, data.evaluation, data.examples, store, f"{scratch}/logs", data.labels
-        )
-        store.restore_best(progress)
-    return model
 
 
 def test_scores(prepared: Prepared, spec: RankingSpec) -> np.ndarray:

@@ -43,7 +43,7 @@ SINES = 10
 NOISE = 0.1  # a variance of 0.01
 TRAIN, VALIDATION, TEST = 100_000, 10_000, 20_000
 TASKS = ("task_1", "task_2")
-SHAPE = Model(expert_units=(64,), tower_units=(32,), embed_ids=())
+SHAPE = Model(expert_units=(64,), tower_units=(32,))
 RECIPE = Training(
     epochs=15,
     patience=15,
@@ -132,11 +132,9 @@ def train(correlation: float, routing: str, recipe: Training, seed: int) -> list
 
 def synthetic_spec(routing: str, recipe: Training) -> RankingSpec:
     """Returns the spec of the two regressions of one vector."""
-    log = {"layout": "impressions", "files": "*", "user": "u", "item": "i", "timestamp": {"column": "t"}}
     vector = {"name": "x", "source": "log", "kind": "vector", "size": INPUTS, "scale": "none"}
     tasks = [{"name": task, "column": task, "kind": "regression"} for task in TASKS]
-    spec = RankingSpec.model_validate({"name": "synthetic", "log": log, "features": [vector], "tasks": tasks})
-    return spec.model_copy(update={"model": SHAPE.model_copy(update={"routing": routing}), "training": recipe})
+    return arrays.spec_of("synthetic", [vector], tasks, SHAPE.model_copy(update={"routing": routing}), recipe)
 
 
 def report(

@@ -33,14 +33,17 @@ def workers_apart(folder: Path, boot: bool) -> Iterator[BaseBeamExecutor.Context
         yield BaseBeamExecutor.Context(beam_pipeline_args=arguments, tmp_dir=str(folder / "tmp"), unique_id="1")
 
 
-def examples_in(folder: str | Path) -> dict[str, list[str]]:
-    """Returns the examples by split in a fixed order, as text: the order of a map's entries in bytes is free."""
-    examples = {}
+def read_examples(folder: str | Path) -> Iterator[tuple[str, Iterator[tf.train.Example]]]:
+    """Yields each split's name and its examples, in no fixed order."""
     for split in sorted(Path(folder).iterdir()):
         files = [str(file) for file in sorted(split.iterdir())]
         records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
-        examples[split.name] = sorted(str(tf.train.Example.FromString(record)) for record in records)
-    return examples
+        yield split.name, map(tf.train.Example.FromString, records)
+
+
+def examples_in(folder: str | Path) -> dict[str, list[str]]:
+    """Returns the examples by split in a fixed order, as text: the order of a map's entries in bytes is free."""
+    return {split: sorted(map(str, examples)) for split, examples in read_examples(folder)}
 
 
 def test_ingest_makes_the_same_examples_with_workers_that_are_started_as_in_a_container(run: Run, tmp_path):
@@ -63,12 +66,12 @@ def features_in(folder: str) -> tuple[dict[tuple[str, str], str], dict[tuple[str
         (dataset,) = tfdv.load_stats_binary(str(split / "FeatureStats.pb")).datasets
         for feature in dataset.features:
             key = split.name, "/".join(feature.path.step)
-            kind = feature.WhichOneof("stats")
-            if kind == "num_stats":
+            stats_field = feature.WhichOneof("stats")
+            if stats_field == "num_stats":
                 moments[key] = [feature.num_stats.mean, feature.num_stats.std_dev]
                 for field in ("histograms", "median", "mean", "std_dev"):
                     feature.num_stats.ClearField(field)
-            getattr(feature, kind).common_stats.ClearField("num_values_histogram")
+            getattr(feature, stats_field).common_stats.ClearField("num_values_histogram")
             texts[key] = str(feature)
     return texts, moments
 
@@ -88,15 +91,14 @@ def test_the_statistics_are_the_same(run: Run, tmp_path):
 def transformed_in(folder: str) -> dict[str, tuple[list[tuple], np.ndarray]]:
     """Returns by split each example's ids, sorted, and its numbers in the same order."""
     transformed = {}
-    for split in sorted(Path(folder).iterdir()):
-        files = [str(file) for file in sorted(split.iterdir())]
+    for split, examples in read_examples(folder):
         rows = []
-        for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
-            features = sorted(tf.train.Example.FromString(record).features.feature.items())
+        for example in examples:
+            features = sorted(example.features.feature.items())
             ids = tuple((name, tuple(values.int64_list.value)) for name, values in features)
             rows.append((ids, [number for _, values in features for number in values.float_list.value]))
         rows.sort()
-        transformed[split.name] = [ids for ids, _ in rows], np.array([numbers for _, row in rows for numbers in row])
+        transformed[split] = [ids for ids, _ in rows], np.array([numbers for _, row in rows for numbers in row])
     return transformed
 
 
@@ -104,11 +106,11 @@ def test_transform_makes_the_same_vocabularies_and_numbers(run: Run, tmp_path):
     with workers_apart(tmp_path, boot=False) as context:
         outputs = execute_again(run, "Transform", tmp_path, context)
     (in_memory,) = inputs_of(run, "Trainer")["examples"]
-    expected, made = (transformed_in(uri) for uri in (in_memory.uri, outputs["transformed_examples"].uri))
-    assert made.keys() == expected.keys()
+    expected, transformed = (transformed_in(uri) for uri in (in_memory.uri, outputs["transformed_examples"].uri))
+    assert transformed.keys() == expected.keys()
     for split, (ids, numbers) in expected.items():
-        assert made[split][0] == ids
-        np.testing.assert_allclose(made[split][1], numbers, rtol=1e-5, atol=1e-6)
+        assert transformed[split][0] == ids
+        np.testing.assert_allclose(transformed[split][1], numbers, rtol=1e-5, atol=1e-6)
 
 
 def test_the_evaluation_is_the_same(run: Run, tmp_path):

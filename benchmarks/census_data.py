@@ -42,7 +42,7 @@ def load(path: Path, buckets: int = 0) -> Splits:
     Raises:
       FileNotFoundError: `path`, or one of the two files in it, is missing; the message names it.
     """
-    frames = train, test = _read(path, "data"), _read(path, "test")
+    frames = train, test = read(path)
     columns: dict[str, tuple[np.ndarray, ...]] = {}
     sizes: dict[str, int] = {}
     for name in CATEGORICAL:
@@ -56,6 +56,25 @@ def load(path: Path, buckets: int = 0) -> Splits:
     ]
     half = len(rows[1]) // 2
     return Splits(rows[0], rows[1].part(slice(half)), rows[1].part(slice(half, None)), sizes)
+
+
+def read(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Returns the train rows, and those of which half validate and half test, as texts; arguments as of `load`."""
+    return _read(path, "data"), _read(path, "test")
+
+
+def write_log(path: Path, log: Path) -> None:
+    """Writes all rows as a log of one file: the columns that are read, `row`, `person`, `survey` and the tasks' labels.
+
+    A person stands in one row, and all in one survey; `row` takes the place of the time, so that rows are split as in
+    `load`.
+    """
+    frames = read(path)
+    labels = np.concatenate([_labels(frame) for frame in frames])
+    rows = pl.concat(frames).select(pl.col(CATEGORICAL), pl.col(NUMERIC).cast(pl.Float64)).with_row_index("row")
+    columns = [pl.col("row").alias("person"), pl.lit("1994-1995").alias("survey")]
+    tasks = [pl.Series(task, labels[:, i]) for i, task in enumerate(TASKS)]
+    rows.with_columns(*columns, *tasks).write_parquet(log)
 
 
 def _read(path: Path, half: str) -> pl.DataFrame:

@@ -39,6 +39,11 @@ class Gain:
         """Returns whether zero lies outside of the interval."""
         return abs(self.value) > self.half_width
 
+    @property
+    def reversed(self) -> "Gain":
+        """Returns the gain of the other ranker over the first one."""
+        return Gain(-self.value, self.half_width)
+
     def __str__(self) -> str:
         text = f"{self.value:+.4f} ± {self.half_width:.4f}"
         return f"**{text}**" if self.is_certain else text

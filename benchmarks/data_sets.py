@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import schema
+from benchmarks import census_data
 from benchmarks.command import fulcrum
 
 SPECS = Path(schema.__file__).parent / "specs"
+CENSUS_SPEC = Path(__file__).with_name("census.yaml")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 USERS, IMPRESSIONS = 5_000, 200_000
 ACTIVE_USERS = 700
@@ -62,10 +64,20 @@ def deskdrop(data: Path, folder: Path) -> Logs:
     return Logs("deskdrop", SPECS / "deskdrop.yaml", data / "deskdrop")
 
 
+def census_income(data: Path, folder: Path) -> Logs:
+    """Writes Census-Income's persons to the folder `census_income_logs`, and returns them; what is there is taken."""
+    logs = folder / "census_income_logs"
+    if not logs.exists():
+        logs.mkdir(parents=True)
+        census_data.write_log(data / "census_income", logs / "people.parquet")
+    return Logs("census_income", CENSUS_SPEC, logs)
+
+
 # By name, `logs(data, folder)`: `data` has the folders of real logs; what has to be made is kept in `folder`.
 DATA_SETS: dict[str, Callable[[Path, Path], Logs]] = {
     "simulated": simulated,
     "kuairand": kuairand,
     "kuairand700": active_users_of_kuairand,
     "deskdrop": deskdrop,
+    "census_income": census_income,
 }

@@ -1,8 +1,8 @@
 """The ranker against LightGBM on the same examples, and against the networks that it chooses from, task by task.
 
-`python -m benchmarks.tabular`: simulated short videos, KuaiRand, its most active users, and Deskdrop, 3 seeds. All
-train on the train split, stop by the eval split, and are compared on the test split, each task in its sample space;
-LightGBM with the ranker's statistics and without. Logs of your own:
+`python -m benchmarks.tabular`: simulated short videos, KuaiRand, its most active users, Deskdrop and Census-Income, 3
+seeds. All train on the train split, stop by the eval split, and are compared on the test split, each task in its sample
+space; LightGBM with the ranker's statistics and without. Logs of your own:
 
     python -m benchmarks.tabular --spec SPEC --logs DIRECTORY --keep DIRECTORY
 

@@ -3,10 +3,13 @@ import gzip
 import zipfile
 
 import numpy as np
+import polars as pl
 import pytest
 
 from benchmarks import census_data
-from benchmarks.census_data import CATEGORICAL, COLUMNS, NUMERIC
+from benchmarks.census_data import CATEGORICAL, COLUMNS, NUMERIC, TASKS
+from benchmarks.data_sets import CENSUS_SPEC
+from schema.loading import load_spec
 
 
 def line(**fields) -> str:
@@ -77,6 +80,18 @@ def test_a_zip_holds_the_same(directory, lines, tmp_path):
     ours, theirs = census_data.load(path), census_data.load(directory)
     np.testing.assert_array_equal(ours.train.columns["age_scaled"], theirs.train.columns["age_scaled"])
     np.testing.assert_array_equal(ours.test.labels, theirs.test.labels)
+
+
+def test_the_log_has_the_rows_in_the_files_order_and_the_columns_of_its_spec(directory, tmp_path):
+    log = tmp_path / "people.parquet"
+    census_data.write_log(directory, log)
+    rows = pl.read_parquet(log)
+    assert rows["row"].to_list() == rows["person"].to_list() == list(range(16))
+    assert rows["age"].to_list() == [*range(10), 1, 1, 0, 99, 9, 9]
+    assert [rows[task].to_list() for task in TASKS] == [[0.0] * 11 + [1.0] + [0.0] * 4] * 2
+    spec = load_spec(CENSUS_SPEC)
+    assert {feature.column or feature.name for feature in spec.features} == {*CATEGORICAL, *NUMERIC} <= {*rows.columns}
+    assert [task.name for task in spec.tasks] == [*TASKS]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,0 +1,132 @@
+"""What each part of the ranker is worth: PLE as the spec has it, against PLE with one thing changed.
+
+`python -m benchmarks.ablation`: simulated short videos and KuaiRand, a seed. All train on the train split, stop by the
+eval split, and are compared on the test split, each task in its sample space; intervals are paired and by user.
+`--variants` names some; with `--keep DIRECTORY` runs and scores are kept, and taken if they are there.
+
+It exits with 1 where PLE as the spec has it is behind a variant by more than its interval, on a task that has enough
+positives (`DENSE`): where a part that ships does harm, or one that doesn't ship would help.
+"""
+
+import argparse
+import functools
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+from benchmarks import expectations
+from benchmarks.comparison import Row, ScoreFiles, Scores, compare
+from benchmarks.data_sets import DATA, DATA_SETS
+from benchmarks.prepared import Prepared, prepare, test_scores
+from benchmarks.tabular import DENSE
+from schema.modelling import SHARED_ROUTING, SINGLE_TASK, RankingLoss
+from schema.spec import RankingSpec
+
+AS_SHIPPED = "as shipped"
+
+
+def without_recipe(spec: RankingSpec) -> RankingSpec:
+    """Returns the spec trained by a constant rate, to the last weights, without anything against learning by heart."""
+    return spec.with_training(schedule="constant", averaging=0.0, dropout=0.0, id_mask=0.0, weight_decay=0.0)
+
+
+def without_statistics(spec: RankingSpec) -> RankingSpec:
+    return spec.model_copy(update={"statistics": None})
+
+
+def ranking_loss(kind: str) -> Callable[[RankingSpec], RankingSpec]:
+    """Returns the function from a spec to one with a ranking loss of the default weight."""
+    return lambda spec: spec.with_training(ranking_loss=RankingLoss.model_validate({"kind": kind}))
+
+
+VARIANTS: Mapping[str, Callable[[RankingSpec], RankingSpec]] = {
+    AS_SHIPPED: lambda spec: spec,
+    "no recipe": without_recipe,
+    "no statistics": without_statistics,
+    "single task": lambda spec: spec.with_training(routing=SINGLE_TASK),
+    "shared bottom": lambda spec: spec.with_training(routing="shared_bottom"),
+    "MMoE": lambda spec: spec.with_training(routing="mmoe"),
+    "DIN": lambda spec: spec.with_training(bottom="din"),
+    "DTRN": lambda spec: spec.with_training(bottom="dtrn"),
+    "pairwise loss": ranking_loss("pairwise"),
+    "JRC": ranking_loss("jrc"),
+}
+
+
+def main() -> int:
+    options = arguments()
+    short: list[str] = []
+    results: dict[str, dict[str, dict[str, object]]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or Path(scratch)
+        for name in options.data:
+            logs = DATA_SETS[name](options.data_folder, folder)
+            prepared = prepare(logs.spec, logs.folder, folder / logs.name)
+            files = ScoreFiles(folder / f"{logs.name}_scores")
+            rows = compare(
+                prepared, [scored(prepared, options.variants, seed, files) for seed in range(1, options.seeds + 1)]
+            )
+            print("\n".join(table(logs.name, rows)), flush=True)
+            results[logs.name] = {f"{row.task} {row.metric}": row.as_json() for row in rows}
+            short += shortfalls(logs.name, rows)
+    return expectations.conclude({"test": results, "seeds": options.seeds}, short)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    rest = [variant for variant in VARIANTS if variant != AS_SHIPPED]
+    names = (lambda text: text.split(","), ", ".join(rest))
+    parser.add_argument("--data", type=names[0], default=["simulated", "kuairand"], help=", ".join(DATA_SETS))
+    parser.add_argument("--data-folder", type=Path, default=DATA, help="has the folders of real logs")
+    parser.add_argument("--variants", type=names[0], default=rest, help=names[1])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="a directory for runs and scores, which are taken if they are there")
+    options = parser.parse_args()
+    for option, known in (("data", DATA_SETS), ("variants", VARIANTS)):
+        if unknown := set(getattr(options, option)) - set(known):
+            parser.error(f"--{option}: expected some of {', '.join(known)}, got {', '.join(sorted(unknown))}")
+    return options
+
+
+def scored(prepared: Prepared, variants: Sequence[str], seed: int, files: ScoreFiles) -> Scores:
+    """Trains PLE as the spec has it and each variant with the seed, and returns their outputs on the test examples."""
+    shipped = prepared.spec.with_training(routing=SHARED_ROUTING, seed=seed)
+    scores: dict[str, np.ndarray] = {}
+    for name in (AS_SHIPPED, *variants):
+        spec = VARIANTS[name](shipped)
+        train = functools.partial(_named_scores, name, prepared, spec)
+        scores |= files.get(f"{name.replace(' ', '_')}-{seed}", spec.to_json(), train)
+        print(f"seed {seed}: {name}", flush=True)
+    return scores
+
+
+def _named_scores(name: str, prepared: Prepared, spec: RankingSpec) -> Scores:
+    return {name: test_scores(prepared, spec)}
+
+
+def table(name: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Yields the lines of a table: by task PLE's metric, and by how much each variant is better than it."""
+    variants = list(rows[0].gains)
+    yield f"\n{name}\n"
+    yield f"| task | metric | {AS_SHIPPED} | " + " | ".join(variants) + " |"
+    yield "|---|---|" + "---:|" * (1 + len(variants))
+    for row in rows:
+        changes = " | ".join(str(row.gains[variant].reversed) for variant in variants)
+        yield f"| {row.task} | {row.metric} | {row.values[AS_SHIPPED]:.4f} | {changes} |"
+
+
+def shortfalls(name: str, rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        for variant, gain in row.gains.items():
+            if row.positives >= DENSE and gain.value < 0 and gain.is_certain and row.metric != "grouped_auc":
+                yield f"{name}, {row.task}: {row.metric} is better with {variant}: {gain.reversed}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

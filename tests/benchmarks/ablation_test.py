@@ -1,0 +1,49 @@
+"""What an ablation changes, and how it tells what that was worth."""
+
+import pytest
+
+from benchmarks.ablation import AS_SHIPPED, VARIANTS, shortfalls, table
+from benchmarks.comparison import Gain, Row
+from benchmarks.data_sets import SPECS
+from schema.loading import load_spec
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return load_spec(SPECS / "shortvideo.yaml").with_training(routing="ple")
+
+
+def row(task: str, metric: str, gain: Gain, positives: int = 1_000) -> Row:
+    return Row(task, metric, {AS_SHIPPED: 0.75, "DIN": 0.74}, {"DIN": gain}, positives)
+
+
+def test_every_variant_changes_the_spec_but_the_first(spec):
+    changed = {name: VARIANTS[name](spec).to_json() for name in VARIANTS}
+    assert changed.pop(AS_SHIPPED) == spec.to_json()
+    assert len({spec.to_json(), *changed.values()}) == len(VARIANTS)
+
+
+def test_a_variant_changes_what_it_names_alone(spec):
+    assert VARIANTS["DTRN"](spec).model == spec.model.model_copy(update={"bottom": "dtrn"})
+    assert VARIANTS["no statistics"](spec).training == spec.training
+    assert VARIANTS["no recipe"](spec).model == spec.model
+    assert VARIANTS["JRC"](spec).training.ranking_loss.kind == "jrc"
+
+
+def test_a_change_is_shown_as_what_the_variant_gains():
+    *_, line = table("kuairand", [row("click", "auc", Gain(0.01, 0.002))])
+    assert line == "| click | auc | 0.7500 | **-0.0100 ± 0.0020** |"
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentences"),
+    [
+        (row("click", "auc", Gain(-0.01, 0.002)), ["kuairand, click: auc is better with DIN: **+0.0100 ± 0.0020**"]),
+        (row("click", "auc", Gain(-0.01, 0.02)), []),
+        (row("click", "auc", Gain(0.01, 0.002)), []),
+        (row("click", "auc", Gain(-0.01, 0.002), positives=20), []),
+        (row("click", "grouped_auc", Gain(-0.01, 0.002)), []),
+    ],
+)
+def test_it_falls_short_where_a_variant_is_better_beyond_its_interval(changed, sentences):
+    assert list(shortfalls("kuairand", [changed])) == sentences

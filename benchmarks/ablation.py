@@ -37,7 +37,9 @@ def without_recipe(spec: RankingSpec) -> RankingSpec:
 
 
 def without_statistics(spec: RankingSpec) -> RankingSpec:
-    return spec.model_copy(update={"statistics": None})
+    """Returns the spec without statistics, and without the slices by these."""
+    slices = tuple(keys for keys in spec.slices if not any("." in key for key in keys))
+    return spec.model_copy(update={"statistics": None, "slices": slices})
 
 
 def ranking_loss(kind: str) -> Callable[[RankingSpec], RankingSpec]:

@@ -30,11 +30,12 @@ class Logs:
 
 
 def simulated(data: Path, folder: Path, users: int = USERS, impressions: int = IMPRESSIONS) -> Logs:
-    """Simulates short videos in the folder `simulated_logs`, and returns them; what is there is taken."""
-    logs = folder / "simulated_logs"
+    """Simulates short videos in a folder of `folder`, and returns them; what is there is taken."""
+    name = f"simulated_{users}_{impressions}"
+    logs = folder / f"{name}_logs"
     if not logs.exists():
         fulcrum("simulate", "--out", logs, "--users", users, "--impressions", impressions, "--seed", 1)
-    return Logs("simulated", SPECS / "shortvideo.yaml", logs)
+    return Logs(name, SPECS / "shortvideo.yaml", logs)
 
 
 def kuairand(data: Path, folder: Path) -> Logs:

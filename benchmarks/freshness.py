@@ -48,7 +48,7 @@ def main() -> int:
         folder = options.keep or Path(scratch)
         logs = chosen_logs(options, folder)
         prepared = {
-            delay: prepare(write_spec(delay, logs.spec, folder), logs.folder, folder / delay)
+            delay: prepare(write_spec(delay, logs.spec, folder), logs.folder, folder / f"{logs.name}_{delay}")
             for delay in (FRESH, STALE, NONE)
         }
         check_rows(prepared)

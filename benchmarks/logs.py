@@ -105,7 +105,7 @@ def arguments() -> argparse.Namespace:
 
 def examples_of(name: str, data: Path, folder: Path) -> Prepared:
     logs = simulated(data, folder, USERS, IMPRESSIONS) if name == "simulated" else DATA_SETS[name](data, folder)
-    return prepare(logs.spec, logs.folder, folder / name)
+    return prepare(logs.spec, logs.folder, folder / logs.name)
 
 
 def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:

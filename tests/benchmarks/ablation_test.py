@@ -6,6 +6,7 @@ from benchmarks.ablation import AS_SHIPPED, VARIANTS, shortfalls, table
 from benchmarks.comparison import Gain, Row
 from benchmarks.data_sets import SPECS
 from schema.loading import load_spec
+from schema.spec import RankingSpec
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,8 @@ def test_every_variant_changes_the_spec_but_the_first(spec):
     changed = {name: VARIANTS[name](spec).to_json() for name in VARIANTS}
     assert changed.pop(AS_SHIPPED) == spec.to_json()
     assert len({spec.to_json(), *changed.values()}) == len(VARIANTS)
+    for text in changed.values():
+        RankingSpec.from_json(text)
 
 
 def test_a_variant_changes_what_it_names_alone(spec):

@@ -62,10 +62,15 @@ def next_version(base: str, now: int) -> int:
 
 
 def push(model: str, destination: str) -> None:
-    """Copies a SavedModel, `saved_model.pb` last: what lacks it is no model yet. A copy that fails is taken back."""
+    """Copies a SavedModel; `saved_model.pb`, without which a folder is no model, gets its name once all is written.
+
+    A copy that fails is taken back.
+    """
+    graph = os.path.join(destination, "saved_model.pb")
     try:
         io_utils.copy_dir(model, destination, deny_regex_patterns=[r"saved_model\.pb"])
-        io_utils.copy_file(os.path.join(model, "saved_model.pb"), os.path.join(destination, "saved_model.pb"))
+        io_utils.copy_file(os.path.join(model, "saved_model.pb"), f"{graph}.part")
+        fileio.rename(f"{graph}.part", graph)
     except Exception:
         if fileio.exists(destination):
             fileio.rmtree(destination)
@@ -73,7 +78,7 @@ def push(model: str, destination: str) -> None:
 
 
 class Pusher(base_component.BaseComponent):
-    """Copies a model that both blessings allow to `destination`, under a new version, `saved_model.pb` last.
+    """Copies a model that both blessings allow to `destination`, under a new version; half a copy is no model.
 
     The model is the copy with warm-up requests that the infra blessing holds. Output: `pushed_model`, as TFX's.
     """

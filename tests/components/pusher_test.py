@@ -72,6 +72,22 @@ def test_a_copy_that_a_killed_push_left_is_no_model_and_the_next_one_is_newer(pu
     assert not (tmp_path / "serving" / "2000" / "saved_model.pb").exists()
 
 
+def test_a_push_that_is_killed_as_it_writes_the_graph_leaves_no_model(push_to, model, tmp_path, monkeypatch):
+    def killed(source: str, destination: str) -> None:
+        assert Path(source).read_bytes() == b"graph"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pusher.fileio, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            push_to(tmp_path / "serving", 1_000)
+    left = files(tmp_path / "serving" / "1000")
+    assert "saved_model.pb" not in left
+    assert {name for name in left if not name.endswith(".part")} == files(model).keys() - {"saved_model.pb"}
+    push_to(tmp_path / "serving", 1_000)
+    assert files(tmp_path / "serving" / "1001") == files(model)
+
+
 def test_a_full_disk_leaves_no_half_a_model(push_to, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, before[1]))

@@ -93,10 +93,12 @@ def test_a_killed_run_goes_on_to_the_same_result(killed: Killed, run: Run):
     assert Path(resumed.places["report"]).is_file()
 
 
-def test_of_a_killed_push_no_model_is_left_but_the_whole_one(killed: Killed):
-    *half, version = sorted((killed.output / "serving" / "shortvideo").iterdir())
-    assert half
-    assert not any((folder / "saved_model.pb").exists() for folder in half)
-    pushed = content(version)
+def test_of_a_killed_push_no_model_is_left_but_whole_ones(killed: Killed):
+    versions = sorted((killed.output / "serving" / "shortvideo").iterdir())
+    assert len(versions) > 1
+    # On a fast machine the kill may come when all has been copied, but before the run knows.
+    models = [content(version) for version in versions if (version / "saved_model.pb").exists()]
+    assert (versions[-1] / "saved_model.pb").exists()
     trained = content(Path(load_summary(killed.output).places["model"]) / "Format-Serving")
-    assert {name: pushed[name] for name in trained} == trained
+    for pushed in models:
+        assert {name: pushed[name] for name in trained} == trained

@@ -12,7 +12,6 @@ import argparse
 import functools
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,10 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from benchmarks import expectations
-from benchmarks.comparison import Row, ScoreFiles, Scores, compare
-from benchmarks.data_sets import DATA, DATA_SETS
-from benchmarks.prepared import Prepared, prepare, test_scores
+from benchmarks.comparison import Row, ScoreFiles, Scores
+from benchmarks.data_sets import DATA, DATA_SETS, Logs
+from benchmarks.prepared import Prepared, test_scores
+from benchmarks.side_by_side import compare_on
 from benchmarks.tabular import DENSE
 from schema.modelling import SHARED_ROUTING, SINGLE_TASK, RankingLoss
 from schema.spec import RankingSpec
@@ -63,21 +62,12 @@ VARIANTS: Mapping[str, Callable[[RankingSpec], RankingSpec]] = {
 
 def main() -> int:
     options = arguments()
-    short: list[str] = []
-    results: dict[str, dict[str, dict[str, object]]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
-        for name in options.data:
-            logs = DATA_SETS[name](options.data_folder, folder)
-            prepared = prepare(logs.spec, logs.folder, folder / logs.name)
-            files = ScoreFiles(folder / f"{logs.name}_scores")
-            rows = compare(
-                prepared, [scored(prepared, options.variants, seed, files) for seed in range(1, options.seeds + 1)]
-            )
-            print("\n".join(table(logs.name, rows)), flush=True)
-            results[logs.name] = {f"{row.task} {row.metric}": row.as_json() for row in rows}
-            short += shortfalls(logs.name, rows)
-    return expectations.conclude({"test": results, "seeds": options.seeds}, short)
+
+    def logs_in(folder: Path) -> Iterator[Logs]:
+        return (DATA_SETS[name](options.data_folder, folder) for name in options.data)
+
+    score = functools.partial(scored, options.variants)
+    return compare_on(logs_in, options.keep, options.seeds, score, table, shortfalls)
 
 
 def arguments() -> argparse.Namespace:
@@ -96,7 +86,7 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def scored(prepared: Prepared, variants: Sequence[str], seed: int, files: ScoreFiles) -> Scores:
+def scored(variants: Sequence[str], prepared: Prepared, seed: int, files: ScoreFiles) -> Scores:
     """Trains PLE as the spec has it and each variant with the seed, and returns their outputs on the test examples."""
     shipped = prepared.spec.with_training(routing=SHARED_ROUTING, seed=seed)
     scores: dict[str, np.ndarray] = {}

@@ -12,18 +12,19 @@ than its interval.
 """
 
 import argparse
+import functools
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks import expectations, trees
-from benchmarks.comparison import Row, ScoreFiles, Scores, compare
+from benchmarks.comparison import Row, ScoreFiles, Scores
 from benchmarks.data_sets import DATA, DATA_SETS, Logs
-from benchmarks.prepared import Prepared, networks, prepare
+from benchmarks.prepared import Prepared, networks
+from benchmarks.side_by_side import compare_on
 from schema.modelling import AUTO_ROUTING, SINGLE_TASK
 from schema.spec import RankingSpec
 
@@ -34,19 +35,13 @@ DENSE = 300
 
 def main() -> int:
     options = arguments()
-    short: list[str] = []
-    results: dict[str, dict[str, dict[str, object]]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
-        for logs in chosen_logs(options, folder):
-            prepared = prepare(logs.spec, logs.folder, folder / logs.name)
-            spec = prepared.spec if options.routing is None else prepared.spec.with_training(routing=options.routing)
-            files = ScoreFiles(folder / f"{logs.name}_scores")
-            rows = compare(prepared, [scored(prepared, spec, seed, files) for seed in range(1, options.seeds + 1)])
-            print("\n".join(table(logs.name, rows)), flush=True)
-            results[logs.name] = {f"{row.task} {row.metric}": row.as_json() for row in rows}
-            short += shortfalls(logs.name, rows)
-    return expectations.conclude({"test": results, "seeds": options.seeds}, short)
+
+    def score(prepared: Prepared, seed: int, files: ScoreFiles) -> Scores:
+        spec = prepared.spec if options.routing is None else prepared.spec.with_training(routing=options.routing)
+        return scored(prepared, spec, seed, files)
+
+    logs_in = functools.partial(chosen_logs, options)
+    return compare_on(logs_in, options.keep, options.seeds, score, table, shortfalls)
 
 
 def arguments() -> argparse.Namespace:

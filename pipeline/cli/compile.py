@@ -1,5 +1,6 @@
 """`fulcrum compile`: the pipeline for Kubeflow Pipelines or Vertex AI."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +47,7 @@ def compile(
 
     from pipeline.cli.compile_arguments import prepare
     from pipeline.cli.run_arguments import UsageError
-    from pipeline.runners.beam import Cluster
+    from pipeline.runners.beam import Cluster, local_path_doubts
 
     try:
         prepared = prepare(
@@ -70,6 +71,9 @@ def compile(
         )
     except UsageError as error:
         raise fail(error, 2) from None
+    paths = {"--root": root, "--logs": str(prepared.defaults.get("logs", "")), "--artifacts-dir": artifacts_dir}
+    for doubt in local_path_doubts(shlex.split(str(prepared.defaults["beam_args"])), paths):
+        console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
 
     from pipeline.runners.kubeflow import compile_pipeline
     from pipeline.runners.kubeflow_limits import SizeError

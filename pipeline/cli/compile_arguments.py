@@ -56,7 +56,7 @@ def prepare(
 
     Raises:
       UsageError: the spec is wrong, the image has neither tag nor digest, a parameter can't be used for what it is for,
-        the routing is unknown, or Beam's runner needs what was not given.
+        a path is relative, the routing is unknown, or Beam's runner needs what was not given.
       KeyError: there is no parameter of a name.
     """
     try:
@@ -67,6 +67,7 @@ def prepare(
         if vertex and not scheme_of(root):
             raise UriError(f"--root: Vertex AI keeps artifacts at gs://, got {root!r}")
         check_options(parameters)
+        check_paths(cluster or Cluster())
         arguments = beam_arguments(runner, cluster, beam_args)
         if is_distributed(arguments) and scheme_of(root) in _ROOTS - {"gs"}:
             raise UriError(f"--root: Beam's workers on other machines need a root of gs://, got {root!r}")
@@ -78,6 +79,13 @@ def prepare(
     defaults["beam_args"] = shlex.join(arguments)
     present = {name: value for name, value in defaults.items() if value is not None}
     return Compilation(spec, image, root, present, parsed, vertex)
+
+
+def check_paths(cluster: Cluster) -> None:
+    """Raises ValueError if a path would depend on the working folder of a component's container."""
+    for option, path in (("--artifacts-dir", cluster.artifacts_dir), ("--job-server-jar", cluster.job_server_jar)):
+        if path and "://" not in path and not path.startswith("/"):
+            raise ValueError(f"{option}: expected an absolute path, as the image has it, or a URI; got {path!r}")
 
 
 def check_image(image: str) -> None:

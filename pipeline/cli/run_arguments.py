@@ -1,6 +1,7 @@
 """Checks the arguments of `fulcrum run` before anything runs: the spec, its settings, the logs, the output folder."""
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from schema.spec import RankingSpec
 
 # Bytes; a stage fails with less than it wanted to write at once.
 _NEARLY_FULL = 1 << 20
+# `gs://bucket/run`, of which a Path keeps one slash.
+_OF_A_STORE = re.compile(r"\w+:/")
 
 
 class UsageError(ValueError):
@@ -93,6 +96,11 @@ def prepare(
 
 
 def _check_writable(output: Path) -> None:
+    if _OF_A_STORE.match(str(output)):
+        raise UsageError(
+            f"--output {output}: expected a folder of this machine or one that is mounted here, since a run's metadata "
+            "is a database file; `fulcrum compile` makes runs whose root is a bucket"
+        )
     if any(wildcard in str(output.absolute()) for wildcard in "*?["):
         # TFX and TensorFlow find the examples by patterns below it.
         raise UsageError(f"--output {output}: expected a folder without `*`, `?` and `[`, which stand for other names")

@@ -57,6 +57,9 @@ class Cluster:
 
 # Which runner has a use for an option; where none has, saying nothing would leave a run that is not as it was meant.
 _USED_BY = {
+    "master": ("flink", "spark"),
+    "worker_image": ("portable", "flink", "spark", "dataflow"),
+    "artifacts_dir": ("flink", "spark", "dataflow"),
     "job_endpoint": ("portable",),
     "worker_pool": ("portable", "flink", "spark"),
     "job_server_jar": ("flink", "spark"),
@@ -114,7 +117,7 @@ def local_path_doubts(arguments: Sequence[str], paths: Mapping[str, str | None])
     if not is_distributed(arguments) or "--environment_type=LOOPBACK" in arguments:
         return []
     return [
-        f"{option} {path}: a path of this machine; Beam's workers read and write it only where the same file system "
+        f"{option} {path}: a local path; Beam's workers read and write it only where the same file system "
         "is mounted at the same place"
         for option, path in paths.items()
         if path and "://" not in path

@@ -47,6 +47,14 @@ def test_an_image_with_a_tag_or_a_digest_will_do(image):
         ({"compare_with": "models/1"}, "--compare-with: expected an absolute path"),
         ({"routing": "plle"}, "unknown routing 'plle', expected one of"),
         ({"runner": "flink"}, "runner flink needs the address"),
+        (
+            {"runner": "flink", "cluster": Cluster("m:8081", "i:1", "staging")},
+            "--artifacts-dir: expected an absolute path, as the image has it, or a URI; got 'staging'",
+        ),
+        (
+            {"runner": "flink", "cluster": Cluster("m:8081", "i:1", "/mnt", job_server_jar="flink.jar")},
+            "--job-server-jar: expected an absolute path",
+        ),
         ({"resources": ["cpu=-1"]}, "expected a positive number of cores"),
         (
             {"root": "minio://bucket/runs", "runner": "flink", "cluster": Cluster("m:8081", "i:1", "gs://b/staging")},

@@ -25,6 +25,7 @@ from pipeline.runners.beam import (
 )
 
 CLUSTER = Cluster(master="master:8081", worker_image="registry/fulcrum:1", artifacts_dir="gs://bucket/staging")
+DATAFLOW = dataclasses.replace(CLUSTER, master=None)
 GCP = ("--project=p", "--region=europe-west1")
 
 
@@ -75,7 +76,7 @@ def test_spark_gets_the_worker_image_and_the_shared_folder():
         ("flink", Cluster("master:8081", artifacts_dir="/mnt"), ("--environment_type=PROCESS",)),
         ("flink", Cluster("[local]"), ()),
         ("spark", Cluster("spark://host:7077", "registry/fulcrum:1", "/mnt/staging", parallelism=4), ()),
-        ("dataflow", CLUSTER, GCP),
+        ("dataflow", DATAFLOW, GCP),
     ],
 )
 def test_tfx_hands_the_arguments_of_every_runner_on_unchanged(monkeypatch, runner, cluster, extra):
@@ -138,13 +139,13 @@ def test_local_paths_of_a_cluster_are_made_absolute(monkeypatch, tmp_path):
 def test_a_path_that_workers_elsewhere_may_not_see_is_named():
     paths = {"--logs": "gs://bucket/logs", "--output": "/home/me/run", "--artifacts-dir": None}
     (line,) = local_path_doubts(beam_arguments("flink", CLUSTER), paths)
-    assert line.startswith("--output /home/me/run: a path of this machine")
+    assert line.startswith("--output /home/me/run: a local path")
     assert local_path_doubts(beam_arguments("local"), paths) == []
     assert local_path_doubts(beam_arguments("flink", Cluster(master="[local]")), paths) == []
 
 
 def test_dataflow_gets_the_worker_image_and_a_temporary_location():
-    options = parsed("dataflow", CLUSTER, GCP)
+    options = parsed("dataflow", DATAFLOW, GCP)
     assert options.view_as(WorkerOptions).sdk_container_image == "registry/fulcrum:1"
     assert options.view_as(GoogleCloudOptions).temp_location == "gs://bucket/staging"
 
@@ -162,7 +163,7 @@ def test_an_argument_of_the_person_replaces_ours():
         ("flink", Cluster(master="m:8081", worker_image="i:1"), (), "runner flink needs --artifacts-dir"),
         ("flink", Cluster(master="m:8081", artifacts_dir="/mnt"), (), "runner flink needs --worker-image"),
         ("spark", Cluster(), (), "runner spark needs the master's URL"),
-        ("dataflow", CLUSTER, (), "runner dataflow needs --beam-arg=--project"),
+        ("dataflow", DATAFLOW, (), "runner dataflow needs --beam-arg=--project"),
         ("dataflow", Cluster(worker_image="i:1"), GCP, "runner dataflow needs --artifacts-dir"),
         ("portable", Cluster(), (), "runner portable needs --job-endpoint"),
         ("portable", Cluster(job_endpoint="m:1"), (), "runner portable needs --worker-image IMAGE or --worker-pool"),
@@ -175,9 +176,12 @@ def test_an_argument_of_the_person_replaces_ours():
             (),
             "--job-endpoint: is for the runners portable, got --runner",
         ),
+        ("local", Cluster(master="m:8081"), (), "--master: is for the runners flink, spark, got --runner local"),
+        ("local", Cluster(worker_image="i:1"), (), "--worker-image: is for the runners portable, flink, spark, dat"),
+        ("portable", Cluster(artifacts_dir="/mnt"), (), "--artifacts-dir: is for the runners flink, spark, dataflow"),
         ("local", Cluster(worker_pool="m:1"), (), "--worker-pool: is for the runners portable, flink, spark"),
         ("portable", Cluster(job_server_jar="a.jar"), (), "--job-server-jar: is for the runners flink, spark"),
-        ("dataflow", dataclasses.replace(CLUSTER, parallelism=2), GCP, "--parallelism: is for the runners local"),
+        ("dataflow", dataclasses.replace(DATAFLOW, parallelism=2), GCP, "--parallelism: is for the runners local"),
         ("prism", None, (), "expected one of local, portable, flink, spark, dataflow, got 'prism'"),
         ("local", None, ("direct_num_workers=2",), "expected --name or --name=value"),
     ],

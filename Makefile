@@ -1,6 +1,7 @@
 # Everything happens in .venv; what is in it says the lock file that `choose_lock.py` names.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.13 || command -v python3.12 || echo python3.11)
 BIN := .venv/bin
+INSTALLED := .venv/.installed-by-$(notdir $(PYTHON))
 RUN_DIR ?= runs/shortvideo
 IMPRESSIONS ?= 200000
 USERS ?= 5000
@@ -13,11 +14,12 @@ RESOLVE = $(BIN)/uv pip compile --quiet setup.py --extra kubeflow --extra redis 
 help:  ## What there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-setup: .venv/.installed  ## The environment, from the lock file
+setup: $(INSTALLED)  ## The environment, from the lock file
 
 # Bytecode, since where PYTHONDONTWRITEBYTECODE is set each process would compile TensorFlow and TFX anew, for ten seconds.
-.venv/.installed: $(wildcard requirements.*lock) choose_lock.py setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
+$(INSTALLED): $(wildcard requirements.*lock) choose_lock.py setup.py legacy_keras.pth $(wildcard third_party/*/*.toml)
 	@$(PYTHON) choose_lock.py >/dev/null
+	@test -e $(BIN)/$(notdir $(PYTHON)) || rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip sync --quiet --compile-bytecode $$($(BIN)/python choose_lock.py)
@@ -43,9 +45,10 @@ fuser:  ## Java's graph fuser, by which Flink and Spark plan Beam jobs (JDK 11 a
 		-Dmdep.outputFile=target/classpath >/dev/null || echo "Java's fuser can't be built here"
 
 prism:  ## Beam's portable runner and its start of a worker (Go 1.26, two minutes); without them their tests are skipped
-	@version=v$$(sed -n 's/^apache-beam==//p' requirements.lock); test -x build/bin/prism -a -x build/bin/container || \
-		GOFLAGS= GOBIN=$(CURDIR)/build/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@$$version \
-		github.com/apache/beam/sdks/v2/python/container@$$version 2>/dev/null || echo "Prism can't be built here"
+	@version=v$$(sed -n 's/^apache-beam==//p' requirements.lock); test -e build/bin/prism-$$version || \
+		(GOFLAGS= GOBIN=$(CURDIR)/build/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@$$version \
+		github.com/apache/beam/sdks/v2/python/container@$$version 2>/dev/null && touch build/bin/prism-$$version) || \
+		echo "Prism can't be built here"
 
 redis:  ## redis-server, on which the tests run the online store too; without it they are skipped
 	@command -v redis-server >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
@@ -63,7 +66,7 @@ bench: setup  ## Every benchmark, against what is expected of it
 
 lock: setup  ## Resolve the requirements anew, for both lock files
 	$(RESOLVE) --override requirements.overrides.txt --python-version 3.11 --output-file requirements.lock
-	$(RESOLVE) --python-version 3.13 --python-platform x86_64-manylinux_2_39 --output-file requirements.glibc-2.39.lock
+	$(RESOLVE) --universal --python-version 3.11 --output-file requirements.glibc-2.39.lock
 
 trixie:  ## Debian 13 and its Python 3.13 in build/trixie (as root, with debootstrap): the main job and the tests there
 	.ci/trixie

@@ -7,10 +7,10 @@ and tensorflow-data-validation 1.21 have wheels for glibc 2.39 and later alone.
 import platform
 import sys
 
-# Python 3.11, any glibc: older versions of the two, by overrides, and `third_party/tfx_bsl_sql_util`.
-OVERRIDDEN = "requirements.lock"
-# Python 3.12 and 3.13 on glibc 2.39 and later (Debian 13, Ubuntu 24.04): all as TFX says.
+# Python 3.11 to 3.13 on glibc 2.39 and later (Debian 13, Ubuntu 24.04): all as TFX says.
 PLAIN = "requirements.glibc-2.39.lock"
+# Python 3.11 elsewhere: older versions of the two, by overrides, and `third_party/tfx_bsl_sql_util`.
+OVERRIDDEN = "requirements.lock"
 
 
 def lock_file(python: tuple[int, int], glibc: tuple[int, ...]) -> str:
@@ -19,10 +19,10 @@ def lock_file(python: tuple[int, int], glibc: tuple[int, ...]) -> str:
     Raises:
       ValueError: no lock file is for these.
     """
+    if python in ((3, 11), (3, 12), (3, 13)) and glibc >= (2, 39):
+        return PLAIN
     if python == (3, 11):
         return OVERRIDDEN
-    if python in ((3, 12), (3, 13)) and glibc >= (2, 39):
-        return PLAIN
     raise ValueError(
         "expected Python 3.11, or 3.12 or 3.13 on glibc 2.39 or later, "
         f"got {'.'.join(map(str, python))} on glibc {'.'.join(map(str, glibc)) or 'none'}"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,9 @@ def test_keras_is_the_legacy_one_in_any_process_of_the_environment():
     ("python", "glibc", "lock"),
     [
         ((3, 11), (2, 36), "requirements.lock"),
-        ((3, 11), (2, 41), "requirements.lock"),
+        ((3, 11), (2, 38), "requirements.lock"),
         ((3, 11), (), "requirements.lock"),
+        ((3, 11), (2, 39), "requirements.glibc-2.39.lock"),
         ((3, 12), (2, 39), "requirements.glibc-2.39.lock"),
         ((3, 13), (2, 41), "requirements.glibc-2.39.lock"),
     ],
@@ -51,6 +53,11 @@ def test_the_plain_lock_file_has_what_tfx_wants_and_the_same_beam_and_tensorflow
     assert new["ml-metadata"] == new["tensorflow-data-validation"] == "1.21.0"
     for name in ("apache-beam", "tensorflow", "tf-keras", "tfx", "tensorflow-transform", "kfp", "protobuf", "pyarrow"):
         assert new[name] == old[name], name
+
+
+def test_javas_fuser_is_of_the_same_beam():
+    pom = (PROJECT / "tests" / "java_fuser" / "pom.xml").read_text()
+    assert f"<version>{version('apache-beam')}</version>" in pom
 
 
 def test_a_deprecated_use_in_our_own_modules_is_an_error_and_in_others_none():

@@ -32,21 +32,24 @@ def inputs_of(run: Run, component: str) -> dict[str, list[types.Artifact]]:
 
 
 def execute_again(
-    run: Run, component: str, folder: Path, context: BaseBeamExecutor.Context, window: str | None = None
+    run: Run, component: str, folder: Path, context: BaseBeamExecutor.Context, state: str | None = None
 ) -> dict[str, types.Artifact]:
     """Returns the outputs, which lie in `folder`, of the component of that id, executed in the context.
 
     Args:
-      window: of InteractionExampleGen, whose state then begins anew in `folder`.
+      state: the folder of what Transform has analysed of days, "" for logs without days; None for that of the run.
     """
-    config = RunConfig(logs=str(run.logs), output=str(folder), fingerprint="", window=window)
+    config = RunConfig(logs=str(run.logs), output=str(folder), fingerprint="")
     nodes = {node.id: node for node in create_pipeline(load_spec(run.spec), config).components}
-    outputs = {}
+    inputs, outputs = inputs_of(run, component), {}
+    if state is not None:
+        for examples in inputs["examples"]:
+            examples.set_string_custom_property("state", state)
     for name, channel in nodes[component].outputs.items():
         outputs[name] = channel.type()
         outputs[name].uri = str(folder / component / name)
     nodes[component].executor_spec.executor_class(context).Do(
-        inputs_of(run, component),
+        inputs,
         {name: [artifact] for name, artifact in outputs.items()},
         nodes[component].exec_properties,
     )

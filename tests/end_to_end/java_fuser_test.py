@@ -30,18 +30,39 @@ class Submitting(beam.Pipeline):
 
 @pytest.fixture(scope="module")
 def jobs(run: Run, tmp_path_factory) -> dict[str, object]:
-    """The job of each component on Beam but ingest, by its id; none of them submits a second one."""
+    """The job of each component on Beam but ingest, by its name; none of them submits a second one.
+
+    Transform's is of days that it has analysed, of days that are all new, and of logs without days.
+    """
+    new_days = str(tmp_path_factory.mktemp("state"))
+    components = {
+        "StatisticsGen": ("StatisticsGen", None),
+        "Transform-known-days": ("Transform", None),
+        "Transform-new-days": ("Transform", new_days),
+        "Transform": ("Transform", ""),
+        "SeesawEvaluator": ("SeesawEvaluator", None),
+    }
     caught = {}
-    for component in ("StatisticsGen", "Transform", "SeesawEvaluator"):
-        folder: Path = tmp_path_factory.mktemp(component)
+    for name, (component, state) in components.items():
+        folder: Path = tmp_path_factory.mktemp(name)
         context = BaseBeamExecutor.Context(
             make_beam_pipeline_fn=lambda: Submitting(argv=[IN_MEMORY]), tmp_dir=str(folder / "tmp"), unique_id="1"
         )
         with pytest.raises(Submitted) as submitted:
-            execute_again(run, component, folder, context)
-        (caught[component],) = submitted.value.args
+            execute_again(run, component, folder, context, state=state)
+        (caught[name],) = submitted.value.args
     return caught
 
 
 def test_javas_fuser_takes_statistics_transform_and_evaluation(jobs, tmp_path):
     assert java_fuser.planned(jobs, tmp_path) == dict.fromkeys(jobs, "ok")
+
+
+def test_transforms_jobs_analyse_what_is_new(jobs):
+    steps = {name: [step.unique_name for step in job.components.transforms.values()] for name, job in jobs.items()}
+    decoding, counting = (
+        {name: any(part in step for step in steps[name]) for name in steps if name.startswith("Transform")}
+        for part in ("DecodeCache", "CountInBatch")
+    )
+    assert decoding == {"Transform-known-days": True, "Transform-new-days": False, "Transform": False}
+    assert counting == {"Transform-known-days": False, "Transform-new-days": True, "Transform": True}

@@ -73,7 +73,7 @@ def materialize(
       grace_seconds: how long the generation before stays, for requests that are being answered from it.
 
     Raises:
-      IngestError: the logs can't be used, or another one uses the folder `output`.
+      IngestError: the logs can't be used, or the folder `output` can't be written, or another one uses it.
       OvertakenError: another one has begun to write a generation of this definition.
       StoreError: the store can't be written.
     """
@@ -84,12 +84,17 @@ def materialize(
         writer.remove_garbage()
         return Materialized(current, was_current=True)
     folder = scratch_folder(output, plan).parent
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with only_run(folder):
             return writer.run(spec, current, grace_seconds)
     except RunningError as error:
         raise IngestError(str(error)) from None
+    except OSError as error:
+        raise IngestError(
+            f"{error.filename or folder}: {error.strerror or error}; expected --output {output} to be a folder that "
+            "can be written, with space for the rows of the logs"
+        ) from None
 
 
 class _Writer:

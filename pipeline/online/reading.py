@@ -1,7 +1,6 @@
 """Sorts the rows of a generation by buckets of users, on disk: the first half of `materialize`."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,22 +65,20 @@ def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int
 
     Raises:
       IngestError: a file can't be read, or too many of its rows can't be used.
+      OSError: the folder can't be written.
     """
     buckets = min(shard_count(plan.files), _MOST_BUCKETS)
     note = finished(folder / "states")
     if note is not None:
         return SortedRows(folder, **json.loads(note))
     reader = _Reader(plan, folder, buckets, statistics)
-    try:
-        total, done = sum(file.size for file in plan.files), 0
-        for file in plan.files:
-            for output in reader.read.process(file):
-                reader.take(output)
-            done += file.size
-            progress(done, total)
-        return reader.finish()
-    except OSError as error:
-        raise IngestError(f"{error.filename or folder}: can't be written: {os.strerror(error.errno or 0)}") from None
+    total, done = sum(file.size for file in plan.files), 0
+    for file in plan.files:
+        for output in reader.read.process(file):
+            reader.take(output)
+        done += file.size
+        progress(done, total)
+    return reader.finish()
 
 
 class _Reader:

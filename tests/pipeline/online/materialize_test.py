@@ -10,6 +10,7 @@ from pipeline.online import materialize as module
 from pipeline.online.completion import Completer
 from pipeline.online.generations import DefinitionError, digest_of
 from pipeline.online.materialize import materialize
+from pipeline.online.plan import make_plan
 from pipeline.online.updater import Updater
 from pipeline.online.values import CorruptValueError
 from schema.spec import RankingSpec
@@ -159,3 +160,17 @@ def test_logs_that_can_not_be_used_are_refused_and_leave_the_store_as_it_was(day
     assert store._values == {}
     with pytest.raises(DefinitionError, match="but nothing"):
         Completer(days.spec, store).complete("u", [])
+
+
+@pytest.mark.parametrize("in_the_way", [".", "online", "online/{name}/users", "online/{name}/tiles", "state"])
+def test_an_output_that_can_not_be_written_is_told_by_its_path_and_leaves_the_store_as_it_was(
+    days, store, tmp_path, in_the_way
+):
+    output = tmp_path / "output"
+    name = make_plan(days.spec, str(days.logs), f"{output}/state", SECOND).name
+    path = output / in_the_way.format(name=name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    with pytest.raises(IngestError, match=f"{path}.*expected --output {output} to be a folder that can be written"):
+        materialize(days.spec, str(days.logs), str(output), store, SECOND)
+    assert generations.current(store, digest_of(days.spec)) is None

@@ -1,7 +1,7 @@
 """Sorts the rows of a generation by buckets of users, on disk: the first half of `materialize`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from ingest.chunks import Chunk, by_source, unpacked
 from ingest.errors import IngestError
 from ingest.findings import Findings, judge
 from ingest.graph import ReadRows
-from ingest.sources import shard_count
+from ingest.sources import BYTES_PER_SHARD, SourceFile, plain_bytes
 from ingest.statistics.graph import key_buckets
 from ingest.time_split import TimeCounts
 from ingest.windows.window import day_number
 from pipeline.online.plan import Plan, days_of
 from pipeline.online.spill import Spill, finished, read_chunks
 
-# Files that are open at once.
-_MOST_BUCKETS = 512
+# More of them cut what is read at once into too few rows a bucket.
+_MOST_BUCKETS = 2_048
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,10 @@ def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int
       IngestError: a file can't be read, or too many of its rows can't be used.
       OSError: the folder can't be written.
     """
-    buckets = min(shard_count(plan.files), _MOST_BUCKETS)
     note = finished(folder / "states")
     if note is not None:
         return SortedRows(folder, **json.loads(note))
-    reader = _Reader(plan, folder, buckets, statistics)
+    reader = _Reader(plan, folder, bucket_count(plan.files), statistics)
     total, done = sum(file.size for file in plan.files), 0
     for file in plan.files:
         for output in reader.read.process(file):
@@ -79,6 +78,15 @@ def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int
         done += file.size
         progress(done, total)
     return reader.finish()
+
+
+def bucket_count(files: Iterable[SourceFile]) -> int:
+    """Returns how many buckets the users are spread over, so that one holds about as much however many users there are.
+
+    A day's log is little beside what the days before have carried on of everybody.
+    """
+    total = sum(plain_bytes(file) for file in files if file.source != "items")
+    return min(max(1, -(-total // BYTES_PER_SHARD)), _MOST_BUCKETS)
 
 
 class _Reader:

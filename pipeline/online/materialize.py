@@ -152,8 +152,11 @@ class _Writer:
     def _write_all(self, generation: Generation, rows: SortedRows, before: Generation | None) -> None:
         """Writes the buckets that a run before hasn't written."""
         plan, layout = self._plan, Layout(self._plan.spec)
-        done = self._turn.written.done
-        self._counts.update(self._turn.written.counts)
+        written = self._turn.written
+        # Of rows that were sorted elsewhere, tiles and what is carried on lie there, too.
+        is_resumed = written.rows == rows.token
+        done = written.done if is_resumed else 0
+        self._counts.update(written.counts if is_resumed else {})
         keys = key_buckets(rows.buckets)
         shared = [number for number, definition in enumerate(layout.definitions) if not definition.statistic.by_user]
         steps = rows.buckets + 1 + keys * len(shared)
@@ -171,7 +174,7 @@ class _Writer:
                 number = shared[index]
                 values = self._keys_of(layout, rows, number, bucket, keys)
                 self._write(generation, layout.definitions[number].statistic.name, [values])
-            self._turn.advance(step + 1, self._counts)
+            self._turn.advance(rows.token, step + 1, self._counts)
         self._publish(rows.buckets)
         self._progress("write", steps, steps)
 

@@ -1,8 +1,10 @@
 """Sorts the rows of a generation by buckets of users, on disk: the first half of `materialize`."""
 
+import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ class SortedRows:
       rows, bad: of the log, read and left out.
       last_day: the latest day among the rows that go in.
       latest: the ticks of the last of these.
+      files: a digest of the list of files that the rows were read from.
+      token: of this sorting alone: what was made of other sorted rows doesn't go with these.
     """
 
     folder: Path
@@ -42,6 +46,8 @@ class SortedRows:
     bad: int
     last_day: int
     latest: int
+    files: str = ""
+    token: str = ""
 
     def users(self, bucket: int) -> dict[str, list[Chunk]]:
         """Returns the chunks of a bucket of users by source."""
@@ -69,7 +75,9 @@ def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int
     """
     note = finished(folder / "states")
     if note is not None:
-        return SortedRows(folder, **json.loads(note))
+        sorted_rows = SortedRows(folder, **json.loads(note))
+        if sorted_rows.files == _digest(plan.files):
+            return sorted_rows
     reader = _Reader(plan, folder, bucket_count(plan.files), statistics)
     total, done = sum(file.size for file in plan.files), 0
     for file in plan.files:
@@ -89,6 +97,10 @@ def bucket_count(files: Iterable[SourceFile]) -> int:
     return min(max(1, -(-total // BYTES_PER_SHARD)), _MOST_BUCKETS)
 
 
+def _digest(files: Iterable[SourceFile]) -> str:
+    return hashlib.sha256(repr(tuple(files)).encode()).hexdigest()
+
+
 class _Reader:
     """Takes what `ReadRows` yields, each to its place."""
 
@@ -96,9 +108,10 @@ class _Reader:
         self._plan, self._folder, self._buckets = plan, folder, buckets
         rolling = plan.rolling if plan.is_daily else None
         self.read = ReadRows(plan.spec.to_json(), buckets, str(folder / "quarantine"), rolling)
+        # First: it has the note that says that all are whole.
+        self._states = Spill(folder / "states", max(1, statistics * key_buckets(buckets)))
         self._users = Spill(folder / "users", buckets)
         self._items = Spill(folder / "items", 1)
-        self._states = Spill(folder / "states", max(1, statistics * key_buckets(buckets)))
         self._findings = Findings()
         self._last_day, self._latest = 0, 0
 
@@ -131,14 +144,18 @@ class _Reader:
         if verdict.problems:
             raise IngestError("\n".join(verdict.problems))
         bad = sum(count for key, count in counts.items() if key[:2] == ("bad", "log"))
-        note = {
-            "buckets": self._buckets,
-            "rows": counts["rows", "log"],
-            "bad": bad,
-            "last_day": self._last_day,
-            "latest": self._latest,
-        }
+        sorted_rows = SortedRows(
+            self._folder,
+            self._buckets,
+            counts["rows", "log"],
+            bad,
+            self._last_day,
+            self._latest,
+            _digest(self._plan.files),
+            uuid.uuid4().hex,
+        )
+        note = {name: value for name, value in asdict(sorted_rows).items() if name != "folder"}
         self._users.finish()
         self._items.finish()
         self._states.finish(json.dumps(note).encode())
-        return SortedRows(self._folder, **note)
+        return sorted_rows

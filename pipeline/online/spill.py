@@ -22,6 +22,7 @@ class Spill:
 
     def __init__(self, folder: Path, buckets: int):
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / _DONE).unlink(missing_ok=True)
         for path in folder.iterdir():
             path.unlink()
         self._folder = folder

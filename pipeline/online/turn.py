@@ -22,12 +22,14 @@ class Written:
     Attributes:
       name: of the generation; empty where none is being written.
       done: how many steps.
+      rows: the token of the sorted rows that these were made of (`reading.SortedRows`).
       counts: values so far, as in `Generation.counts`.
       writer: whose turn it is.
     """
 
     name: str = ""
     done: int = 0
+    rows: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     writer: str = ""
 
@@ -98,9 +100,9 @@ class Turn:
             raise
         self._text = marks.get(self._mark, self._text)
 
-    def advance(self, done: int, counts: Mapping[str, int]) -> None:
-        """Writes down how many steps are done. Raises as `write`."""
-        self.written = replace(self.written, done=done, counts=dict(counts))
+    def advance(self, rows: str, done: int, counts: Mapping[str, int]) -> None:
+        """Writes down how many steps are done, and of which rows. Raises as `write`."""
+        self.written = replace(self.written, rows=rows, done=done, counts=dict(counts))
         self.write([], {self._mark: self.written.to_json()})
 
     def _overtaken(self) -> OvertakenError:

@@ -1,16 +1,19 @@
 """A generation is whole before anybody reads it, whatever happens while it is made."""
 
+import shutil
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from ingest.errors import IngestError
-from pipeline.online import generations
+from pipeline.online import generations, reading
 from pipeline.online import materialize as module
 from pipeline.online.completion import Completer
 from pipeline.online.generations import DefinitionError, digest_of
 from pipeline.online.materialize import materialize
 from pipeline.online.plan import make_plan
+from pipeline.online.turn import Written
 from pipeline.online.updater import Updater
 from pipeline.online.values import CorruptValueError
 from schema.spec import RankingSpec
@@ -35,6 +38,11 @@ class Dying(MemoryStore):
         if self.writes == self.at:
             raise KilledError
         return super().write(*arguments)
+
+
+def with_statistics(spec: RankingSpec, by: list) -> RankingSpec:
+    declared = spec.model_dump(mode="json", exclude_defaults=True)
+    return RankingSpec.model_validate({**declared, "statistics": {"by": by, "delay": "90m"}})
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +84,44 @@ def test_killed_at_any_write_and_run_again_it_goes_on_and_readers_keep_the_old_g
     assert deaths >= 3
     assert values_of(killed) == values_of(calm)
     assert generations.garbage(killed, digest_of(days.spec)) == []
+
+
+@pytest.mark.parametrize("size", [1 << 14, 1 << 15], ids=["as many buckets", "fewer buckets"])
+@pytest.mark.parametrize("has_shared", [True, False], ids=["shared statistics", "statistics of users"])
+def test_killed_and_run_again_where_its_files_are_not_it_begins_anew(days, tmp_path, monkeypatch, has_shared, size):
+    spec = days.spec if has_shared else with_statistics(days.spec, ["user", {"keys": ["user", "author"]}])
+    outputs = {name: str(tmp_path / name) for name in ("calm", "killed", "elsewhere")}
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 14)
+    calm, killed = Dying(), Dying()
+    materialize(spec, str(days.logs), outputs["calm"], calm, SECOND)
+    killed.at = 2 * calm.writes // 3
+    with pytest.raises(KilledError):
+        materialize(spec, str(days.logs), outputs["killed"], killed, SECOND)
+    assert Written.from_json(killed.mark(generations.progress_mark(digest_of(spec)))).done > 1
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", size)
+    materialize(spec, str(days.logs), outputs["elsewhere"], killed, SECOND)
+    assert values_of(killed) == values_of(calm)
+    # The next day begins with what was carried on there.
+    third = materialize(spec, str(days.logs), outputs["elsewhere"], killed, THIRD)
+    assert third == replace(
+        materialize(spec, str(days.logs), outputs["calm"], calm, THIRD), generation=third.generation
+    )
+    assert values_of(killed) == values_of(calm)
+    assert third.rows < len(days.events) / 2
+
+
+def test_killed_and_run_again_once_its_state_is_gone_it_begins_anew(days, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 14)
+    calm, killed = Dying(), Dying()
+    for store, output in ((calm, "calm"), (killed, "killed")):
+        materialize(days.spec, str(days.logs), str(tmp_path / output), store, SECOND)
+    materialize(days.spec, str(days.logs), str(tmp_path / "calm"), calm, THIRD)
+    killed.writes, killed.at = 0, 8
+    with pytest.raises(KilledError):
+        materialize(days.spec, str(days.logs), str(tmp_path / "killed"), killed, THIRD)
+    shutil.rmtree(tmp_path / "killed" / "state")
+    assert materialize(days.spec, str(days.logs), str(tmp_path / "killed"), killed, THIRD).rows > len(days.events) / 2
+    assert values_of(killed) == values_of(calm)
 
 
 def test_what_no_reader_takes_any_more_is_removed(days, store, tmp_path):

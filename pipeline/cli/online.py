@@ -53,6 +53,7 @@ def materialize(
     from ingest.errors import IngestError
     from pipeline.online.materialize import materialize as write
     from schema.loading import SpecError, load_spec
+    from serving.store.address import shown
     from serving.store.opening import open_store
     from serving.store.protocol import StoreError
 
@@ -83,7 +84,7 @@ def materialize(
         raise fail(error, 1) from None
     generation, seconds = done.generation, time.monotonic() - start
     if done.was_current:
-        console.print(f"{store} has generation {generation.name} of these logs already", highlight=False)
+        console.print(f"{shown(store)} has generation {generation.name} of these logs already", highlight=False)
         return
     values = sum(number for kind, number in generation.counts.items() if not kind.endswith("bytes"))
     left_out = f", {done.bad:,} rows left out" if done.bad else ""

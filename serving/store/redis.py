@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
+from serving.store.address import shown
 from serving.store.protocol import (
     NO_EXPECTATIONS,
     NO_MARKS,
@@ -44,9 +44,7 @@ class RedisStore:
         """
         if redis is None:
             raise StoreError("redis: its client isn't installed; expected `pip install fulcrum-ranking[redis]`")
-        parts = urlsplit(url)
-        # A password has no place in messages.
-        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self._shown = shown(url)
         try:
             self._client: Any = redis.Redis.from_url(
                 url,

@@ -34,8 +34,8 @@ from pipeline.runners.run_lock import RunningError, only_run
 from schema.spec import RankingSpec
 from serving.store.protocol import MAX_KEY_BYTES, ConflictError, OnlineStore
 
-# Called with what is done, how much of it, and of how much.
-Progress = Callable[[str, int, int], None]
+# Called with what is done, how much of it, of how much, and how many rows or values so far.
+Progress = Callable[[str, int, int, int], None]
 # Values that are written at once: readers and other writers get in between.
 _VALUES_A_WRITE = 5_000
 
@@ -64,7 +64,7 @@ def materialize(
     store: OnlineStore,
     until: date | None = None,
     grace_seconds: float = 0.0,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = lambda *step: None,
 ) -> Materialized:
     """Writes what is known at the end of the day `until` (by default the last one) as a new generation.
 
@@ -104,6 +104,7 @@ class _Writer:
         self._turn = Turn(store, self.digest)
         self._folder = scratch_folder(output, plan)
         self._counts: dict[str, int] = {}
+        self._step, self._steps, self._values = 0, 0, 0
 
     def run(self, spec: RankingSpec, before: Generation | None, grace_seconds: float) -> Materialized:
         """Writes the generation and makes it the current one."""
@@ -159,10 +160,11 @@ class _Writer:
         self._counts.update(written.counts if is_resumed else {})
         keys = key_buckets(rows.buckets)
         shared = [number for number, definition in enumerate(layout.definitions) if not definition.statistic.by_user]
-        steps = rows.buckets + 1 + keys * len(shared)
+        self._steps = steps = rows.buckets + 1 + keys * len(shared)
         items = lookup_by_day(plan.spec, "items", rows.items())
         for step in range(done, steps):
-            self._progress("write", step, steps)
+            self._step = step
+            self._tell()
             if step < rows.buckets:
                 values = self._users_of(layout, rows, step, items, before)
                 self._write(generation, generations.USER, [values])
@@ -176,7 +178,8 @@ class _Writer:
                 self._write(generation, layout.definitions[number].statistic.name, [values])
             self._turn.advance(rows.token, step + 1, self._counts)
         self._publish(rows.buckets)
-        self._progress("write", steps, steps)
+        self._step = steps
+        self._tell()
 
     def _users_of(
         self, layout: Layout, rows: SortedRows, bucket: int, items: Callable, before: Generation | None
@@ -247,10 +250,18 @@ class _Writer:
                 self._count(f"{kind}_bytes", len(key) + len(value))
                 batch.append((key, value))
                 if len(batch) == _VALUES_A_WRITE:
-                    self._turn.write(batch)
+                    self._write_batch(batch)
                     batch = []
         if batch:
-            self._turn.write(batch)
+            self._write_batch(batch)
+
+    def _write_batch(self, batch: list[tuple[bytes, bytes]]) -> None:
+        self._turn.write(batch)
+        self._values += len(batch)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._progress("write", self._step, self._steps, self._values)
 
     def _count(self, name: str, number: int) -> None:
         self._counts[name] = self._counts.get(name, 0) + number

@@ -62,12 +62,12 @@ class SortedRows:
         return [chunk[3] for chunk in read_chunks(self.folder / "states", number)]
 
 
-def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int, int], None]) -> SortedRows:
+def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int, int, int], None]) -> SortedRows:
     """Reads what goes into a generation, or finds it read by a run that was killed.
 
     Args:
       statistics: how many there are.
-      progress: called after each file with bytes read and in total.
+      progress: called with bytes read and in total, and the rows of the log so far.
 
     Raises:
       IngestError: a file can't be read, or too many of its rows can't be used.
@@ -80,11 +80,13 @@ def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int
             return sorted_rows
     reader = _Reader(plan, folder, bucket_count(plan.files), statistics)
     total, done = sum(file.size for file in plan.files), 0
+    progress(done, total, 0)
     for file in plan.files:
         for output in reader.read.process(file):
             reader.take(output)
+            progress(done, total, reader.rows)
         done += file.size
-        progress(done, total)
+        progress(done, total, reader.rows)
     return reader.finish()
 
 
@@ -114,6 +116,7 @@ class _Reader:
         self._items = Spill(folder / "items", 1)
         self._findings = Findings()
         self._last_day, self._latest = 0, 0
+        self.rows = 0
 
     def take(self, output: Any) -> None:
         if not isinstance(output, TaggedOutput):
@@ -130,6 +133,7 @@ class _Reader:
             self._findings.add(output.value)
 
     def _look_at(self, time: np.ndarray) -> None:
+        self.rows += len(time)
         days = days_of(self._plan.spec, time)
         if self._plan.until is not None and not self._plan.is_daily:
             time = time[days <= day_number(self._plan.until)]

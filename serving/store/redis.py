@@ -1,6 +1,7 @@
 """`redis://host:port/db`, a store that many machines share: Redis, Valkey, Dragonfly or what else speaks as they do.
 
 Nothing but MGET, SET, MULTI and EXEC (with WATCH, which belongs to them), SCAN and EXPIRE is asked of the server.
+A cluster of servers is none: it refuses to read or write keys of several slots at once.
 """
 
 import re

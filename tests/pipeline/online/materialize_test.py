@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
+from any_stores import contents, kill_at_commit
 
 from ingest.errors import IngestError
 from pipeline.online import generations, reading
@@ -19,6 +20,7 @@ from pipeline.online.values import CorruptValueError
 from schema.spec import RankingSpec
 from serving.store.memory import MemoryStore
 from serving.store.opening import open_store
+from serving.store.protocol import OnlineStore
 
 SECOND, THIRD = date(2026, 1, 2), date(2026, 1, 3)
 AT = 1_767_225_600_000 + 3 * 86_400_000
@@ -50,9 +52,9 @@ def small_writes(monkeypatch):
     monkeypatch.setattr(module, "_VALUES_A_WRITE", 30)
 
 
-def values_of(store: MemoryStore) -> dict[bytes, bytes]:
+def values_of(store: OnlineStore) -> dict[bytes, bytes]:
     """Returns the values but for manifests, which say when they were made."""
-    return {key: value for key, value in store._values.items() if not key.endswith(b"/manifest")}
+    return {key: value for key, value in contents(store).items() if not key.endswith(b"/manifest")}
 
 
 def test_killed_at_any_write_and_run_again_it_goes_on_and_readers_keep_the_old_generation(days, tmp_path):
@@ -84,6 +86,28 @@ def test_killed_at_any_write_and_run_again_it_goes_on_and_readers_keep_the_old_g
     assert deaths >= 3
     assert values_of(killed) == values_of(calm)
     assert generations.garbage(killed, digest_of(days.spec)) == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_its_commits_and_run_again_it_writes_what_a_calm_run_does(days, shared_url, tmp_path, after):
+    """The processes are really killed: with SQLite's transaction open, or before and after Redis gets its EXEC."""
+    calm, store, kills = open_store("memory:"), open_store(shared_url, timeout_seconds=20), 0
+    for day in (SECOND, THIRD):
+        new = materialize(days.spec, str(days.logs), str(tmp_path / "calm"), calm, day).generation
+    old = materialize(days.spec, str(days.logs), str(tmp_path / "killed"), store, SECOND).generation
+
+    def run(killed: OnlineStore) -> None:
+        materialize(days.spec, str(days.logs), str(tmp_path / "killed"), killed, THIRD)
+
+    # Each run comes a little further than the one before.
+    while kill_at_commit(shared_url, run, 2 + 5 * kills, after):
+        kills += 1
+        current = generations.current(store, old.digest)
+        assert current == old or (current.name == new.name and values_of(calm).items() <= values_of(store).items())
+    assert kills >= 3
+    assert values_of(store) == values_of(calm)
+    assert generations.garbage(store, old.digest) == []
+    store.close()
 
 
 @pytest.mark.parametrize("size", [1 << 14, 1 << 15], ids=["as many buckets", "fewer buckets"])

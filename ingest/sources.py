@@ -27,6 +27,7 @@ FORMATS = {
 COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".zip": "zip", ".zst": "zstd", ".zstd": "zstd"}
 # What a compressed byte of a log holds, roughly; only the number of shards depends on it.
 _EXPANSION = 6
+BYTES_PER_SHARD = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,15 @@ def refuse_changed(file: SourceFile) -> None:
         )
 
 
-def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = 8 << 20, most: int = 5000) -> int:
+def plain_bytes(file: SourceFile) -> int:
+    """Returns how many bytes of plain text a file holds, roughly."""
+    extension, compression = format_of(file.path)
+    return file.size * (_EXPANSION if compression or extension in ("parquet", "avro") else 1)
+
+
+def shard_count(files: tuple[SourceFile, ...], bytes_per_shard: int = BYTES_PER_SHARD, most: int = 5000) -> int:
     """Returns how many buckets the users are spread over: each holds about `bytes_per_shard` of plain text."""
-    total = sum(
-        file.size * (_EXPANSION if format_of(file.path)[1] or format_of(file.path)[0] in ("parquet", "avro") else 1)
-        for file in files
-        if file.source == "log"
-    )
+    total = sum(plain_bytes(file) for file in files if file.source == "log")
     return min(max(1, -(-total // bytes_per_shard)), most)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pipeline.cli.options import LogsDir, SpecPath
+from pipeline.cli.rates import rates
 from pipeline.cli.terminal import console, errors, fail
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def materialize(
     from ingest.errors import IngestError
     from pipeline.online.materialize import materialize as write
     from schema.loading import SpecError, load_spec
+    from serving.store.address import shown
     from serving.store.opening import open_store
     from serving.store.protocol import StoreError
 
     start = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         last = None if until is None else date.fromisoformat(until)
     except ValueError:
@@ -65,17 +65,8 @@ def materialize(
     try:
         declared = load_spec(spec)
         opened = open_store(store, timeout_seconds=60, create=True)
-        with Progress(*columns, console=errors, transient=True) as progress:
-            bars = {step: progress.add_task(step, total=None) for step in ("read", "write")}
-            done = write(
-                declared,
-                logs,
-                str(output),
-                opened,
-                last,
-                grace,
-                lambda step, completed, total: progress.update(bars[step], completed=completed, total=total),
-            )
+        with rates(errors, {"read": "rows", "write": "values"}) as progress:
+            done = write(declared, logs, str(output), opened, last, grace, progress)
         opened.close()
     except (SpecError, IngestError) as error:
         raise fail(error, 2) from None
@@ -83,7 +74,7 @@ def materialize(
         raise fail(error, 1) from None
     generation, seconds = done.generation, time.monotonic() - start
     if done.was_current:
-        console.print(f"{store} has generation {generation.name} of these logs already", highlight=False)
+        console.print(f"{shown(store)} has generation {generation.name} of these logs already", highlight=False)
         return
     values = sum(number for kind, number in generation.counts.items() if not kind.endswith("bytes"))
     left_out = f", {done.bad:,} rows left out" if done.bad else ""

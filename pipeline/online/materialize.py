@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from ingest.encoding.tfrecord import write_whole
+from ingest.errors import IngestError
 from ingest.statistics.graph import key_buckets, state_buckets
 from ingest.windows.rolling import lookup_by_day
 from ingest.windows.snapshots import Snapshot, part_name, publish, scratch_of
@@ -26,12 +28,14 @@ from pipeline.online.generations import Generation, Updates
 from pipeline.online.plan import Plan, make_plan, scratch_folder, settled
 from pipeline.online.reading import SortedRows, sort_rows
 from pipeline.online.spill import read_parts, write_parts
+from pipeline.online.turn import Turn
 from pipeline.online.values import Layout, Seal
+from pipeline.runners.run_lock import RunningError, only_run
 from schema.spec import RankingSpec
 from serving.store.protocol import MAX_KEY_BYTES, ConflictError, OnlineStore
 
-# Called with what is done, how much of it, and of how much.
-Progress = Callable[[str, int, int], None]
+# Called with what is done, how much of it, of how much, and how many rows or values so far.
+Progress = Callable[[str, int, int, int], None]
 # Values that are written at once: readers and other writers get in between.
 _VALUES_A_WRITE = 5_000
 
@@ -60,7 +64,7 @@ def materialize(
     store: OnlineStore,
     until: date | None = None,
     grace_seconds: float = 0.0,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = lambda *step: None,
 ) -> Materialized:
     """Writes what is known at the end of the day `until` (by default the last one) as a new generation.
 
@@ -69,7 +73,8 @@ def materialize(
       grace_seconds: how long the generation before stays, for requests that are being answered from it.
 
     Raises:
-      IngestError: the logs can't be used.
+      IngestError: the logs can't be used, or the folder `output` can't be written, or another one uses it.
+      OvertakenError: another one has begun to write a generation of this definition.
       StoreError: the store can't be written.
     """
     plan = make_plan(spec, logs, f"{output}/state", until)
@@ -78,15 +83,28 @@ def materialize(
     if current is not None and current.name == plan.name:
         writer.remove_garbage()
         return Materialized(current, was_current=True)
-    return writer.run(spec, current, grace_seconds)
+    folder = scratch_folder(output, plan).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_run(folder):
+            return writer.run(spec, current, grace_seconds)
+    except RunningError as error:
+        raise IngestError(str(error)) from None
+    except OSError as error:
+        raise IngestError(
+            f"{error.filename or folder}: {error.strerror or error}; expected --output {output} to be a folder that "
+            "can be written, with space for the rows of the logs"
+        ) from None
 
 
 class _Writer:
     def __init__(self, store: OnlineStore, plan: Plan, output: str, progress: Progress):
         self.digest = generations.digest_of(plan.spec)
         self._store, self._plan, self._progress = store, plan, progress
+        self._turn = Turn(store, self.digest)
         self._folder = scratch_folder(output, plan)
         self._counts: dict[str, int] = {}
+        self._step, self._steps, self._values = 0, 0, 0
 
     def run(self, spec: RankingSpec, before: Generation | None, grace_seconds: float) -> Materialized:
         """Writes the generation and makes it the current one."""
@@ -115,7 +133,7 @@ class _Writer:
         self._seal = Seal(self.digest, plan.name, last)
         self._write_all(generation, sorted_rows, before)
         generation = replace(generation, made=time.time(), counts=self._counts)
-        self._store.write([(generation.manifest, generation.to_json())])
+        self._turn.write([(generation.manifest, generation.to_json())])
         self._flip(spec, generation, before)
         time.sleep(grace_seconds if before else 0)
         self.remove_garbage()
@@ -125,34 +143,28 @@ class _Writer:
 
     def _begin(self, before: Generation | None) -> None:
         """Drops what a run of other logs has left unfinished."""
-        progress = self._progress_so_far()
-        if progress.get("name", self._plan.name) != self._plan.name:
-            self._add_garbage(progress["name"])
-            shutil.rmtree(self._folder.parent / progress["name"], ignore_errors=True)
-            self._store.write([], {generations.progress_mark(self.digest): b"{}"})
+        left, name = self._turn.begin(self._plan.name, before), self._plan.name
+        if left not in ("", name):
+            shutil.rmtree(self._folder.parent / left, ignore_errors=True)
+        # It may be an older generation that is made again.
+        if left not in ("", name) or f"{self.digest}.{name}" in generations.garbage(self._store, self.digest):
             self.remove_garbage()
-        elif f"{self.digest}.{self._plan.name}" in generations.garbage(self._store, self.digest):
-            # An older generation that is made again.
-            self.remove_garbage()
-        if progress.get("name") != self._plan.name:
-            record = {"name": self._plan.name, "done": 0}
-            self._store.write([], {generations.progress_mark(self.digest): json.dumps(record).encode()})
-
-    def _progress_so_far(self) -> dict:
-        return json.loads(self._store.mark(generations.progress_mark(self.digest)) or b"{}")
 
     def _write_all(self, generation: Generation, rows: SortedRows, before: Generation | None) -> None:
         """Writes the buckets that a run before hasn't written."""
         plan, layout = self._plan, Layout(self._plan.spec)
-        progress = self._progress_so_far()
-        done = progress.get("done", 0) if progress.get("name") == plan.name else 0
-        self._counts.update(progress.get("counts", {}) if done else {})
+        written = self._turn.written
+        # Of rows that were sorted elsewhere, tiles and what is carried on lie there, too.
+        is_resumed = written.rows == rows.token
+        done = written.done if is_resumed else 0
+        self._counts.update(written.counts if is_resumed else {})
         keys = key_buckets(rows.buckets)
         shared = [number for number, definition in enumerate(layout.definitions) if not definition.statistic.by_user]
-        steps = rows.buckets + 1 + keys * len(shared)
+        self._steps = steps = rows.buckets + 1 + keys * len(shared)
         items = lookup_by_day(plan.spec, "items", rows.items())
         for step in range(done, steps):
-            self._progress("write", step, steps)
+            self._step = step
+            self._tell()
             if step < rows.buckets:
                 values = self._users_of(layout, rows, step, items, before)
                 self._write(generation, generations.USER, [values])
@@ -164,10 +176,10 @@ class _Writer:
                 number = shared[index]
                 values = self._keys_of(layout, rows, number, bucket, keys)
                 self._write(generation, layout.definitions[number].statistic.name, [values])
-            record = {"name": plan.name, "done": step + 1, "counts": self._counts}
-            self._store.write([], {generations.progress_mark(self.digest): json.dumps(record).encode()})
+            self._turn.advance(rows.token, step + 1, self._counts)
         self._publish(rows.buckets)
-        self._progress("write", steps, steps)
+        self._step = steps
+        self._tell()
 
     def _users_of(
         self, layout: Layout, rows: SortedRows, bucket: int, items: Callable, before: Generation | None
@@ -238,9 +250,18 @@ class _Writer:
                 self._count(f"{kind}_bytes", len(key) + len(value))
                 batch.append((key, value))
                 if len(batch) == _VALUES_A_WRITE:
-                    self._store.write(batch)
+                    self._write_batch(batch)
                     batch = []
-        self._store.write(batch)
+        if batch:
+            self._write_batch(batch)
+
+    def _write_batch(self, batch: list[tuple[bytes, bytes]]) -> None:
+        self._turn.write(batch)
+        self._values += len(batch)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._progress("write", self._step, self._steps, self._values)
 
     def _count(self, name: str, number: int) -> None:
         self._counts[name] = self._counts.get(name, 0) + number
@@ -266,19 +287,19 @@ class _Writer:
             if text is not None:
                 marks[mark] = updates.without(generation.until).to_json()
             try:
-                return self._store.write([], marks, {mark: text})
+                return self._turn.write([], marks, {mark: text})
             except ConflictError:
                 continue
 
-    def _add_garbage(self, name: str) -> None:
-        gone = [*generations.garbage(self._store, self.digest), f"{self.digest}.{name}"]
-        self._store.write([], {generations.garbage_mark(self.digest): generations.garbage_json(gone)})
-
     def remove_garbage(self) -> None:
         """Removes what no reader takes any more."""
-        for prefix in generations.garbage(self._store, self.digest):
-            self._store.remove(prefix.encode())
-        self._store.write([], {generations.garbage_mark(self.digest): b"[]"})
+        mark = generations.garbage_mark(self.digest)
+        while (text := self._store.mark(mark)) and text != b"[]":
+            for prefix in json.loads(text):
+                self._store.remove(prefix.encode())
+            # What another one has added meanwhile comes next.
+            with suppress(ConflictError):
+                self._store.write([], {mark: b"[]"}, {mark: text})
 
 
 def _write_part(snapshot: Snapshot, name: str, part: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,29 +10,47 @@ from ingest.chunks import Chunk
 
 _HEAD = struct.Struct("<HIIQ")
 _DONE = "done"
+# What waits in memory.
+_WAITING_BYTES = 32 << 20
 
 
 class Spill:
-    """Appends chunks to a file a bucket; whole once it is finished."""
+    """Appends chunks to a file a bucket; whole once it is finished.
+
+    Chunks wait in memory until there are some for each file, so that no more than one is open at a time.
+    """
 
     def __init__(self, folder: Path, buckets: int):
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / _DONE).unlink(missing_ok=True)
         for path in folder.iterdir():
             path.unlink()
         self._folder = folder
-        self._files = [(folder / str(bucket)).open("wb") for bucket in range(buckets)]
+        for bucket in range(buckets):
+            (folder / str(bucket)).touch()
+        self._waiting: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._bytes = 0
 
     def add(self, bucket: int, chunk: Chunk) -> None:
         """Appends a chunk."""
         source, file, number, data = chunk
         name = source.encode()
-        self._files[bucket].write(_HEAD.pack(len(name), file, number, len(data)) + name + data)
+        self._waiting[bucket] += [_HEAD.pack(len(name), file, number, len(data)) + name, data]
+        self._bytes += len(data)
+        if self._bytes >= _WAITING_BYTES:
+            self._append()
 
     def finish(self, note: bytes = b"") -> None:
-        """Closes the files; from now on `finished` returns the note."""
-        for file in self._files:
-            file.close()
+        """Writes what waits; from now on `finished` returns the note."""
+        self._append()
         _write_whole(self._folder / _DONE, note)
+
+    def _append(self) -> None:
+        for bucket, blocks in self._waiting.items():
+            with (self._folder / str(bucket)).open("ab") as file:
+                file.writelines(blocks)
+        self._waiting.clear()
+        self._bytes = 0
 
 
 def finished(folder: Path) -> bytes | None:

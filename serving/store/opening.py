@@ -2,6 +2,7 @@
 
 from urllib.parse import unquote, urlsplit
 
+from serving.store.address import shown
 from serving.store.memory import MemoryStore
 from serving.store.protocol import OnlineStore, StoreError
 from serving.store.redis import RedisStore
@@ -26,7 +27,7 @@ def open_store(url: str, timeout_seconds: float = TIMEOUT_SECONDS, create: bool 
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise StoreError(f"{expected}, got {url!r}") from None
+        raise StoreError(f"{expected}, got {shown(url)!r}") from None
     if parts.scheme in ("redis", "rediss", "unix"):
         return RedisStore(url, timeout_seconds)
     if parts.scheme == "memory" and not (parts.netloc or parts.path.strip("/")):
@@ -34,4 +35,4 @@ def open_store(url: str, timeout_seconds: float = TIMEOUT_SECONDS, create: bool 
     if parts.scheme == "sqlite" and not parts.netloc and parts.path:
         path = unquote(parts.path)
         return SqliteStore(f"/{path.lstrip('/')}" if path.startswith("/") else path, timeout_seconds, create)
-    raise StoreError(f"{expected}, got {url!r}")
+    raise StoreError(f"{expected}, got {shown(url)!r}")

@@ -1,14 +1,15 @@
 """`redis://host:port/db`, a store that many machines share: Redis, Valkey, Dragonfly or what else speaks as they do.
 
 Nothing but MGET, SET, MULTI and EXEC (with WATCH, which belongs to them), SCAN and EXPIRE is asked of the server.
+A cluster of servers is none: it refuses to read or write keys of several slots at once.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
+from serving.store.address import shown
 from serving.store.protocol import (
     NO_EXPECTATIONS,
     NO_MARKS,
@@ -44,9 +45,7 @@ class RedisStore:
         """
         if redis is None:
             raise StoreError("redis: its client isn't installed; expected `pip install fulcrum-ranking[redis]`")
-        parts = urlsplit(url)
-        # A password has no place in messages.
-        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self._shown = shown(url)
         try:
             self._client: Any = redis.Redis.from_url(
                 url,

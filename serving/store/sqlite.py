@@ -33,6 +33,7 @@ _WRITE = (
     "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (hash) DO UPDATE SET value = excluded.value "
     "WHERE key = excluded.key"
 )
+_WRITE_FREE = "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING"
 _WRITE_COLLISION = "INSERT INTO collisions VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _WRITE_MARK = "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 # Fewer than the variables that a statement of any build of SQLite may have.
@@ -52,11 +53,11 @@ class SqliteStore:
         """Opens the file.
 
         Raises:
-          StoreError: there is none and it isn't to be created, or it is no such store.
+          StoreError: there is none and it isn't to be created, or can't be, or it is no such store.
         """
         self._path, self._timeout = Path(path), timeout_seconds
         if create:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
         elif not self._path.is_file():
             raise StoreError(f"{path}: expected a store, which `fulcrum materialize` writes; there is no such file")
         # Of each process that has been forked since, a connection a thread.
@@ -108,6 +109,8 @@ class SqliteStore:
 
     def remove(self, generation: bytes) -> None:
         first, last = generation + b"/", generation + b"0"
+        with self._transaction("BEGIN IMMEDIATE", patient=True) as connection:
+            connection.execute("DELETE FROM collisions WHERE key >= ? AND key < ?", (first, last))
         step = 2**64 // _RANGES
         for number in range(_RANGES):
             low = -(2**63) + number * step
@@ -116,14 +119,22 @@ class SqliteStore:
                     "DELETE FROM entries WHERE hash BETWEEN ? AND ? AND key >= ? AND key < ?",
                     (low, low + step - 1, first, last),
                 )
-        with self._transaction("BEGIN IMMEDIATE", patient=True) as connection:
-            connection.execute("DELETE FROM collisions WHERE key >= ? AND key < ?", (first, last))
+                _take_free_hashes(connection)
 
     def close(self) -> None:
         for connection in self._open:
             connection.close()
         self._open.clear()
         self._local = threading.local()
+
+    def _make_folder(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{self._path}: can't be made, since {error.filename} can't: {error.strerror}; expected a path in a "
+                "folder that is there or can be made"
+            ) from None
 
     def _connection(self) -> sqlite3.Connection:
         pid, connection = getattr(self._local, "opened", (None, None))
@@ -188,3 +199,14 @@ def _write_collisions(connection: sqlite3.Connection, entries: Sequence[_Entry])
         (stored,) = connection.execute("SELECT key FROM entries WHERE hash = ?", (number,)).fetchone()
         if stored != key:
             connection.execute(_WRITE_COLLISION, (key, value))
+
+
+def _take_free_hashes(connection: sqlite3.Connection) -> None:
+    """Moves keys whose hash no other key has any more to where they are looked for first.
+
+    A key is looked for among the collisions only beside another key of its hash, so that one that is nowhere costs no
+    second search.
+    """
+    for key, value in connection.execute("SELECT key, value FROM collisions").fetchall():
+        if connection.execute(_WRITE_FREE, (hash_of(key), key, value)).rowcount:
+            connection.execute("DELETE FROM collisions WHERE key = ?", (key,))

@@ -9,7 +9,7 @@ from examples_in_memory import plain
 from pipeline.online.completion import Completer
 from pipeline.online.updater import Updater
 from schema.spec import RankingSpec
-from serving.store.memory import MemoryStore
+from serving.store.protocol import OnlineStore
 
 MISSING = "__missing__"
 
@@ -79,28 +79,26 @@ class KilledError(BaseException):
     """What a kill is to the code that it hits."""
 
 
-class Dying(MemoryStore):
-    """A store whose user is killed at the n-th call: before it, or (`after`) once it is done."""
+class Dying:
+    """A store of whichever backend whose user is killed at the n-th call: before it, or (`after`) once it is done."""
 
-    def __init__(self, values: dict, marks: dict, at: int, after: bool):
-        super().__init__()
-        self._values, self._marks = values, marks
-        self.calls, self._at, self._after = 0, at, after
+    def __init__(self, store: OnlineStore, at: int, after: bool):
+        self._store, self._at, self._after, self._calls = store, at, after, 0
 
     def _call(self, method, *arguments):
-        self.calls += 1
-        if self.calls == self._at and not self._after:
+        self._calls += 1
+        if self._calls == self._at and not self._after:
             raise KilledError
         result = method(*arguments)
-        if self.calls == self._at:
+        if self._calls == self._at:
             raise KilledError
         return result
 
     def read(self, keys):
-        return self._call(super().read, keys)
+        return self._call(self._store.read, keys)
 
     def write(self, *arguments):
-        return self._call(super().write, *arguments)
+        return self._call(self._store.write, *arguments)
 
     def mark(self, name):
-        return self._call(super().mark, name)
+        return self._call(self._store.mark, name)

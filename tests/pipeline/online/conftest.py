@@ -135,17 +135,34 @@ def redis_url(tmp_path_factory):
         yield url
 
 
-@pytest.fixture(
-    params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.skipif(not REDIS, reason=NO_REDIS))]
-)
+BACKENDS = ["memory", "sqlite", pytest.param("redis", marks=pytest.mark.skipif(not REDIS, reason=NO_REDIS))]
+
+
+def address(request, tmp_path) -> str:
+    """Returns the address of an empty store."""
+    if request.param != "redis":
+        return {"memory": "memory:", "sqlite": f"sqlite://{tmp_path}/store.db"}[request.param]
+    url = request.getfixturevalue("redis_url")
+    store = open_store(url)
+    store._client.flushdb()
+    store.close()
+    return url
+
+
+@pytest.fixture(params=BACKENDS)
 def any_store(request, tmp_path):
     """A store of each backend, empty."""
-    url = {"memory": "memory:", "sqlite": f"sqlite://{tmp_path}/store.db"}.get(request.param)
-    opened = open_store(url or request.getfixturevalue("redis_url"), timeout_seconds=20, create=True)
-    if url is None:
-        opened._client.flushdb()
+    opened = open_store(address(request, tmp_path), timeout_seconds=20, create=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=BACKENDS[1:])
+def shared_url(request, tmp_path) -> str:
+    """The address of an empty store of each backend that several processes share."""
+    url = address(request, tmp_path)
+    open_store(url, create=True).close()
+    return url
 
 
 @pytest.fixture

@@ -1,20 +1,26 @@
 """A generation is whole before anybody reads it, whatever happens while it is made."""
 
+import shutil
+from dataclasses import replace
 from datetime import date
 
 import pytest
+from any_stores import contents, kill_at_commit
 
 from ingest.errors import IngestError
-from pipeline.online import generations
+from pipeline.online import generations, reading
 from pipeline.online import materialize as module
 from pipeline.online.completion import Completer
 from pipeline.online.generations import DefinitionError, digest_of
 from pipeline.online.materialize import materialize
+from pipeline.online.plan import make_plan
+from pipeline.online.turn import Written
 from pipeline.online.updater import Updater
 from pipeline.online.values import CorruptValueError
 from schema.spec import RankingSpec
 from serving.store.memory import MemoryStore
 from serving.store.opening import open_store
+from serving.store.protocol import OnlineStore
 
 SECOND, THIRD = date(2026, 1, 2), date(2026, 1, 3)
 AT = 1_767_225_600_000 + 3 * 86_400_000
@@ -36,14 +42,19 @@ class Dying(MemoryStore):
         return super().write(*arguments)
 
 
+def with_statistics(spec: RankingSpec, by: list) -> RankingSpec:
+    declared = spec.model_dump(mode="json", exclude_defaults=True)
+    return RankingSpec.model_validate({**declared, "statistics": {"by": by, "delay": "90m"}})
+
+
 @pytest.fixture(autouse=True)
 def small_writes(monkeypatch):
     monkeypatch.setattr(module, "_VALUES_A_WRITE", 30)
 
 
-def values_of(store: MemoryStore) -> dict[bytes, bytes]:
+def values_of(store: OnlineStore) -> dict[bytes, bytes]:
     """Returns the values but for manifests, which say when they were made."""
-    return {key: value for key, value in store._values.items() if not key.endswith(b"/manifest")}
+    return {key: value for key, value in contents(store).items() if not key.endswith(b"/manifest")}
 
 
 def test_killed_at_any_write_and_run_again_it_goes_on_and_readers_keep_the_old_generation(days, tmp_path):
@@ -75,6 +86,66 @@ def test_killed_at_any_write_and_run_again_it_goes_on_and_readers_keep_the_old_g
     assert deaths >= 3
     assert values_of(killed) == values_of(calm)
     assert generations.garbage(killed, digest_of(days.spec)) == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_its_commits_and_run_again_it_writes_what_a_calm_run_does(days, shared_url, tmp_path, after):
+    """The processes are really killed: with SQLite's transaction open, or before and after Redis gets its EXEC."""
+    calm, store, kills = open_store("memory:"), open_store(shared_url, timeout_seconds=20), 0
+    for day in (SECOND, THIRD):
+        new = materialize(days.spec, str(days.logs), str(tmp_path / "calm"), calm, day).generation
+    old = materialize(days.spec, str(days.logs), str(tmp_path / "killed"), store, SECOND).generation
+
+    def run(killed: OnlineStore) -> None:
+        materialize(days.spec, str(days.logs), str(tmp_path / "killed"), killed, THIRD)
+
+    # Each run comes a little further than the one before.
+    while kill_at_commit(shared_url, run, 2 + 5 * kills, after):
+        kills += 1
+        current = generations.current(store, old.digest)
+        assert current == old or (current.name == new.name and values_of(calm).items() <= values_of(store).items())
+    assert kills >= 3
+    assert values_of(store) == values_of(calm)
+    assert generations.garbage(store, old.digest) == []
+    store.close()
+
+
+@pytest.mark.parametrize("size", [1 << 14, 1 << 15], ids=["as many buckets", "fewer buckets"])
+@pytest.mark.parametrize("has_shared", [True, False], ids=["shared statistics", "statistics of users"])
+def test_killed_and_run_again_where_its_files_are_not_it_begins_anew(days, tmp_path, monkeypatch, has_shared, size):
+    spec = days.spec if has_shared else with_statistics(days.spec, ["user", {"keys": ["user", "author"]}])
+    outputs = {name: str(tmp_path / name) for name in ("calm", "killed", "elsewhere")}
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 14)
+    calm, killed = Dying(), Dying()
+    materialize(spec, str(days.logs), outputs["calm"], calm, SECOND)
+    killed.at = 2 * calm.writes // 3
+    with pytest.raises(KilledError):
+        materialize(spec, str(days.logs), outputs["killed"], killed, SECOND)
+    assert Written.from_json(killed.mark(generations.progress_mark(digest_of(spec)))).done > 1
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", size)
+    materialize(spec, str(days.logs), outputs["elsewhere"], killed, SECOND)
+    assert values_of(killed) == values_of(calm)
+    # The next day begins with what was carried on there.
+    third = materialize(spec, str(days.logs), outputs["elsewhere"], killed, THIRD)
+    assert third == replace(
+        materialize(spec, str(days.logs), outputs["calm"], calm, THIRD), generation=third.generation
+    )
+    assert values_of(killed) == values_of(calm)
+    assert third.rows < len(days.events) / 2
+
+
+def test_killed_and_run_again_once_its_state_is_gone_it_begins_anew(days, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 14)
+    calm, killed = Dying(), Dying()
+    for store, output in ((calm, "calm"), (killed, "killed")):
+        materialize(days.spec, str(days.logs), str(tmp_path / output), store, SECOND)
+    materialize(days.spec, str(days.logs), str(tmp_path / "calm"), calm, THIRD)
+    killed.writes, killed.at = 0, 8
+    with pytest.raises(KilledError):
+        materialize(days.spec, str(days.logs), str(tmp_path / "killed"), killed, THIRD)
+    shutil.rmtree(tmp_path / "killed" / "state")
+    assert materialize(days.spec, str(days.logs), str(tmp_path / "killed"), killed, THIRD).rows > len(days.events) / 2
+    assert values_of(killed) == values_of(calm)
 
 
 def test_what_no_reader_takes_any_more_is_removed(days, store, tmp_path):
@@ -159,3 +230,17 @@ def test_logs_that_can_not_be_used_are_refused_and_leave_the_store_as_it_was(day
     assert store._values == {}
     with pytest.raises(DefinitionError, match="but nothing"):
         Completer(days.spec, store).complete("u", [])
+
+
+@pytest.mark.parametrize("in_the_way", [".", "online", "online/{name}/users", "online/{name}/tiles", "state"])
+def test_an_output_that_can_not_be_written_is_told_by_its_path_and_leaves_the_store_as_it_was(
+    days, store, tmp_path, in_the_way
+):
+    output = tmp_path / "output"
+    name = make_plan(days.spec, str(days.logs), f"{output}/state", SECOND).name
+    path = output / in_the_way.format(name=name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    with pytest.raises(IngestError, match=f"{path}.*expected --output {output} to be a folder that can be written"):
+        materialize(days.spec, str(days.logs), str(output), store, SECOND)
+    assert generations.current(store, digest_of(days.spec)) is None

@@ -2,13 +2,17 @@
 
 import json
 import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from any_stores import refill
 from examples_in_memory import examples_of, plain
 from fed_store import Event, Feed, differences, drawn
 
@@ -19,6 +23,8 @@ from pipeline.online.materialize import materialize
 from pipeline.online.updater import Updater
 from schema.loading import load_spec
 from schema.spec import RankingSpec
+from serving.store.opening import open_store
+from serving.store.protocol import OnlineStore
 
 DESKDROP = Path(__file__).resolve().parents[4] / "shared" / "data" / "deskdrop" / "users_interactions.zip"
 KUAIRAND = Path(__file__).resolve().parents[2] / "data" / "kuairand"
@@ -97,24 +103,24 @@ def test_while_a_batch_runs_requests_and_events_are_what_they_were_before(event_
     assert completer.generation() == materialized.generation
 
 
-def test_rows_that_come_out_of_order_and_again_are_the_same_rows(either, store, tmp_path):
+def test_rows_that_come_out_of_order_and_again_are_the_same_rows(either, any_store, tmp_path):
     days, random = either, np.random.default_rng(5)
-    materialize(days.spec, str(days.logs), str(tmp_path), store, date(2026, 1, 3))
+    materialize(days.spec, str(days.logs), str(tmp_path), any_store, date(2026, 1, 3))
     fourth = 1_767_225_600_000 + 3 * DAY_MS
     example = drawn(days.examples, fourth, fourth + DAY_MS, 5)[-2]
     rows = [event for event in days.events if event.day == fourth // DAY_MS and event.time <= example["timestamp"]]
-    updater, order = Updater(days.spec, store), random.permutation(len(rows))
+    updater, order = Updater(days.spec, any_store), random.permutation(len(rows))
     for places in np.array_split(np.concatenate((order, order[::3])), 7):
         updater.update([rows[index].line for index in places.tolist()], day=fourth // DAY_MS)
-    assert differences(days.spec, Completer(days.spec, store), example) == []
+    assert differences(days.spec, Completer(days.spec, any_store), example) == []
 
 
-def test_unknown_users_and_items_are_answered_as_the_logs_would(days, store, tmp_path):
-    materialize(days.spec, str(days.logs), str(tmp_path), store)
+def test_unknown_users_and_items_are_answered_as_the_logs_would(days, any_store, tmp_path):
+    materialize(days.spec, str(days.logs), str(tmp_path), any_store)
     at = 1_767_225_600_000 + 4 * DAY_MS + 3_600_000
     logs = RequestLogs.read(days.spec, str(days.logs), None, ["new"], at=at)
     known_user = days.examples[0]["user_id"]
-    completer = Completer(days.spec, store)
+    completer = Completer(days.spec, any_store)
     for user, items in (
         ("nobody", ["new", days.examples[0]["item_id"]]),
         (known_user, ["new"]),
@@ -143,8 +149,47 @@ def test_what_can_not_be_told_any_more_is_refused(days, store, tmp_path):
         Completer(days.spec, store).complete("u1", ["a", "\0"])
 
 
-def test_kuairands_last_day_is_what_its_examples_hold(store, tmp_path):
-    spec, logs = load_spec(SPECS / "kuairand.yaml"), tmp_path / "logs"
+@dataclass(frozen=True)
+class LastDay:
+    """The last day of a real log, and what a store held before it.
+
+    Attributes:
+      examples, events: of that day; examples in the order of time.
+      base: values and marks of the store.
+    """
+
+    spec: RankingSpec
+    examples: list[dict]
+    events: list[Event]
+    base: tuple[dict[bytes, bytes], dict[str, bytes]]
+
+    @classmethod
+    def of(cls, spec: RankingSpec, logs: Path, examples: list[dict], start: int, events: list[Event]) -> Self:
+        """Returns the day from the time `start`, in the unit of the log."""
+        day, store = events[0].day, open_store("memory:")
+        before = date.fromordinal(date(1970, 1, 1).toordinal() + day - 1)
+        materialize(spec, str(logs), str(logs.parent), store, before)
+        of_day = [example for example in examples if example["timestamp"] >= start]
+        return cls(
+            spec, sorted(of_day, key=lambda example: example["timestamp"]), events, (store._values, store._marks)
+        )
+
+    def check(self, store: OnlineStore, places: Iterable[int]) -> None:
+        """Asks for some of the examples while the day's events arrive."""
+        refill(store, *self.base)
+        feed, completer = Feed(Updater(self.spec, store), self.events), Completer(self.spec, store)
+        for place in sorted(places):
+            feed.up_to(self.examples[place]["timestamp"])
+            assert differences(self.spec, completer, self.examples[place]) == []
+
+    def spread(self, count: int) -> list[int]:
+        """Returns the places of some examples, the first and the last among them."""
+        return np.linspace(0, len(self.examples) - 1, count).astype(int).tolist()
+
+
+@pytest.fixture(scope="module")
+def kuairand(tmp_path_factory) -> LastDay:
+    spec, logs = load_spec(SPECS / "kuairand.yaml"), tmp_path_factory.mktemp("kuairand") / "logs"
     logs.mkdir()
     sources = {
         source: [path for pattern in getattr(spec, source).files for path in sorted(KUAIRAND.glob(pattern))]
@@ -159,42 +204,36 @@ def test_kuairands_last_day_is_what_its_examples_hold(store, tmp_path):
     rows.to_parquet(sources["log"][0])
     examples = examples_of(spec, sources).to_pylist()
     last = int(rows.time_ms.max()) // DAY_MS
-    materialize(spec, str(logs), str(tmp_path), store, date.fromordinal(date(1970, 1, 1).toordinal() + last - 1))
-    feed = Feed(Updater(spec, store), events_of(rows[rows.time_ms >= last * DAY_MS]))
-    completer = Completer(spec, store)
-    of_day = sorted(
-        (example for example in examples if example["timestamp"] >= last * DAY_MS),
-        key=lambda example: example["timestamp"],
-    )
-    for example in [of_day[index] for index in np.linspace(0, len(of_day) - 1, 15).astype(int)]:
-        feed.up_to(example["timestamp"])
-        assert differences(spec, completer, example) == []
+    return LastDay.of(spec, logs, examples, last * DAY_MS, events_of(rows[rows.time_ms >= last * DAY_MS]))
 
 
-@pytest.mark.skipif(not DESKDROP.exists(), reason="the online store on a real log of events: Deskdrop isn't there")
-def test_deskdrops_events_of_a_day_are_what_its_examples_hold(store, tmp_path):
+def test_kuairands_last_day_is_what_its_examples_hold(kuairand, any_store):
+    kuairand.check(any_store, kuairand.spread(15))
+
+
+@pytest.fixture(scope="module")
+def deskdrop(tmp_path_factory) -> LastDay:
+    if not DESKDROP.exists():
+        pytest.skip("the online store on a real log of events: Deskdrop isn't there")
     declared = yaml.safe_load((SPECS / "deskdrop.yaml").read_text())
     statistics = {"delay": "10m", "age": True, "by": ["item", ["user", "country"], {"keys": "user", "windows": ["3h"]}]}
     spec = RankingSpec.model_validate({**declared, "statistics": statistics, "slices": []})
     rows = deskdrop_week()
     last = int(rows.timestamp.max()) // 86_400
-    logs = tmp_path / "logs"
+    logs = tmp_path_factory.mktemp("deskdrop") / "logs"
     logs.mkdir()
     with zipfile.ZipFile(logs / "users_interactions.zip", "w") as archive:
         archive.writestr("users_interactions.csv", rows.to_csv(index=False))
     examples = examples_of(spec, {"log": [logs / "users_interactions.zip"]}).to_pylist()
-    materialize(spec, str(logs), str(tmp_path), store, date.fromordinal(date(1970, 1, 1).toordinal() + last - 1))
-    feed = Feed(Updater(spec, store), deskdrop_events(rows[rows.timestamp >= last * 86_400]))
-    completer, before = Completer(spec, store), set(rows[rows.timestamp < last * 86_400].personId)
-    of_day = sorted(
-        (example for example in examples if example["timestamp"] >= last * 86_400),
-        key=lambda example: example["timestamp"],
-    )
-    new = [index for index, example in enumerate(of_day) if example["user_id"] not in before]
+    events = deskdrop_events(rows[rows.timestamp >= last * 86_400])
+    return LastDay.of(spec, logs, examples, last * 86_400, events)
+
+
+def test_deskdrops_events_of_a_day_are_what_its_examples_hold(deskdrop, any_store):
+    users = {key.rpartition(b"/user./")[2].decode() for key in deskdrop.base[0]}
+    new = [place for place, example in enumerate(deskdrop.examples) if example["user_id"] not in users]
     assert new
-    for index in sorted({*np.linspace(0, len(of_day) - 1, 15).astype(int).tolist(), *new[:2]}):
-        feed.up_to(of_day[index]["timestamp"])
-        assert differences(spec, completer, of_day[index]) == []
+    deskdrop.check(any_store, {*deskdrop.spread(15), *new[:2]})
 
 
 def deskdrop_week() -> pd.DataFrame:

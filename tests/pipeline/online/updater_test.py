@@ -5,9 +5,9 @@ import threading
 from datetime import date
 
 import pytest
+from any_stores import contents, kill_at_commit, refill
 from fed_store import Dying, KilledError
 
-from pipeline.online import generations
 from pipeline.online.materialize import materialize
 from pipeline.online.updater import StreamGapError, Updater
 from serving.store.memory import MemoryStore
@@ -21,6 +21,14 @@ def base(days, tmp_path_factory):
     """The store at the end of the second day: values and marks."""
     store = open_store("memory:")
     materialize(days.spec, str(days.logs), str(tmp_path_factory.mktemp("base")), store, date(2026, 1, 2))
+    return store._values, store._marks
+
+
+@pytest.fixture(scope="module")
+def event_base(event_days, tmp_path_factory):
+    """The same of the days as a log of events."""
+    store = open_store("memory:")
+    materialize(event_days.spec, str(event_days.logs), str(tmp_path_factory.mktemp("base")), store, date(2026, 1, 2))
     return store._values, store._marks
 
 
@@ -70,48 +78,69 @@ def test_a_position_of_the_stream_is_counted_once(days, based, lines, expected):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_between_any_two_statements_and_run_again_each_event_counts_once(days, base, lines, expected, after):
-    at, died = 1, 0
+def test_killed_between_any_two_statements_and_run_again_each_event_counts_once(
+    days, any_store, base, lines, expected, after
+):
+    at = 1
     while True:
-        store = Dying(dict(base[0]), dict(base[1]), at, after)
+        refill(any_store, *base)
+        dying = Dying(any_store, at, after)
         try:
             for start in (0, 45):
-                Updater(days.spec, store).update(lines[start : start + 45], "a", start, THIRD)
+                Updater(days.spec, dying).update(lines[start : start + 45], "a", start, THIRD)
             break
         except KilledError:
-            died += 1
-        store._at = 0
+            at += 1
         for start in (0, 45):
-            Updater(days.spec, store).update(lines[start : start + 45], "a", start, THIRD)
-        assert store._values == expected
-        assert store._marks[generations.stream_mark(generations.digest_of(days.spec), "a")] == b"90"
-        at += 1
-    assert died >= 8
+            Updater(days.spec, any_store).update(lines[start : start + 45], "a", start, THIRD)
+        assert contents(any_store) == expected
+        assert Updater(days.spec, any_store).position("a") == 90
+    assert at > 8
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_feedback_of_a_log_of_events_counts_once_wherever_its_writer_is_killed(event_days, tmp_path, after):
-    spec, store = event_days.spec, open_store("memory:")
-    materialize(spec, str(event_days.logs), str(tmp_path), store, date(2026, 1, 2))
-    base = store._values, store._marks
+def test_killed_at_the_commit_of_a_batch_it_is_counted_as_a_whole_or_not_at_all(
+    days, shared_url, base, lines, expected, after
+):
+    """The process is really killed: with SQLite's transaction open, or before and after Redis gets its EXEC."""
+    store = open_store(shared_url, timeout_seconds=20)
+    refill(store, *base)
+    assert kill_at_commit(
+        shared_url, lambda killed: Updater(days.spec, killed).update(lines, "a", 0, THIRD), 1, after=after
+    )
+    updater = Updater(days.spec, store)
+    assert updater.position("a") == (90 if after else 0)
+    assert contents(store) == (expected if after else base[0])
+    assert updater.update(lines, "a", 0, THIRD).counted == (0 if after else 90)
+    assert contents(store) == expected
+    store.close()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_feedback_of_a_log_of_events_counts_once_wherever_its_writer_is_killed(
+    event_days, any_store, event_base, after
+):
+    spec = event_days.spec
     lines = [event.line for event in event_days.events if event.day == THIRD][:120]
     assert {json.loads(line)["event"] for line in lines} == {"show", "play", "like", "share"}
-    calm = Dying(dict(base[0]), dict(base[1]), 0, False)
+    calm = MemoryStore()
+    refill(calm, *event_base)
     assert Updater(spec, calm).update(lines, day=THIRD).counted == len(lines)
     at = 1
     while True:
-        store = Dying(dict(base[0]), dict(base[1]), at, after)
+        refill(any_store, *event_base)
+        dying = Dying(any_store, at, after)
         try:
-            Updater(spec, store).update(lines[:70], "a", 0, THIRD)
-            Updater(spec, store).update(lines[70:], "a", 70, THIRD)
+            Updater(spec, dying).update(lines[:70], "a", 0, THIRD)
+            Updater(spec, dying).update(lines[70:], "a", 70, THIRD)
             break
         except KilledError:
-            store._at = 0
-        position = Updater(spec, store).position("a")
+            at += 1
+        updater = Updater(spec, any_store)
+        position = updater.position("a")
         assert position in (0, 70, 120)
-        Updater(spec, store).update(lines[position:], "a", position, THIRD)
-        assert store._values == calm._values
-        at += 1
+        updater.update(lines[position:], "a", position, THIRD)
+        assert contents(any_store) == calm._values
     assert at > 8
 
 

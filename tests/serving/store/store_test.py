@@ -9,6 +9,7 @@ from redis_server import NO_REDIS, REDIS, redis_server
 
 from serving.store import redis as redis_backend
 from serving.store import sqlite
+from serving.store.address import shown
 from serving.store.opening import open_store
 from serving.store.protocol import MAX_KEY_BYTES, ConflictError, KeySizeError, StoreError, StoreUnavailableError
 
@@ -143,7 +144,13 @@ def test_keys_of_one_hash_are_told_apart(tmp_path, monkeypatch):
     store.write([(b"g/b", b"4"), (b"g/a", b"5")])
     assert store.read([b"g/a", b"g/b", b"h/c", b"g/d"]) == [b"5", b"4", b"3", None]
     store.remove(b"g")
-    assert store.read([b"g/a", b"g/b"]) == [None, None]
+    assert store.read([b"g/a", b"g/b", b"h/c"]) == [None, None, b"3"]
+    store.write([(b"h/c", b"6"), (b"h/d", b"7"), (b"i/d", b"8")])
+    assert store.read([b"h/c", b"h/d", b"i/d"]) == [b"6", b"7", b"8"]
+    store.remove(b"h")
+    assert store.read([b"h/c", b"h/d", b"i/d"]) == [None, None, b"8"]
+    store.remove(b"i")
+    assert store.read([b"i/d"]) == [None]
 
 
 def _read_often(url: str, sender) -> None:
@@ -228,6 +235,35 @@ def test_a_server_that_is_gone_or_hangs_is_told_within_the_deadline_and_one_that
         open_store(url, timeout_seconds=0.3)
     with redis_server(tmp_path, port=int(url.split(":")[2].split("/")[0])):
         assert store.read([b"g/a"]) == [None]
+
+
+def test_a_file_whose_folder_can_not_be_made_is_refused_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file/folder/store.db: can't be made, since .*: Not a directory"):
+        open_store(f"sqlite://{tmp_path}/file/folder/store.db", create=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://:secret@host:6379/0", "redis://host:6379/0"),
+        ("rediss://me:se#c/r@et@host/1?password=secret", "rediss://host/1"),
+        ("redis://me:sec?ret@host/1", "redis://…"),
+        ("redis://host/1?password=sec@ret", "redis://…"),
+        ("unix:///run/redis.sock?password=secret", "unix:///run/redis.sock"),
+        ("sqlite:///a@b/store.db", "sqlite:///a@b/store.db"),
+        ("sqlite:store.db", "sqlite:store.db"),
+        ("memory:", "memory:"),
+    ],
+)
+def test_an_address_is_shown_without_what_is_secret(url, expected):
+    assert shown(url) == expected
+
+
+def test_an_address_that_is_refused_is_shown_without_its_password():
+    with pytest.raises(StoreError) as refused:
+        open_store("mysql://me:secret@host/1")
+    assert "'mysql://host/1'" in str(refused.value)
 
 
 @with_redis

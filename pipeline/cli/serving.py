@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.online.gateway import StoreCompleting
     from schema.spec import RankingSpec
     from serving.gateway.request_log import RequestLog
+    from serving.local_server.directory import VersionPolicy
     from serving.local_server.server import ServerOptions
 
 app = typer.Typer()
@@ -94,11 +95,12 @@ def serve(
     from serving.local_server.server import ServerOptions
     from serving.local_server.server import serve as serve_until_stopped
 
+    policy = VersionPolicy(specific=VersionPolicy.Specific(versions=version)) if version else VersionPolicy()
     request_log = _request_log(store, log_requests, requests_file, requests_mb)
     log_to(sys.stderr)
     completing = None
     if store is not None:
-        spec = _served_spec(model_dir, may_be_file=upstream is not None)
+        spec = _served_spec(model_dir, policy, may_be_file=upstream is not None)
         completing = _completing(spec, store, store_timeout)
         if upstream is not None:
             name = name or (spec.name if model_dir.is_file() else model_dir.resolve().name)
@@ -107,7 +109,7 @@ def serve(
         host=host,
         grpc_port=grpc_port,
         rest_port=rest_port,
-        policy=VersionPolicy(specific=VersionPolicy.Specific(versions=version)) if version else VersionPolicy(),
+        policy=policy,
         labels=labels,
         poll_seconds=poll_seconds,
         threads=threads,
@@ -142,12 +144,11 @@ def _request_log(store: str | None, share: float | None, path: Path, megabytes: 
         raise fail(f"--requests-file {path}: can't be written: {error.strerror or error}", 2) from None
 
 
-def _served_spec(path: Path, may_be_file: bool) -> "RankingSpec":
-    """Returns the spec of a model's newest version, or that in a file."""
+def _served_spec(path: Path, policy: "VersionPolicy", may_be_file: bool) -> "RankingSpec":
+    """Returns the spec of the newest of a model's versions that are to be served, or that in a file."""
+    from pipeline.online.gateway import spec_of
     from schema.loading import SpecError, load_spec
-    from schema.served import SPEC_FILE
-    from schema.spec import RankingSpec
-    from serving.local_server.directory import versions_in
+    from serving.local_server.directory import aspired, versions_in
 
     if may_be_file and path.is_file():
         try:
@@ -157,11 +158,14 @@ def _served_spec(path: Path, may_be_file: bool) -> "RankingSpec":
     versions = versions_in(path)
     if not versions:
         raise fail(f"{path}: expected a model's directory, with one folder a version in it", 2)
-    path = versions[max(versions)] / SPEC_FILE
+    served = aspired(policy, versions)
+    if not served:
+        asked = ", ".join(map(str, policy.specific.versions))
+        raise fail(f"--version: {path} has {', '.join(map(str, sorted(versions)))}, got {asked}", 2)
     try:
-        return RankingSpec.from_json(path.read_text())
-    except (OSError, SpecError, ValueError) as error:
-        raise fail(f"{path}: expected the spec that the model was trained by: {error}", 2) from None
+        return spec_of(versions[max(served)])
+    except ValueError as error:
+        raise fail(error, 2) from None
 
 
 def _completing(spec: "RankingSpec", url: str, timeout: float) -> "StoreCompleting":

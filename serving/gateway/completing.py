@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +55,10 @@ class CountedEvents:
 
 class Completing(Protocol):
     """Completes requests; its methods may be called from many threads at once, and raise StoreError."""
+
+    def refusal(self, version: Path) -> str | None:
+        """Returns why requests can't be completed for the model in a version's folder; None where they can."""
+        ...
 
     def complete(self, request: IdRequest) -> CompletedRequest:
         """Returns the inputs of a request from the store.

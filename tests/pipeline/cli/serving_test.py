@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import model_pb2
 from typer.testing import CliRunner
 
 from ingest.rank_request import RequestError
@@ -18,9 +20,13 @@ from pipeline.cli.candidates import read_candidates
 from pipeline.cli.load_test import id_requests, is_loopback, recorded_requests
 from pipeline.cli.main import app
 from pipeline.online.gateway import StoreCompleting
+from pipeline.online.generations import digest_of
 from schema.loading import load_spec
 from schema.served import SPEC_FILE
+from schema.spec import RankingSpec
 from serving.local_server.server import ModelServer, ServerOptions
+from serving.local_server.versions import AVAILABLE
+from serving.model.errors import Code
 from serving.store.opening import open_store
 
 
@@ -231,6 +237,44 @@ def test_a_load_test_of_ids_alone_asks_a_server_with_a_store(command, server, mo
         code, printed = command("load-test", "--store", "--server", address, "--candidates", 30, "--requests", 20)
     assert code == 0, printed
     assert [row[:3] for row in rows(printed)] == [["30", "20", "0"]]
+
+
+@pytest.fixture
+def two_definitions(tiny, model_dir, tmp_path) -> tuple[Path, dict[int, RankingSpec]]:
+    """A folder of versions 3 and 5, whose signatures are the same, and their specs; 5 has another delay."""
+    spec = load_spec(tiny[0])
+    viewed, liked = spec.behaviours
+    specs = {3: spec, 5: spec.model_copy(update={"behaviours": (viewed, liked.model_copy(update={"delay": 120}))})}
+    for number, declared in specs.items():
+        shutil.copytree(model_dir / "3", tmp_path / "tiny" / str(number))
+        (tmp_path / "tiny" / str(number) / SPEC_FILE).write_text(declared.to_json())
+    return tmp_path / "tiny", specs
+
+
+def test_a_version_of_another_definition_is_refused_and_the_one_before_serves_on(two_definitions):
+    folder, specs = two_definitions
+    later = folder.parent / "later"
+    (folder / "5").rename(later)
+    completing = StoreCompleting(specs[3], open_store("memory:"))
+    options = ServerOptions(grpc_port=0, rest_port=0, completing=completing, poll_seconds=3_600)
+    with ModelServer(folder, options) as server:
+        later.rename(folder / "5")
+        server.versions.poll(settled=True)
+        newest, before = server.versions.status(model_pb2.ModelSpec(name="tiny"))
+        assert (before.version, before.state) == (3, AVAILABLE)
+        assert (newest.version, newest.status.error_code) == (5, Code.FAILED_PRECONDITION)
+        for digest in map(digest_of, specs.values()):
+            assert digest in newest.status.error_message
+
+
+def test_requests_are_completed_by_the_version_that_is_served(two_definitions):
+    folder, specs = two_definitions
+    for options, served in (([], 5), (["--version", "3"], 3), (["--version", "5"], 5)):
+        result = CliRunner().invoke(app, ["serve", str(folder), "--store", "memory:", *options])
+        assert result.exit_code == 2
+        assert f"(digest {digest_of(specs[served])})" in " ".join(result.output.split())
+    result = CliRunner().invoke(app, ["serve", str(folder), "--store", "memory:", "--version", "4"])
+    assert (result.exit_code, "has 3, 5, got 4" in result.output) == (2, True)
 
 
 def test_a_load_test_of_another_machine_must_be_asked_for(command):

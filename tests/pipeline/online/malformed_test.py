@@ -22,7 +22,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from pipeline.online.gateway import StoreCompleting
 from pipeline.online.materialize import materialize
-from schema.served import rank_inputs
+from schema.served import SPEC_FILE, rank_inputs
 from serving.client import Target, connect, predict
 from serving.local_server.server import ModelServer, ServerOptions
 from serving.model.predict import Limits
@@ -57,6 +57,8 @@ def gateway(days, store, tmp_path_factory):
 
     folder, ranker = tmp_path_factory.mktemp("models") / "ranker", Ranker()
     tf.saved_model.save(ranker, str(folder / "1"), {"rank": ranker.rank})
+    (folder / "1" / SPEC_FILE).parent.mkdir(exist_ok=True)
+    (folder / "1" / SPEC_FILE).write_text(days.spec.to_json())
     limits = Limits(batch=1_000, request_bytes=MOST_BYTES, finite=False)
     completing = StoreCompleting(days.spec, store)
     options = ServerOptions(grpc_port=0, rest_port=0, completing=completing, limits=limits)

@@ -1,6 +1,7 @@
 """A small ranker, and what completes its requests."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +33,9 @@ class Shelf:
         self.asked: list[IdRequest] = []
         self.error: Exception | None = None
         self.events: list[bytes] = []
+
+    def refusal(self, version: Path) -> str | None:
+        return None
 
     def complete(self, request: IdRequest) -> CompletedRequest:
         self.asked.append(request)

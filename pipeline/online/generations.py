@@ -10,7 +10,7 @@ import numpy as np
 
 from schema.spec import RankingSpec, Split
 from schema.stages import ingest_part
-from serving.store.protocol import OnlineStore, StoreError
+from serving.store.protocol import MAX_KEY_BYTES, OnlineStore, StoreError
 
 # All definitions that the store holds anything of: their names, by digest.
 DEFINITIONS = "definitions"
@@ -18,6 +18,8 @@ DEFINITIONS = "definitions"
 _BATCHES = 64
 # What keys are of, beside the names of statistics, which have no point.
 USER, ITEM, MANIFEST = "user.", "item.", b"manifest"
+# What stands before the digest of a name: no text in UTF-8 begins so.
+_DIGEST = b"\xff"
 
 
 class DefinitionError(StoreError):
@@ -69,7 +71,7 @@ class Generation:
 
     def key(self, kind: str, name: str) -> bytes:
         """Returns the key of what is of a user, an item, or a statistic's key."""
-        return b"%s/%s/%s" % (self.prefix, kind.encode(), name.encode())
+        return _key(self.prefix, kind, name)
 
     @property
     def manifest(self) -> bytes:
@@ -160,7 +162,15 @@ def tail_prefix(digest: str, day: int) -> bytes:
 
 def tail_key(digest: str, day: int, kind: str, name: str) -> bytes:
     """Returns the key of what events of a day have added of a user or a statistic's key."""
-    return b"%s/%s/%s" % (tail_prefix(digest, day), kind.encode(), name.encode())
+    return _key(tail_prefix(digest, day), kind, name)
+
+
+def _key(prefix: bytes, kind: str, name: str) -> bytes:
+    """Returns a key; a name that is too long for a store, as an id or a category may be, stands in it as a digest."""
+    key = b"%s/%s/%s" % (prefix, kind.encode(), name.encode())
+    if len(key) <= MAX_KEY_BYTES:
+        return key
+    return b"%s/%s/%s%s" % (prefix, kind.encode(), _DIGEST, hashlib.sha256(name.encode()).hexdigest().encode())
 
 
 def current_mark(digest: str) -> str:

@@ -32,11 +32,9 @@ from pipeline.online.plan import days_of
 from pipeline.online.tails import MergedRows, merge_records, merge_rows, tail_tiles
 from pipeline.online.values import Layout, Seal, filled_texts, present_texts, read_records, with_user
 from schema.spec import RankingSpec
-from serving.store.protocol import MAX_KEY_BYTES, ConflictError, OnlineStore, StoreError
+from serving.store.protocol import ConflictError, OnlineStore, StoreError
 
 _MOST_ITEMS = 500_000
-# A key may be of several ids.
-_LONGEST_ID = MAX_KEY_BYTES // 4
 # How often a batch is begun anew that another writer was faster than.
 _TRIES = 100
 
@@ -157,8 +155,7 @@ class _TailWriter:
         unused = Unused()
         for batch in read_json("events", lambda: io.BytesIO(content), columns, separators, is_stream=True):
             if len(batch.rows) or batch.bad:
-                batch = _with_short_ids(self._spec, _all_columns(batch, columns))
-                table, rejected, named = parse(self._spec, "log", batch, between)
+                table, rejected, named = parse(self._spec, "log", _all_columns(batch, columns), between)
                 tables.append(without_digests(table))
                 bad += rejected
                 unused.add(named)
@@ -322,18 +319,3 @@ def _all_columns(batch: RawBatch, columns: Mapping[str, str]) -> RawBatch:
     """Returns the batch with the columns that none of its events has, as missing."""
     absent = {name: pa.nulls(len(batch.rows), pa.string()) for name in columns if name not in batch.columns}
     return replace(batch, columns={**batch.columns, **absent})
-
-
-def _with_short_ids(spec: RankingSpec, batch: RawBatch) -> RawBatch:
-    """Returns the batch without the rows whose ids no key of a store can hold, which are among its bad ones."""
-    fits = np.ones(len(batch.rows), bool)
-    for name in (spec.log.user, spec.log.item):
-        if pa.types.is_string(batch.columns[name].type):
-            sizes = pa.compute.binary_length(batch.columns[name]).fill_null(0).to_numpy(zero_copy_only=False)
-            fits &= sizes <= _LONGEST_ID
-    if fits.all():
-        return batch
-    reason = f"an id is longer than the {_LONGEST_ID:,} bytes that a store takes"
-    bad = [BadRow(row, reason, reason, "") for row in batch.rows[~fits].tolist()]
-    columns = {name: values.filter(pa.array(fits)) for name, values in batch.columns.items()}
-    return replace(batch, rows=batch.rows[fits], columns=columns, bad=[*batch.bad, *bad])

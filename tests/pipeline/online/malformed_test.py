@@ -184,7 +184,7 @@ def test_memory_stays_flat(days, gateway, rest):
     bodies = [
         b"[" * 5_000,
         json.dumps({"signature_name": "rank", "inputs": {"user_id": "u1", "item_id": [1]}}).encode(),
-        json.dumps({"signature_name": "rank", "inputs": {"user_id": "x" * 9_000, "item_id": ["v1"]}}).encode(),
+        json.dumps({"signature_name": "rank", "inputs": {"user_id": "x" * 70_000, "item_id": ["v1"]}}).encode(),
         json.dumps({"signature_name": "rank", "inputs": {"user_id": "u1", "item_id": ["v1"], "timestamp": 1}}).encode(),
     ]
 

@@ -156,7 +156,7 @@ def test_rows_that_can_not_be_used_are_told_with_their_place_and_do_not_stop_the
         b"not json",
         b'{"user_id": "u1"}',
         json.dumps({**row, "timestamp": "0"}).encode(),
-        json.dumps({**row, "user_id": "x" * 5_000}).encode(),
+        json.dumps({**row, "user_id": "x" * 70_000}).encode(),
         b"\xff\xfe",
         b"[" * 10_000,
         b"",

@@ -64,7 +64,8 @@ class StoreCompleting:
     def count(self, lines: Sequence[bytes]) -> CountedEvents:
         with self._updating:
             done = self._updater.update(lines)
-        return CountedEvents(done.counted, [(bad.row, bad.reason) for bad in done.rejected])
+        rejected = [(bad.row, bad.reason) for bad in done.rejected]
+        return CountedEvents(done.counted, rejected, done.settled, done.unused)
 
     def generation_age(self) -> float:
         return time.time() - self._completer.generation().made

@@ -47,10 +47,19 @@ class CompletedRequest:
 
 @dataclass(frozen=True)
 class CountedEvents:
-    """What became of events: how many were counted, and the place and reason of those that can't be used."""
+    """What became of events.
+
+    Attributes:
+      counted: how many are in the store now.
+      rejected: the place and reason of those that can't be used.
+      settled: how many are of days that the store's generation holds already.
+      unused: how many the spec leaves out, such as events that it doesn't name.
+    """
 
     counted: int
     rejected: Sequence[tuple[int, str]]
+    settled: int = 0
+    unused: int = 0
 
 
 class Completing(Protocol):

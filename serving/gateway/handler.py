@@ -61,9 +61,10 @@ class StoreRequests:
         except StoreError as error:
             self._store.errors.labels(type(error).__name__).inc()
             raise ServingError(Code.UNAVAILABLE, f"store: {error}") from None
-        self._store.events.labels("counted").inc(done.counted)
-        self._store.events.labels("rejected").inc(len(done.rejected))
-        return {"counted": done.counted, "rejected": [{"event": at, "reason": why} for at, why in done.rejected]}
+        counts = {"counted": done.counted, "settled": done.settled, "unused": done.unused}
+        for outcome, number in {**counts, "rejected": len(done.rejected)}.items():
+            self._store.events.labels(outcome).inc(number)
+        return {**counts, "rejected": [{"event": at, "reason": why} for at, why in done.rejected]}
 
     def _readable(self, signature: Signature) -> Signature:
         if signature.name != RANK:

@@ -1,11 +1,15 @@
 """What the gateway asks the model is what the logs would tell, whatever the request has itself."""
 
+import json
+
 import numpy as np
 import pytest
+from tiny_logs import START
 
 from ingest.rank_request import RequestLogs
 from pipeline.online.gateway import StoreCompleting
 from pipeline.online.materialize import materialize
+from schema.loading import load_spec
 from serving.gateway.completing import IdRequest, IdRequestError
 from serving.requests import rank_request
 from serving.store.protocol import StoreError
@@ -78,3 +82,13 @@ def test_events_are_counted_with_their_places(days, store, tmp_path):
     done = StoreCompleting(days.spec, store).count([b"{}", b"no json"])
     assert done.counted == 0
     assert [place for place, _ in done.rejected] == [0, 1]
+
+
+def test_events_that_count_for_nothing_are_told(tiny, store, tmp_path):
+    spec = load_spec(tiny[0])
+    materialize(spec, str(tiny[1]), str(tmp_path), store)
+    row = {"who": "ann", "what": "a1", "at": START + 7_000, "did": "VIEW", "country": "BR", "battery": "0.5"}
+    next_day = START + 86_400
+    rows = [row, {**row, "at": next_day, "did": "HIDE"}, {**row, "at": next_day}, {**row, "who": ""}]
+    done = StoreCompleting(spec, store).count([json.dumps(row).encode() for row in rows])
+    assert (done.counted, done.settled, done.unused, [place for place, _ in done.rejected]) == (1, 1, 1, [3])

@@ -55,7 +55,7 @@ class Shelf:
         if self.error:
             raise self.error
         self.events += lines
-        return CountedEvents(len(lines) - 1, [(0, "no event")])
+        return CountedEvents(len(lines) - 1, [(0, "no event")], settled=3, unused=4)
 
     def generation_age(self) -> float:
         return 3.0

@@ -149,9 +149,19 @@ def rest(server, method: str, path: str, body: bytes | None = None) -> tuple[int
 def test_events_are_taken_by_post(server, shelf):
     shelf.error = None
     shelf.events.clear()
+    before = metrics(server)
     status, body = rest(server, "POST", "/v1/events", b'{"a": 1}\n\n{"b": 2}\n')
     assert (status, shelf.events) == (200, [b'{"a": 1}', b'{"b": 2}'])
-    assert json.loads(body) == {"counted": 1, "rejected": [{"event": 0, "reason": "no event"}]}
+    assert json.loads(body) == {
+        "counted": 1,
+        "settled": 3,
+        "unused": 4,
+        "rejected": [{"event": 0, "reason": "no event"}],
+    }
+    after = metrics(server)
+    for outcome, number in (("counted", 1), ("settled", 3), ("unused", 4), ("rejected", 1)):
+        name = f'fulcrum_store_events_total{{outcome="{outcome}"}}'
+        assert after[name] - before.get(name, 0) == number
     shelf.error = StoreUnavailableError("down")
     assert rest(server, "POST", "/v1/events", b"{}")[0] == 503
 

@@ -4,31 +4,23 @@ Rows go through ingest's own parsing. What they add to a user's tail and to stat
 been counted, is one transaction; and a row that comes again takes the place of itself.
 """
 
-import io
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from ingest.duplicates import without_digests
 from ingest.examples import Lookup
-from ingest.json_rows import read_json
-from ingest.raw import BadRow, RawBatch
-from ingest.rows import Unused, columns_of, parse, separators_of
-from ingest.sources import SourceFile
+from ingest.raw import BadRow
 from ingest.statistics.answers import RowSums
 from ingest.statistics.keys import KeyColumns
-from ingest.statistics.requests import with_start
 from ingest.statistics.tiles import Tiles
 from ingest.windows.rolling import DAY
-from ingest.windows.window import day_of_number, times_of
 from pipeline.online import generations
 from pipeline.online.cache import ItemCache
+from pipeline.online.events import Events, read_events
 from pipeline.online.generations import Generation, Updates
-from pipeline.online.plan import days_of
 from pipeline.online.tails import MergedRows, merge_records, merge_rows, tail_tiles
 from pipeline.online.values import Layout, Seal, filled_texts, present_texts, read_records, with_user
 from schema.spec import RankingSpec
@@ -65,8 +57,9 @@ class Updated:
 class Updater:
     """Adds events to a store; of use to one thread at a time, beside any number of others in other processes."""
 
-    def __init__(self, spec: RankingSpec, store: OnlineStore):
-        self._spec, self._store, self._digest = spec, store, generations.digest_of(spec)
+    def __init__(self, spec: RankingSpec, store: OnlineStore, now: Callable[[], float] = time.time):
+        """Takes the clock, in seconds since 1970: it says which day is today's, and which events lie in the future."""
+        self._spec, self._store, self._digest, self._now = spec, store, generations.digest_of(spec), now
         self._writer: _TailWriter | None = None
 
     def position(self, stream: str) -> int:
@@ -123,9 +116,10 @@ class Updater:
             marks[name], expected[name] = str(max(counted, begin + len(lines))).encode(), text
         if not lines:
             return Updated(repeated=repeated)
-        rows, days, updated = writer.parse(lines, begin, day)
-        writer.write(rows, days, marks, expected)
-        return replace(updated, repeated=repeated)
+        now = self._now()
+        events = writer.read(lines, begin, day, now)
+        writer.write(events, now, marks, expected)
+        return Updated(events.rows.num_rows, repeated, events.rejected, events.unused, events.settled)
 
 
 class _TailWriter:
@@ -140,41 +134,14 @@ class _TailWriter:
         of_users = {feature.name for feature in spec.features_of("users")}
         self._reads_users = any(of_users.intersection(definition.statistic.keys) for definition in self._layout.shared)
 
-    def parse(self, lines: Sequence[bytes], begin: int, day: int | None) -> tuple[pa.Table, np.ndarray, Updated]:
-        """Returns the rows that are to be counted, the day of each, and what became of the others."""
-        if self.generation.is_daily and day is None:
-            now = datetime.now(self._spec.log.timestamp.zone)
-            day = (now.date() - day_of_number(0)).days
-        between = None
-        if self.generation.is_daily and day is not None:
-            between = times_of(self._spec, SourceFile("log", 0, "", 0, day_of_number(day)))
-        columns, separators = columns_of(self._spec, "log"), separators_of(self._spec, "log")
-        content = b"\n".join(line.strip().replace(b"\n", b" ") for line in lines) + b"\n"
-        tables: list[pa.Table] = []
-        bad: list[BadRow] = []
-        unused = Unused()
-        for batch in read_json("events", lambda: io.BytesIO(content), columns, separators, is_stream=True):
-            if len(batch.rows) or batch.bad:
-                table, rejected, named = parse(self._spec, "log", _all_columns(batch, columns), between)
-                tables.append(without_digests(table))
-                bad += rejected
-                unused.add(named)
-        schema = self._layout.log_schema
-        rows = with_start(self._spec, pa.concat_tables(tables)) if tables else schema.empty_table()
-        rows = rows.cast(schema)
-        days = (
-            np.full(rows.num_rows, day, np.int64) if day is not None else days_of(self._spec, rows["time"].to_numpy())
-        )
-        is_new = days > self.generation.until
-        settled = int((~is_new).sum())
-        rows, days = rows.filter(pa.array(is_new)), days[is_new].astype(np.int64)
-        placed = tuple(replace(row, row=row.row - 1 + begin) for row in sorted(bad, key=lambda row: row.row))
-        return rows, days, Updated(rows.num_rows, 0, placed, sum(unused.by_reason().values()), settled)
+    def read(self, lines: Sequence[bytes], begin: int, day: int | None, now: float) -> Events:
+        """Returns what lines hold; see `read_events`."""
+        return read_events(self._spec, self.generation, self._layout.log_schema, lines, begin, day, now)
 
     def write(
-        self, rows: pa.Table, days: np.ndarray, marks: dict[str, bytes], expected: dict[str, bytes | None]
+        self, events: Events, now: float, marks: dict[str, bytes], expected: dict[str, bytes | None]
     ) -> None:
-        """Adds rows to the tails of their days, together with `marks`.
+        """Adds events to the tails of their days, together with `marks`.
 
         Raises:
           ConflictError: another writer has written meanwhile.
@@ -182,8 +149,8 @@ class _TailWriter:
         mark = generations.updates_mark(self.generation.digest)
         text = self._store.mark(mark)
         updates = Updates.from_json(text)
-        values = self._values(rows, days) if rows.num_rows else []
-        updates = updates.with_batch(rows["time"].to_numpy(), days.tolist(), time.time())
+        values = self._values(events.rows, events.days) if events.rows.num_rows else []
+        updates = updates.with_batch(events.rows["time"].to_numpy(), events.days.tolist(), now)
         self._store.write(values, {**marks, mark: updates.to_json()}, {**expected, mark: text})
 
     def _values(self, rows: pa.Table, days: np.ndarray) -> list[tuple[bytes, bytes]]:
@@ -313,9 +280,3 @@ def _groups(days: np.ndarray, users: Sequence[str]) -> tuple[list[tuple[int, str
 
 def _with_day(rows: pa.Table, days: np.ndarray) -> pa.Table:
     return rows.append_column(DAY, pa.array(days.astype(np.int32)))
-
-
-def _all_columns(batch: RawBatch, columns: Mapping[str, str]) -> RawBatch:
-    """Returns the batch with the columns that none of its events has, as missing."""
-    absent = {name: pa.nulls(len(batch.rows), pa.string()) for name in columns if name not in batch.columns}
-    return replace(batch, columns={**batch.columns, **absent})

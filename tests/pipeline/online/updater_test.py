@@ -6,10 +6,13 @@ from datetime import date
 
 import pytest
 from fed_store import Dying, KilledError
+from tiny_logs import START
 
 from pipeline.online import generations
+from pipeline.online.generations import Updates
 from pipeline.online.materialize import materialize
 from pipeline.online.updater import StreamGapError, Updater
+from schema.loading import load_spec
 from serving.store.memory import MemoryStore
 from serving.store.opening import open_store
 
@@ -178,3 +181,18 @@ def test_rows_of_days_that_the_base_holds_are_not_counted_again(days, based, bas
     done = Updater(days.spec, store).update(before, day=THIRD - 1)
     assert (done.counted, done.settled) == (0, 20)
     assert store._values == base[0]
+
+
+def test_events_of_clocks_that_are_ahead_are_rejected_and_are_not_the_latest(tiny, tmp_path):
+    spec, store = load_spec(tiny[0]), MemoryStore()
+    digest = generations.digest_of(spec)
+    materialize(spec, str(tiny[1]), str(tmp_path), store)
+    now = START + 2 * 86_400
+    row = {"who": "ann", "what": "a1", "did": "VIEW", "country": "BR", "battery": "0.5"}
+    ahead = spec.log.allowed_lateness
+    times = [now, now + ahead, now + ahead + 1, now + 70 * 365 * 86_400]
+    done = Updater(spec, store, lambda: now).update([json.dumps({**row, "at": time}).encode() for time in times])
+    assert (done.counted, [bad.row for bad in done.rejected]) == (2, [2, 3])
+    assert {bad.kind for bad in done.rejected} == {"at: lies in the future"}
+    updates = Updates.from_json(store.mark(generations.updates_mark(digest)))
+    assert (updates.latest, updates.days) == (now + ahead, (now // 86_400,))

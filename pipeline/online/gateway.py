@@ -38,7 +38,8 @@ class StoreCompleting:
             *(statistic.delay for statistic in statistics_of(spec)),
             *(behaviour.delay for behaviour in spec.behaviours),
         ]
-        self._delay = max(delays, default=0)
+        # What counts the soonest is missed first; what counts at once would make each request late.
+        self._delay = min(filter(None, delays), default=0)
         self._updating, self._updater = threading.Lock(), Updater(spec, store)
 
     def refusal(self, version: Path) -> str | None:

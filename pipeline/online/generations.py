@@ -102,6 +102,7 @@ class Updates:
       wrote: when the last batch was written, in seconds since 1970.
       earliest: of batches the number, and the ticks before which neither it nor a later one has a row; both rise.
       unknown: up to which batch `earliest` doesn't say anything.
+      ticks_per_second: of `latest`; 0 where it isn't known.
     """
 
     batches: int = 0
@@ -110,6 +111,7 @@ class Updates:
     wrote: float = 0.0
     earliest: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
+    ticks_per_second: int = 0
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -122,7 +124,13 @@ class Updates:
         earliest = tuple((number, ticks) for number, ticks in values.get("earliest", ()))
         return cls(**{**values, "days": tuple(values["days"]), "earliest": earliest})
 
-    def with_batch(self, times: np.ndarray, days: Iterable[int], wrote: float) -> Self:
+    def lag_seconds(self, now: float) -> float | None:
+        """Returns how long before `now`, in seconds since 1970, the latest row was; None where none is known."""
+        if self.latest is None or not self.ticks_per_second:
+            return None
+        return now - self.latest / self.ticks_per_second
+
+    def with_batch(self, times: np.ndarray, days: Iterable[int], wrote: float, ticks_per_second: int) -> Self:
         """Returns the same after another batch, whose rows' times are in ticks."""
         number = self.batches + 1
         latest, earliest, unknown = self.latest, self.earliest, self.unknown
@@ -140,6 +148,7 @@ class Updates:
             wrote=wrote,
             earliest=earliest,
             unknown=unknown,
+            ticks_per_second=ticks_per_second,
         )
 
     def are_since(self, batches: int, ticks: int) -> bool:

@@ -45,6 +45,7 @@ class Updated:
       rejected: rows that can't be used, with their reasons; `row` is the position in the stream, from 0.
       unused: rows that the spec leaves out, such as events that it doesn't name.
       settled: rows of days that the generation holds already.
+      lag_seconds: how long ago the latest row was that the store has of events; None where it has none.
     """
 
     counted: int = 0
@@ -52,6 +53,7 @@ class Updated:
     rejected: tuple[BadRow, ...] = ()
     unused: int = 0
     settled: int = 0
+    lag_seconds: float | None = None
 
 
 class Updater:
@@ -118,8 +120,8 @@ class Updater:
             return Updated(repeated=repeated)
         now = self._now()
         events = writer.read(lines, begin, day, now)
-        writer.write(events, now, marks, expected)
-        return Updated(events.rows.num_rows, repeated, events.rejected, events.unused, events.settled)
+        lag = writer.write(events, now, marks, expected).lag_seconds(now)
+        return Updated(events.rows.num_rows, repeated, events.rejected, events.unused, events.settled, lag)
 
 
 class _TailWriter:
@@ -138,10 +140,8 @@ class _TailWriter:
         """Returns what lines hold; see `read_events`."""
         return read_events(self._spec, self.generation, self._layout.log_schema, lines, begin, day, now)
 
-    def write(
-        self, events: Events, now: float, marks: dict[str, bytes], expected: dict[str, bytes | None]
-    ) -> None:
-        """Adds events to the tails of their days, together with `marks`.
+    def write(self, events: Events, now: float, marks: dict[str, bytes], expected: dict[str, bytes | None]) -> Updates:
+        """Adds events to the tails of their days, together with `marks`; returns what events have added by then.
 
         Raises:
           ConflictError: another writer has written meanwhile.
@@ -149,9 +149,14 @@ class _TailWriter:
         mark = generations.updates_mark(self.generation.digest)
         text = self._store.mark(mark)
         updates = Updates.from_json(text)
-        values = self._values(events.rows, events.days) if events.rows.num_rows else []
-        updates = updates.with_batch(events.rows["time"].to_numpy(), events.days.tolist(), now)
+        if not events.rows.num_rows:
+            if marks:
+                self._store.write([], marks, expected)
+            return updates
+        values, ticks = self._values(events.rows, events.days), self._spec.log.timestamp.ticks_per_second
+        updates = updates.with_batch(events.rows["time"].to_numpy(), events.days.tolist(), now, ticks)
         self._store.write(values, {**marks, mark: updates.to_json()}, {**expected, mark: text})
+        return updates
 
     def _values(self, rows: pa.Table, days: np.ndarray) -> list[tuple[bytes, bytes]]:
         groups, group = _groups(days, rows["user"].to_pylist())

@@ -196,3 +196,16 @@ def test_events_of_clocks_that_are_ahead_are_rejected_and_are_not_the_latest(tin
     assert {bad.kind for bad in done.rejected} == {"at: lies in the future"}
     updates = Updates.from_json(store.mark(generations.updates_mark(digest)))
     assert (updates.latest, updates.days) == (now + ahead, (now // 86_400,))
+
+
+def test_a_batch_without_a_row_of_use_is_no_event(days, based, base):
+    done = Updater(days.spec, based).update([b"{}", b"no json"], "a", day=THIRD)
+    assert (done.counted, done.lag_seconds, Updater(days.spec, based).position("a")) == (0, None, 2)
+    assert based._marks.keys() - base[1].keys() == {generations.stream_mark(generations.digest_of(days.spec), "a")}
+
+
+def test_the_lag_is_that_of_the_latest_event(days, based, lines):
+    now = max(json.loads(line)["timestamp"] for line in lines[:5])
+    updater = Updater(days.spec, based, lambda: int(now) / 1_000 + 60)
+    assert updater.update(lines[:5], day=THIRD).lag_seconds == pytest.approx(60)
+    assert updater.update([b"{}"], day=THIRD).lag_seconds == pytest.approx(60)

@@ -7,8 +7,9 @@ import select
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,8 +115,9 @@ def update(
         typer.Option(help="The stream's name: its position is stored, and what was counted isn't counted again."),
     ] = None,
     first: Annotated[
-        int, typer.Option(min=0, help="The position in the stream of the first line, as of `kcat -o`.")
-    ] = 0,
+        int | None,
+        typer.Option(min=0, help="The position in the stream of the first line, as of `kcat -o`; by default 0, once."),
+    ] = None,
     day: Annotated[
         str | None,
         typer.Option(help="The daily folder that the events will be logged under; by default today's."),
@@ -141,15 +143,21 @@ def update(
         number = None if day is None else (date.fromisoformat(day) - date(1970, 1, 1)).days
     except ValueError:
         raise fail(f"--day {day}: expected a day such as 2026-11-25", 2) from None
-    tally, position = _Tally(progress_seconds), first
+    tally, position = _Tally(progress_seconds), first or 0
     try:
         declared = load_spec(spec)
         opened = open_store(store, timeout_seconds=30)
         updater = Updater(declared, opened)
+        counted = updater.position(stream) if stream else 0
+        if counted and first is None:
+            raise fail(
+                f"--stream {stream}: {counted:,} events of it have been counted, expected --first beside it: {counted} "
+                "where the input goes on there, or the position of its first line; what was counted is left out then",
+                2,
+            )
         for lines in _batches(sys.stdin.fileno(), batch):
-            done = updater.update(lines, stream, position if stream else None, number)
+            done = updater.update(lines, stream, position if stream else None, number, partial(_keep, quarantine))
             position += len(lines)
-            _keep(quarantine, done.rejected)
             tally.add(done)
         opened.close()
     except SpecError as error:
@@ -213,7 +221,7 @@ def _batches(descriptor: int, most: int) -> Iterator[list[bytes]]:
             return
 
 
-def _keep(quarantine: Path | None, rejected: "tuple[BadRow, ...]") -> None:
+def _keep(quarantine: Path | None, rejected: "Sequence[BadRow]") -> None:
     if quarantine is None or not rejected:
         return
     with quarantine.open("a") as file:

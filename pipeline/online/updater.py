@@ -73,7 +73,12 @@ class Updater:
         return int(self._store.mark(generations.stream_mark(self._digest, stream)) or b"0")
 
     def update(
-        self, lines: Sequence[bytes], stream: str | None = None, first: int | None = None, day: int | None = None
+        self,
+        lines: Sequence[bytes],
+        stream: str | None = None,
+        first: int | None = None,
+        day: int | None = None,
+        keep: Callable[[Sequence[BadRow]], None] = lambda rejected: None,
     ) -> Updated:
         """Counts events, JSON objects by the log's columns, a line each.
 
@@ -83,23 +88,38 @@ class Updater:
           first: the position of the first line in the stream; by default the next one.
           day: the folder (days since 1970-01-01) that the rows will be logged under; by default, of logs in daily
             folders today's, else the day of each row's time.
+          keep: called with the rows that can't be used, before the others are counted: a kill in between loses none of
+            them, and they come again.
 
         Raises:
           StreamGapError: lines of the stream before `first` haven't been counted.
           StoreError: the store is down, or holds nothing of this definition. Nothing was counted.
         """
+        kept: set[int] = set()
+
+        def keep_once(rejected: Sequence[BadRow]) -> None:
+            fresh = [bad for bad in rejected if bad.row not in kept]
+            kept.update(bad.row for bad in fresh)
+            keep(fresh)
+
         for _ in range(_TRIES):
             generation = generations.require_current(self._store, self._spec)
             if self._writer is None or self._writer.generation != generation:
                 self._writer = _TailWriter(self._spec, self._store, generation)
             try:
-                return self._attempt(self._writer, lines, stream, first, day)
+                return self._attempt(self._writer, lines, stream, first, day, keep_once)
             except ConflictError:
                 continue
         raise ConflictError(f"{_TRIES} times another writer was faster")
 
     def _attempt(
-        self, writer: "_TailWriter", lines: Sequence[bytes], stream: str | None, first: int | None, day: int | None
+        self,
+        writer: "_TailWriter",
+        lines: Sequence[bytes],
+        stream: str | None,
+        first: int | None,
+        day: int | None,
+        keep: Callable[[Sequence[BadRow]], None],
     ) -> Updated:
         marks: dict[str, bytes] = {}
         expected: dict[str, bytes | None] = {}
@@ -120,6 +140,7 @@ class Updater:
             return Updated(repeated=repeated)
         now = self._now()
         events = writer.read(lines, begin, day, now)
+        keep(events.rejected)
         lag = writer.write(events, now, marks, expected).lag_seconds(now)
         return Updated(events.rows.num_rows, repeated, events.rejected, events.unused, events.settled, lag)
 

@@ -62,3 +62,20 @@ def test_a_stores_lag_is_that_of_its_latest_event(tiny, url):
     subprocess.run([*UPDATE, str(tiny[0]), "--store", url], cwd=PROJECT, input=event(0), text=True, check=True)
     shown = CliRunner().invoke(app, ["show", url]).output
     assert any(lag in shown for lag in lags())
+
+
+def test_a_streams_next_input_has_to_say_where_it_begins(tiny, url, tmp_path):
+    quarantine = tmp_path / "quarantine.jsonl"
+    arguments = [*UPDATE, str(tiny[0]), "--store", url, "--stream", "views", "--quarantine", str(quarantine)]
+
+    def update(lines: str, *options: str) -> tuple[int, str]:
+        done = subprocess.run([*arguments, *options], cwd=PROJECT, input=lines, text=True, capture_output=True)
+        return done.returncode, done.stdout + done.stderr
+
+    assert "2 events counted" in update(event(0) + event(1) + "no event\n")[1]
+    code, printed = update(event(2))
+    assert (code, "3 events of it have been counted, expected --first" in printed) == (2, True), printed
+    assert "1 events counted" in update(event(2), "--first", "3")[1]
+    code, printed = update(event(0) + event(1) + "no event\n" + event(2) + event(3), "--first", "0")
+    assert (code, "1 events counted" in printed, "4 counted before" in printed) == (0, True, True), printed
+    assert [json.loads(line)["row"] for line in quarantine.read_text().splitlines()] == [2]

@@ -2,12 +2,14 @@
 
 import json
 import threading
+from contextlib import nullcontext
 from datetime import date
 
 import pytest
 from fed_store import Dying, KilledError
 from tiny_logs import START
 
+from ingest.raw import BadRow
 from pipeline.online import generations
 from pipeline.online.generations import Updates
 from pipeline.online.materialize import materialize
@@ -209,3 +211,17 @@ def test_the_lag_is_that_of_the_latest_event(days, based, lines):
     updater = Updater(days.spec, based, lambda: int(now) / 1_000 + 60)
     assert updater.update(lines[:5], day=THIRD).lag_seconds == pytest.approx(60)
     assert updater.update([b"{}"], day=THIRD).lag_seconds == pytest.approx(60)
+
+
+def test_what_can_not_be_used_is_kept_before_a_kill_can_lose_it(days, base, lines):
+    kept: list[BadRow] = []
+    batch, calls = [b"{}", *lines[:3]], 0
+    for at in (0, 1):
+        # Once to count the calls, then killed after the last of them, which has written.
+        store = Dying(dict(base[0]), dict(base[1]), at * calls, after=True)
+        kept.clear()
+        with pytest.raises(KilledError) if at else nullcontext():
+            Updater(days.spec, store).update(batch, "a", 0, THIRD, kept.extend)
+        calls = store.calls
+    assert Updater(days.spec, store).position("a") == len(batch)
+    assert [bad.row for bad in kept] == [0]

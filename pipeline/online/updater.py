@@ -4,6 +4,7 @@ Rows go through ingest's own parsing. What they add to a user's tail and to stat
 been counted, is one transaction; and a row that comes again takes the place of itself.
 """
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from serving.store.protocol import ConflictError, OnlineStore, StoreError
 
 _MOST_ITEMS = 500_000
 # How often a batch is begun anew that another writer was faster than.
-_TRIES = 100
+_TRIES, _LONGEST_PAUSE_SECONDS = 100, 0.1
 
 
 class StreamGapError(StoreError):
@@ -102,14 +103,15 @@ class Updater:
             kept.update(bad.row for bad in fresh)
             keep(fresh)
 
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             generation = generations.require_current(self._store, self._spec)
             if self._writer is None or self._writer.generation != generation:
                 self._writer = _TailWriter(self._spec, self._store, generation)
             try:
                 return self._attempt(self._writer, lines, stream, first, day, keep_once)
             except ConflictError:
-                continue
+                # At random: writers that wait for as long as each other meet again.
+                time.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.001 * 2**attempt)))
         raise ConflictError(f"{_TRIES} times another writer was faster")
 
     def _attempt(

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import nullcontext
 from datetime import date
 
@@ -17,6 +18,7 @@ from pipeline.online.updater import StreamGapError, Updater
 from schema.loading import load_spec
 from serving.store.memory import MemoryStore
 from serving.store.opening import open_store
+from serving.store.protocol import ConflictError
 
 THIRD = (date(2026, 1, 3) - date(1970, 1, 1)).days
 
@@ -225,3 +227,22 @@ def test_what_can_not_be_used_is_kept_before_a_kill_can_lose_it(days, base, line
         calls = store.calls
     assert Updater(days.spec, store).position("a") == len(batch)
     assert [bad.row for bad in kept] == [0]
+
+
+class Busy(MemoryStore):
+    """A store whose other writers are faster for 1.5 seconds from the first write on."""
+
+    until = 0.0
+
+    def write(self, *arguments):
+        self.until = self.until or time.monotonic() + 1.5
+        if time.monotonic() < self.until:
+            raise ConflictError("busy")
+        super().write(*arguments)
+
+
+def test_a_writer_waits_for_others_and_keeps_what_can_not_be_used_once(days, base, lines):
+    store, kept = Busy(), []
+    store._values, store._marks = dict(base[0]), dict(base[1])
+    done = Updater(days.spec, store).update([b"{}", lines[0]], day=THIRD, keep=kept.extend)
+    assert (done.counted, len(kept)) == (1, 1)

@@ -107,8 +107,8 @@ class StoreRequests:
             try:
                 completed = self._completing.complete(request)
                 self._store.requests.labels("completed").inc()
-            except KeySizeError as error:
-                raise invalid(str(error)) from None
+            except KeySizeError:
+                raise
             except StoreError as error:
                 self._store.errors.labels(type(error).__name__).inc()
                 if not self._degrade:
@@ -117,7 +117,7 @@ class StoreRequests:
                 completed = self._completing.without_store(request)
                 headers[DEGRADED] = type(error).__name__
                 self._store.requests.labels("degraded").inc()
-        except IdRequestError as error:
+        except (IdRequestError, KeySizeError) as error:
             raise invalid(str(error)) from None
         finally:
             self._store.seconds.observe(time.perf_counter() - start)

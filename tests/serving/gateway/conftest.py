@@ -32,6 +32,7 @@ class Shelf:
     def __init__(self) -> None:
         self.asked: list[IdRequest] = []
         self.error: Exception | None = None
+        self.degraded_error: Exception | None = None
         self.events: list[bytes] = []
 
     def refusal(self, version: Path) -> str | None:
@@ -49,6 +50,8 @@ class Shelf:
         return CompletedRequest(inputs, request.user == "nobody", request.items.count("new"), 12.5, request.at == 7)
 
     def without_store(self, request: IdRequest) -> CompletedRequest:
+        if self.degraded_error:
+            raise self.degraded_error
         return CompletedRequest({"price": np.zeros(len(request.items), np.float32), "mood": np.array(b"", object)})
 
     def count(self, lines: Sequence[bytes]) -> CountedEvents:

@@ -105,6 +105,14 @@ def test_what_the_request_is_to_blame_for_is_told_as_such(client, shelf, error):
     assert refused.value.code in ("INVALID_ARGUMENT", 400)
 
 
+def test_a_request_is_to_blame_without_the_store_too(server, client, shelf, monkeypatch):
+    shelf.error = StoreUnavailableError("down")
+    monkeypatch.setattr(shelf, "degraded_error", KeySizeError("too long"))
+    with pytest.raises(ClientError, match="too long" if server.options.degrade else "store: down") as refused:
+        score_of(client, ids("u", "a"))
+    assert refused.value.code in (("INVALID_ARGUMENT", 400) if server.options.degrade else ("UNAVAILABLE", 503))
+
+
 def test_ids_of_another_shape_or_type_are_refused(client):
     for wrong in (
         {"user_id": np.array([b"u"], object)},

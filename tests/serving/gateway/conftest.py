@@ -1,5 +1,6 @@
 """A small ranker, and what completes its requests."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,14 @@ class Shelf:
         self.error: Exception | None = None
         self.degraded_error: Exception | None = None
         self.events: list[bytes] = []
+        # Events, and who asks for the age, wait before it.
+        self.gate, self.waiting = threading.Event(), 0
+        self.gate.set()
+
+    def _wait(self) -> None:
+        self.waiting += 1
+        self.gate.wait(20)
+        self.waiting -= 1
 
     def refusal(self, version: Path) -> str | None:
         return None
@@ -55,12 +64,14 @@ class Shelf:
         return CompletedRequest({"price": np.zeros(len(request.items), np.float32), "mood": np.array(b"", object)})
 
     def count(self, lines: Sequence[bytes]) -> CountedEvents:
+        self._wait()
         if self.error:
             raise self.error
         self.events += lines
         return CountedEvents(len(lines) - 1, [(0, "no event")], settled=3, unused=4)
 
     def generation_age(self) -> float:
+        self._wait()
         return 3.0
 
 

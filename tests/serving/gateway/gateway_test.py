@@ -1,6 +1,8 @@
 """Requests of ids are completed, full ones pass through; a store that is down is an error, or an answer by choice."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -172,6 +174,24 @@ def test_events_are_taken_by_post(server, shelf):
         assert after[name] - before.get(name, 0) == number
     shelf.error = StoreUnavailableError("down")
     assert rest(server, "POST", "/v1/events", b"{}")[0] == 503
+
+
+def test_who_posts_events_or_looks_at_the_server_holds_no_request_up(server, shelf):
+    shelf.error = None
+    shelf.gate.clear()
+    calls = [("POST", "/v1/events", b"{}\n{}")] * 10 + [("GET", "/monitoring/prometheus/metrics")]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        waiting = [pool.submit(rest, server, *call) for call in calls]
+        try:
+            while shelf.waiting < 2:
+                time.sleep(0.01)
+            with connect(f"http://[::1]:{server.rest_port}", Target("ranker"), 30) as client:
+                assert score_of(client, ids("u", "a")) == [5.0]
+            assert rest(server, "GET", "/v1/models/ranker")[0] == 200
+            assert not any(call.done() for call in waiting)
+        finally:
+            shelf.gate.set()
+        assert {call.result()[0] for call in waiting} == {200}
 
 
 def test_prometheus_reads_what_the_store_did(server, shelf):

@@ -50,7 +50,9 @@ class StoreRequests:
         self._store.age.set_function(self._age)
 
     def count_events(self, body: bytes) -> dict:
-        """Adds the events of a body, a JSON object a line, to the store.
+        """Adds the events of a body, a JSON object a line, to the store; returns what became of them.
+
+        Where none can be used, the answer has an `error`, too.
 
         Raises:
           ServingError: UNAVAILABLE where the store can't take them; none was counted then.
@@ -64,7 +66,10 @@ class StoreRequests:
         counts = {"counted": done.counted, "settled": done.settled, "unused": done.unused}
         for outcome, number in {**counts, "rejected": len(done.rejected)}.items():
             self._store.events.labels(outcome).inc(number)
-        return {**counts, "rejected": [{"event": at, "reason": why} for at, why in done.rejected]}
+        answer: dict[str, object] = {**counts, "rejected": [{"event": at, "reason": why} for at, why in done.rejected]}
+        if done.rejected and not any(counts.values()):
+            answer["error"] = f"none of the {len(lines):,} events can be used; the first: {done.rejected[0][1]}"
+        return answer
 
     def _readable(self, signature: Signature) -> Signature:
         if signature.name != RANK:

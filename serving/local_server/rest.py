@@ -62,7 +62,8 @@ def make_app(handler: RequestHandler, max_request_bytes: int, pools: Pools) -> w
 
     async def events(request: web.Request) -> web.Response:
         body = await request.read()
-        return _json(await _run(pools.counting, handler.count_events, body))
+        answer = await _run(pools.counting, handler.count_events, body)
+        return _json(answer, Code.INVALID_ARGUMENT.http if "error" in answer else 200)
 
     async def unimplemented(request: web.Request) -> web.Response:
         raise ServingError(Code.UNIMPLEMENTED, f"{request.match_info['verb']} is not served here; use predict")

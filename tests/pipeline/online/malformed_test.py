@@ -192,7 +192,7 @@ def test_memory_stays_flat(days, gateway, rest):
         for _ in range(rounds):
             for body in bodies:
                 assert rest("/v1/models/ranker:predict", body)[0] == 400
-            assert rest("/v1/events", b'{"user_id": "u1"}\n\xff')[0] == 200
+            assert rest("/v1/events", b'{"user_id": "u1"}\n\xff')[0] == 400
 
     send(30)
     before = resident_bytes()

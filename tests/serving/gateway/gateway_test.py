@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from serving.client import ClientError, Target, connect, predict
-from serving.gateway.completing import IdRequestError
+from serving.gateway.completing import CountedEvents, IdRequestError
 from serving.gateway.request_log import RequestLog
 from serving.local_server.server import ModelServer, ServerOptions
 from serving.model.predict import Limits
@@ -176,14 +176,30 @@ def test_events_are_taken_by_post(server, shelf):
     assert rest(server, "POST", "/v1/events", b"{}")[0] == 503
 
 
+def test_a_body_without_an_event_of_use_is_malformed(server, shelf, monkeypatch):
+    shelf.error = None
+    rejected = [(0, "no event"), (1, "no id")]
+    for counts, expected in (((0, 0, 0), 400), ((1, 0, 0), 200), ((0, 1, 0), 200), ((0, 0, 1), 200)):
+        counted, settled, unused = counts
+        monkeypatch.setattr(shelf, "done", CountedEvents(counted, rejected, settled, unused))
+        status, body = rest(server, "POST", "/v1/events", b"{}\n{}")
+        answer = json.loads(body)
+        assert (status, [event["reason"] for event in answer["rejected"]]) == (expected, ["no event", "no id"])
+        error = "none of the 2 events can be used; the first: no event"
+        assert answer.get("error") == (error if expected == 400 else None)
+    monkeypatch.setattr(shelf, "done", CountedEvents(0, []))
+    assert rest(server, "POST", "/v1/events", b"")[0] == 200
+
+
 def test_who_posts_events_or_looks_at_the_server_holds_no_request_up(server, shelf):
     shelf.error = None
     shelf.gate.clear()
+    shelf.waiting.clear()
     calls = [("POST", "/v1/events", b"{}\n{}")] * 10 + [("GET", "/monitoring/prometheus/metrics")]
     with ThreadPoolExecutor(len(calls)) as pool:
         waiting = [pool.submit(rest, server, *call) for call in calls]
         try:
-            while shelf.waiting < 2:
+            while len(shelf.waiting) < 2:
                 time.sleep(0.01)
             with connect(f"http://[::1]:{server.rest_port}", Target("ranker"), 30) as client:
                 assert score_of(client, ids("u", "a")) == [5.0]

@@ -239,3 +239,34 @@ def test_health_is_told_as_grpc_clients_ask_for_it(server):
         with pytest.raises(grpc.RpcError) as refused:
             check(StringValue(value="another"), timeout=10)
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_however_many_watch_the_health_requests_are_answered(server, shelf):
+    shelf.error = None
+    with (
+        grpc.insecure_channel(f"[::1]:{server.grpc_port}") as channel,
+        connect(f"grpc://[::1]:{server.grpc_port}", Target("ranker"), 30) as client,
+    ):
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", StringValue.SerializeToString, Int32Value.FromString
+        )
+        streams = [watch(StringValue(), timeout=60) for _ in range(3 * server.options.threads)]
+        assert {next(stream).value for stream in streams} == {1}
+        assert next(watch(StringValue(value="another"), timeout=60)).value == 3
+        assert score_of(client, ids("u", "a")) == [5.0]
+        for stream in streams:
+            stream.cancel()
+
+
+def test_who_watches_the_health_is_told_of_the_end_and_does_not_delay_it(model_dir, shelf):
+    server = ModelServer(model_dir, ServerOptions(grpc_port=0, rest_port=0, completing=shelf, grace_seconds=30))
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", StringValue.SerializeToString, Int32Value.FromString
+        )
+        streams = [watch(StringValue(value=service), timeout=60) for service in ("", "another")]
+        assert [next(stream).value for stream in streams] == [1, 3]
+        start = time.monotonic()
+        server.stop()
+        assert time.monotonic() - start < 20
+        assert [[status.value for status in stream] for stream in streams] == [[2], []]

@@ -24,6 +24,7 @@ from serving.gateway.completing import CompletedRequest, CountedEvents, IdReques
 from serving.requests import encode
 from serving.store.memory import MemoryStore
 from serving.store.protocol import OnlineStore
+from serving.store.waiting import TimedStore
 
 _ALWAYS = -(1 << 62)
 
@@ -31,8 +32,10 @@ _ALWAYS = -(1 << 62)
 class StoreCompleting:
     """See `serving.gateway.completing.Completing`."""
 
-    def __init__(self, spec: RankingSpec, store: OnlineStore):
-        self._spec, self._completer, self._nothing = spec, Completer(spec, store), Completer(spec, _nothing(spec))
+    def __init__(self, spec: RankingSpec, store: OnlineStore, seconds: float = float("inf")):
+        """Takes the store, and how many seconds a request may ask it."""
+        self._spec, self._timed = spec, TimedStore(store, seconds)
+        self._completer, self._nothing = Completer(spec, self._timed), Completer(spec, _nothing(spec))
         self._tensors, self._digest = rank_inputs(spec), generations.digest_of(spec)
         delays = [
             *(statistic.delay for statistic in statistics_of(spec)),
@@ -56,7 +59,8 @@ class StoreCompleting:
         )
 
     def complete(self, request: IdRequest) -> CompletedRequest:
-        return self._completed(self._completer, request)
+        with self._timed.request():
+            return self._completed(self._completer, request)
 
     def without_store(self, request: IdRequest) -> CompletedRequest:
         completed = self._completed(self._nothing, request)

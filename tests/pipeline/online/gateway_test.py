@@ -1,6 +1,7 @@
 """What the gateway asks the model is what the logs would tell, whatever the request has itself."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from pipeline.online.materialize import materialize
 from schema.loading import load_spec
 from serving.gateway.completing import IdRequest, IdRequestError
 from serving.requests import rank_request
-from serving.store.protocol import StoreError
+from serving.store.memory import MemoryStore
+from serving.store.protocol import StoreError, StoreUnavailableError
 
 AT = 1_767_225_600_000 + 4 * 86_400_000 + 3_600_000
 
@@ -92,3 +94,33 @@ def test_events_that_count_for_nothing_are_told(tiny, store, tmp_path):
     rows = [row, {**row, "at": next_day, "did": "HIDE"}, {**row, "at": next_day}, {**row, "who": ""}]
     done = StoreCompleting(spec, store).count([json.dumps(row).encode() for row in rows])
     assert (done.counted, done.settled, done.unused, [place for place, _ in done.rejected]) == (1, 1, 1, [3])
+
+
+class Slow(MemoryStore):
+    """A store that takes a while for each call."""
+
+    seconds, calls = 0.0, 0
+
+    def read(self, keys):
+        self.calls += 1
+        time.sleep(self.seconds)
+        return super().read(keys)
+
+    def mark(self, name):
+        self.calls += 1
+        time.sleep(self.seconds)
+        return super().mark(name)
+
+
+def test_a_request_waits_for_the_store_no_longer_than_it_may(days, tmp_path):
+    store = Slow()
+    materialize(days.spec, str(days.logs), str(tmp_path), store)
+    user, items = days.examples[0]["user_id"], [example["item_id"] for example in days.examples[:30]]
+    completing = StoreCompleting(days.spec, store, seconds=0.4)
+    store.seconds, store.calls = 0.15, 0
+    with pytest.raises(StoreUnavailableError, match=r"has waited for it for 0\.4 s"):
+        completing.complete(IdRequest(user, items, AT))
+    assert store.calls == 3
+    # The next request's time is its own, and what was read before is kept.
+    store.seconds = 0.05
+    assert not completing.complete(IdRequest(user, items, AT)).unknown_user

@@ -1,5 +1,6 @@
 """The commands about a pushed model: `fulcrum serve`, `fulcrum rank` and `fulcrum load-test`."""
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,9 @@ def serve(
     store: Annotated[
         str | None, typer.Option(help="An online store, from which requests of user_id and item_id are completed.")
     ] = None,
-    store_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that the store may take for a read.")] = 0.2,
+    store_timeout: Annotated[
+        float, typer.Option(min=0.001, help="Seconds that a request may wait for the store.")
+    ] = 0.2,
     degrade: Annotated[
         bool, typer.Option("--degrade", help="Answer without the store where it is down, and not with UNAVAILABLE.")
     ] = False,
@@ -101,7 +104,7 @@ def serve(
     completing = None
     if store is not None:
         spec = _served_spec(model_dir, policy, may_be_file=upstream is not None)
-        completing = _completing(spec, store, store_timeout)
+        completing = _completing(spec, store, store_timeout, degrade)
         if upstream is not None:
             name = name or (spec.name if model_dir.is_file() else model_dir.resolve().name)
     options = ServerOptions(
@@ -168,15 +171,22 @@ def _served_spec(path: Path, policy: "VersionPolicy", may_be_file: bool) -> "Ran
         raise fail(error, 2) from None
 
 
-def _completing(spec: "RankingSpec", url: str, timeout: float) -> "StoreCompleting":
-    """Returns what completes requests."""
+def _completing(spec: "RankingSpec", url: str, timeout: float, degrade: bool) -> "StoreCompleting":
+    """Returns what completes requests; with `degrade` the store may be down, and is found once it is back."""
     from pipeline.online.gateway import StoreCompleting
+    from serving.local_server.logs import log
     from serving.store.opening import open_store
-    from serving.store.protocol import StoreError
+    from serving.store.protocol import StoreError, StoreUnavailableError
+    from serving.store.waiting import LateStore
 
     try:
-        completing = StoreCompleting(spec, open_store(url, timeout))
+        completing = StoreCompleting(spec, open_store(url, timeout), timeout)
         completing.generation_age()
+    except StoreUnavailableError as error:
+        if not degrade:
+            raise fail(error, 2) from None
+        log("store unavailable", logging.WARNING, reason=str(error))
+        completing = StoreCompleting(spec, LateStore(lambda: open_store(url, timeout)), timeout)
     except StoreError as error:
         raise fail(error, 2) from None
     return completing

@@ -1,9 +1,9 @@
-"""A store that nobody waits for too long."""
+"""Stores that nobody waits for too long: one that need not be there yet, and one whose requests have a deadline."""
 
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from serving.store.protocol import NO_EXPECTATIONS, NO_MARKS, Marks, OnlineStore, StoreUnavailableError
@@ -35,6 +35,30 @@ class _Forwarding(ABC):
 
     def close(self) -> None:
         self._store().close()
+
+
+class LateStore(_Forwarding):
+    """A store that is opened by the first call that finds it."""
+
+    def __init__(self, open_it: Callable[[], OnlineStore]):
+        """Takes what opens it, or raises StoreError."""
+        self._open, self._opening = open_it, threading.Lock()
+        self._opened: OnlineStore | None = None
+
+    def _store(self) -> OnlineStore:
+        if self._opened is None:
+            # Of many that ask at once, one waits for a server that is silent.
+            if not self._opening.acquire(blocking=False):
+                raise StoreUnavailableError("the store isn't there yet")
+            try:
+                self._opened = self._opened or self._open()
+            finally:
+                self._opening.release()
+        return self._opened
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
 
 
 class TimedStore(_Forwarding):

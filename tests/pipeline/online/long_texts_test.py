@@ -8,12 +8,17 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 from examples_in_memory import examples_of
 from fed_store import Event, Feed, differences
 
+from pipeline.online.answers import AnswerCache, KeyCache, KeyCodes
+from pipeline.online.cache import ItemCache
 from pipeline.online.completion import Completer
+from pipeline.online.generations import Updates
 from pipeline.online.materialize import materialize
 from pipeline.online.updater import Updater
+from pipeline.online.values import Layout
 from serving.store.protocol import MAX_KEY_BYTES
 
 THIRD = (date(2026, 1, 3) - date(1970, 1, 1)).days
@@ -61,3 +66,18 @@ def test_texts_that_are_longer_than_a_key_are_what_the_examples_hold(days, any_s
 def rows_of(file: Path) -> list[dict[str, str]]:
     with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as stream:
         return list(csv.DictReader(stream))
+
+
+def test_long_texts_take_the_room_of_several_in_what_a_process_keeps(days):
+    long = [f"{number}{'x' * 60_000}" for number in range(3)]
+    items = ItemCache(days.spec, Layout(days.spec).features["items"], 500)
+    keys, answers = KeyCache(500), AnswerCache(1, None, 500)
+    for text in long:
+        items.add([text], [b"key"], [None])
+        keys.add("author", {text: b""})
+        asked = KeyCodes(np.array([0]), [text])
+        answers.at(1, 1, Updates(), None).add(asked, np.array([0]), np.zeros((1, 1), np.float32), None)
+    # Each has room for two of them.
+    assert items.absent(long) == long[:2]
+    assert keys.of("author", long).keys() == {long[2]}
+    assert answers.at(1, 1, Updates(), None).places(KeyCodes(np.array([0]), [long[0]])).tolist() == [-1]

@@ -214,7 +214,9 @@ def events_per_second(spec: RankingSpec, logs: str, url: str, day: date, seconds
     # Ten events a second, as of a site that has just begun.
     step = spec.log.timestamp.ticks_per_second // 10
     lines = [json.dumps({**row, column: first + number * step}).encode() for number, row in enumerate(rows)]
-    updater = Updater(spec, open_store(url, timeout_seconds=30))
+    # The clock is at the last of them: none lies in the future.
+    end = (first + len(rows) * step) / spec.log.timestamp.ticks_per_second
+    updater = Updater(spec, open_store(url, timeout_seconds=30), lambda: end)
     updater.update(lines[:BATCH])
     counted, begin = 0, time.perf_counter()
     for batch_start in range(BATCH, len(lines) - BATCH + 1, BATCH):

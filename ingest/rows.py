@@ -34,6 +34,8 @@ from schema.spec import Condition, RankingSpec, Table, Task
 from schema.statistics import Sum, all_sums
 
 _MOST_TEXT = 500
+# What is said of a time that no row of a daily folder may have.
+NOT_OF_THE_FOLDER = "not a time of the daily folder (nor within log.allowed_lateness of it)"
 
 
 def events_of(spec: RankingSpec) -> tuple[str, ...]:
@@ -150,7 +152,11 @@ class Unused:
 
 
 def parse(
-    spec: RankingSpec, source: str, batch: RawBatch, times_between: tuple[int, int] | None = None
+    spec: RankingSpec,
+    source: str,
+    batch: RawBatch,
+    times_between: tuple[int, int] | None = None,
+    not_between: str = NOT_OF_THE_FOLDER,
 ) -> tuple[pa.Table, list[BadRow], Unused]:
     """Returns a batch's typed rows, those left out (the batch's own among them), and how many are of no use.
 
@@ -160,6 +166,7 @@ def parse(
 
     Args:
       times_between: rows of the log at other times than `[low, high)` are left out.
+      not_between: what is said of those.
     """
     rejects = Rejects(len(batch.rows))
     missing = MissingWords.of(getattr(spec, source))
@@ -173,8 +180,7 @@ def parse(
     if times_between and spec.log.timestamp.column:
         time = columns[spec.log.timestamp.column]
         outside = (table["time"].to_numpy() < times_between[0]) | (table["time"].to_numpy() >= times_between[1])
-        expected = f"{time.name}: not a time of the daily folder (nor within log.allowed_lateness of it)"
-        rejects.add(outside, expected, time.shown)
+        rejects.add(outside, f"{time.name}: {not_between}", time.shown)
     if source == "log" and spec.log.event:
         # What an event that the spec doesn't use lacks makes it no bad row.
         names = columns[spec.log.event].texts()

@@ -7,8 +7,9 @@ import select
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from pipeline.cli.terminal import console, errors, fail
 
 if TYPE_CHECKING:
     from ingest.raw import BadRow
+    from pipeline.online.updater import Updated
     from serving.store.protocol import OnlineStore
 
 app = typer.Typer()
@@ -29,6 +31,13 @@ StoreUrl = Annotated[
     str, typer.Option("--store", help="sqlite:///PATH (or sqlite:PATH from here), or redis://HOST:PORT/DB.")
 ]
 _STORE = re.compile(r"(sqlite|redis|rediss|unix|memory):")
+# What became of events that weren't counted.
+_OUTCOMES = {
+    "repeated": "counted before",
+    "settled": "of days that the store holds",
+    "unused": "not of the spec",
+    "rejected": "left out",
+}
 # How long a batch that isn't full waits for more events.
 _PATIENCE_SECONDS = 1.0
 
@@ -97,8 +106,9 @@ def update(
         typer.Option(help="The stream's name: its position is stored, and what was counted isn't counted again."),
     ] = None,
     first: Annotated[
-        int, typer.Option(min=0, help="The position in the stream of the first line, as of `kcat -o`.")
-    ] = 0,
+        int | None,
+        typer.Option(min=0, help="The position in the stream of the first line, as of `kcat -o`; by default 0, once."),
+    ] = None,
     day: Annotated[
         str | None,
         typer.Option(help="The daily folder that the events will be logged under; by default today's."),
@@ -107,6 +117,9 @@ def update(
     quarantine: Annotated[
         Path | None, typer.Option(help="A file to which events that can't be used are added, with the reason.")
     ] = None,
+    progress_seconds: Annotated[
+        float, typer.Option(min=0.01, help="How often a line says how far it is, and how far behind the events.")
+    ] = 10.0,
 ) -> None:
     """Count events of standard input into an online store: JSON by the log's columns, a line each.
 
@@ -121,36 +134,59 @@ def update(
         number = None if day is None else (date.fromisoformat(day) - date(1970, 1, 1)).days
     except ValueError:
         raise fail(f"--day {day}: expected a day such as 2026-11-25", 2) from None
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    start, position = time.monotonic(), first
+    tally, position = _Tally(progress_seconds), first or 0
     try:
         declared = load_spec(spec)
         opened = open_store(store, timeout_seconds=30)
         updater = Updater(declared, opened)
+        counted = updater.position(stream) if stream else 0
+        if counted and first is None:
+            raise fail(
+                f"--stream {stream}: {counted:,} events of it have been counted, expected --first beside it: {counted} "
+                "where the input goes on there, or the position of its first line; what was counted is left out then",
+                2,
+            )
         for lines in _batches(sys.stdin.fileno(), batch):
-            done = updater.update(lines, stream, position if stream else None, number)
+            done = updater.update(lines, stream, position if stream else None, number, partial(_keep, quarantine))
             position += len(lines)
-            rejected = {"rejected": len(done.rejected), "unused": done.unused, "settled": done.settled}
-            counts.update({"counted": done.counted, "repeated": done.repeated, **rejected})
-            reasons.update(bad.kind for bad in done.rejected)
-            _keep(quarantine, done.rejected)
+            tally.add(done)
         opened.close()
     except SpecError as error:
         raise fail(error, 2) from None
     except (StoreError, OSError) as error:
-        raise fail(f"{error}; {counts['counted']:,} events were counted before", 1) from None
-    seconds = time.monotonic() - start
-    rate = counts["counted"] / seconds
-    outcomes = {"repeated": "counted before", "settled": "of days that the store holds", "unused": "not of the spec"}
-    others = "".join(f", {counts[name]:,} {words}" for name, words in outcomes.items() if counts[name])
-    console.print(
-        f"{counts['counted']:,} events counted in {seconds:,.1f} s ({rate:,.0f} a second){others}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for reason, times in reasons.most_common(5):
+        raise fail(f"{error}; {tally.counts['counted']:,} events were counted before", 1) from None
+    console.print(tally.line(), highlight=False, soft_wrap=True)
+    for reason, times in tally.reasons.most_common(5):
         console.print(f"left out {times:,} times: {reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+class _Tally:
+    """What has become of the events so far; a stream has no end, so that it is told in between."""
+
+    def __init__(self, every_seconds: float):
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self._lag: float | None = None
+        self._every, self._start = every_seconds, time.monotonic()
+        self._told = self._start
+
+    def add(self, done: "Updated") -> None:
+        """Adds a batch, and prints how far it is where it is time."""
+        rejected = {"rejected": len(done.rejected), "unused": done.unused, "settled": done.settled}
+        self.counts.update({"counted": done.counted, "repeated": done.repeated, **rejected})
+        self.reasons.update(bad.kind for bad in done.rejected)
+        self._lag = self._lag if done.lag_seconds is None else done.lag_seconds
+        if time.monotonic() - self._told >= self._every:
+            self._told = time.monotonic()
+            errors.print(self.line(), highlight=False, soft_wrap=True)
+
+    def line(self) -> str:
+        """Returns the counts, the rate, and how long ago the latest event was."""
+        seconds = time.monotonic() - self._start
+        rate = self.counts["counted"] / seconds
+        latest = "" if self._lag is None else f", the latest of {_duration(self._lag)} ago"
+        others = "".join(f", {self.counts[name]:,} {words}" for name, words in _OUTCOMES.items() if self.counts[name])
+        return f"{self.counts['counted']:,} events counted in {seconds:,.1f} s ({rate:,.0f} a second){latest}{others}"
 
 
 def _batches(descriptor: int, most: int) -> Iterator[list[bytes]]:
@@ -176,7 +212,7 @@ def _batches(descriptor: int, most: int) -> Iterator[list[bytes]]:
             return
 
 
-def _keep(quarantine: Path | None, rejected: "tuple[BadRow, ...]") -> None:
+def _keep(quarantine: Path | None, rejected: "Sequence[BadRow]") -> None:
     if quarantine is None or not rejected:
         return
     with quarantine.open("a") as file:
@@ -209,14 +245,14 @@ def _store_table(store: "OnlineStore") -> Table:
     from pipeline.online.generations import Updates
 
     table = Table()
-    for heading in ("definition", "generation", "complete until", "age", "values", "MB", "events since", "last event"):
+    for heading in ("definition", "generation", "complete until", "age", "values", "MB", "events since", "lag"):
         table.add_column(heading)
     for digest, name in sorted(generations.definitions(store).items(), key=lambda pair: pair[::-1]):
         generation = generations.current(store, digest)
         if generation is None:
             continue
         updates = Updates.from_json(store.mark(generations.updates_mark(digest)))
-        counts = generation.counts
+        counts, lag = generation.counts, updates.lag_seconds(time.time())
         names = {generations.USER: "(users)", generations.ITEM: "(items)"}
         values = {names.get(kind, kind): number for kind, number in counts.items() if not kind.endswith("bytes")}
         table.add_row(
@@ -227,7 +263,7 @@ def _store_table(store: "OnlineStore") -> Table:
             "\n".join(f"{kind} {number:,}" for kind, number in values.items()),
             f"{counts.get('bytes', 0) / 1e6:,.1f}",
             f"{updates.batches:,} batches" + "".join(f"\n{_day(day)}" for day in updates.days),
-            _duration(time.time() - updates.wrote) + " ago" if updates.wrote else "none",
+            "no events" if lag is None else _duration(lag),
         )
     return table
 

@@ -1,5 +1,6 @@
 """The commands about a pushed model: `fulcrum serve`, `fulcrum rank` and `fulcrum load-test`."""
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.online.gateway import StoreCompleting
     from schema.spec import RankingSpec
     from serving.gateway.request_log import RequestLog
+    from serving.local_server.directory import VersionPolicy
     from serving.local_server.server import ServerOptions
 
 app = typer.Typer()
@@ -60,7 +62,9 @@ def serve(
     store: Annotated[
         str | None, typer.Option(help="An online store, from which requests of user_id and item_id are completed.")
     ] = None,
-    store_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that the store may take for a read.")] = 0.2,
+    store_timeout: Annotated[
+        float, typer.Option(min=0.001, help="Seconds that a request may wait for the store.")
+    ] = 0.2,
     degrade: Annotated[
         bool, typer.Option("--degrade", help="Answer without the store where it is down, and not with UNAVAILABLE.")
     ] = False,
@@ -94,12 +98,13 @@ def serve(
     from serving.local_server.server import ServerOptions
     from serving.local_server.server import serve as serve_until_stopped
 
+    policy = VersionPolicy(specific=VersionPolicy.Specific(versions=version)) if version else VersionPolicy()
     request_log = _request_log(store, log_requests, requests_file, requests_mb)
     log_to(sys.stderr)
     completing = None
     if store is not None:
-        spec = _served_spec(model_dir, may_be_file=upstream is not None)
-        completing = _completing(spec, store, store_timeout)
+        spec = _served_spec(model_dir, policy, may_be_file=upstream is not None)
+        completing = _completing(spec, store, store_timeout, degrade)
         if upstream is not None:
             name = name or (spec.name if model_dir.is_file() else model_dir.resolve().name)
     options = ServerOptions(
@@ -107,7 +112,7 @@ def serve(
         host=host,
         grpc_port=grpc_port,
         rest_port=rest_port,
-        policy=VersionPolicy(specific=VersionPolicy.Specific(versions=version)) if version else VersionPolicy(),
+        policy=policy,
         labels=labels,
         poll_seconds=poll_seconds,
         threads=threads,
@@ -142,12 +147,11 @@ def _request_log(store: str | None, share: float | None, path: Path, megabytes: 
         raise fail(f"--requests-file {path}: can't be written: {error.strerror or error}", 2) from None
 
 
-def _served_spec(path: Path, may_be_file: bool) -> "RankingSpec":
-    """Returns the spec of a model's newest version, or that in a file."""
+def _served_spec(path: Path, policy: "VersionPolicy", may_be_file: bool) -> "RankingSpec":
+    """Returns the spec of the newest of a model's versions that are to be served, or that in a file."""
+    from pipeline.online.gateway import spec_of
     from schema.loading import SpecError, load_spec
-    from schema.served import SPEC_FILE
-    from schema.spec import RankingSpec
-    from serving.local_server.directory import versions_in
+    from serving.local_server.directory import aspired, versions_in
 
     if may_be_file and path.is_file():
         try:
@@ -157,22 +161,32 @@ def _served_spec(path: Path, may_be_file: bool) -> "RankingSpec":
     versions = versions_in(path)
     if not versions:
         raise fail(f"{path}: expected a model's directory, with one folder a version in it", 2)
-    path = versions[max(versions)] / SPEC_FILE
+    served = aspired(policy, versions)
+    if not served:
+        asked = ", ".join(map(str, policy.specific.versions))
+        raise fail(f"--version: {path} has {', '.join(map(str, sorted(versions)))}, got {asked}", 2)
     try:
-        return RankingSpec.from_json(path.read_text())
-    except (OSError, SpecError, ValueError) as error:
-        raise fail(f"{path}: expected the spec that the model was trained by: {error}", 2) from None
+        return spec_of(versions[max(served)])
+    except ValueError as error:
+        raise fail(error, 2) from None
 
 
-def _completing(spec: "RankingSpec", url: str, timeout: float) -> "StoreCompleting":
-    """Returns what completes requests."""
+def _completing(spec: "RankingSpec", url: str, timeout: float, degrade: bool) -> "StoreCompleting":
+    """Returns what completes requests; with `degrade` the store may be down, and is found once it is back."""
     from pipeline.online.gateway import StoreCompleting
+    from serving.local_server.logs import log
     from serving.store.opening import open_store
-    from serving.store.protocol import StoreError
+    from serving.store.protocol import StoreError, StoreUnavailableError
+    from serving.store.waiting import LateStore
 
     try:
-        completing = StoreCompleting(spec, open_store(url, timeout))
+        completing = StoreCompleting(spec, open_store(url, timeout), timeout)
         completing.generation_age()
+    except StoreUnavailableError as error:
+        if not degrade:
+            raise fail(error, 2) from None
+        log("store unavailable", logging.WARNING, reason=str(error))
+        completing = StoreCompleting(spec, LateStore(lambda: open_store(url, timeout)), timeout)
     except StoreError as error:
         raise fail(error, 2) from None
     return completing

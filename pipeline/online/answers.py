@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.online.generations import Updates
-from pipeline.online.growing import Rows
+from pipeline.online.growing import Rows, room
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,15 @@ class KeyCache:
     """The contents of statistics' keys, which never change within a generation; empty where there is none."""
 
     def __init__(self, most: int):
-        self._most = most
+        self._most, self._taken = most, 0
         self._contents: dict[tuple[str, str], bytes] = {}
 
     def add(self, statistic: str, contents: Mapping[str, bytes]) -> None:
         """Adds what a store holds of keys."""
-        if len(self._contents) + len(contents) > self._most:
-            self._contents = {}
+        size = room(contents)
+        if self._taken + size > self._most:
+            self._contents, self._taken = {}, 0
+        self._taken += size
         self._contents.update({(statistic, key): content for key, content in contents.items()})
 
     def of(self, statistic: str, keys: Sequence[str]) -> dict[str, bytes]:
@@ -57,13 +59,16 @@ class EdgeAnswers:
         self.epoch = epoch
         self._lock = threading.Lock()
         self._by_text: dict[str, int] = {}
+        # What long keys take beyond a place each.
+        self._long = 0
         # By the key's number, in an epoch; -1 is a key that isn't answered yet.
         self._by_code = np.full(16, -1)
         self._sums = Rows(np.float32, (width,))
         self._latest = None if ages is None else Rows(np.int64, (ages,))
 
     def __len__(self) -> int:
-        return len(self._sums)
+        """Returns how many entries it takes the place of."""
+        return len(self._sums) + self._long
 
     @property
     def sums(self) -> np.ndarray:
@@ -101,7 +106,8 @@ class EdgeAnswers:
                 self._latest.append(latest)
             places = start + np.arange(len(codes))
             if keys.epoch is None:
-                texts = (keys.texts[code] for code in codes.tolist())
+                texts = [keys.texts[code] for code in codes.tolist()]
+                self._long += room(texts) - len(texts)
                 self._by_text.update(zip(texts, places.tolist(), strict=True))
             elif len(codes):
                 self._grown(int(codes.max()))[codes] = places

@@ -13,7 +13,7 @@ from ingest.examples import Lookup
 from ingest.kinds import reader_of
 from ingest.rank_request import NO_ITEM
 from pipeline.online.answers import KeyCodes
-from pipeline.online.growing import Rows
+from pipeline.online.growing import Rows, room
 from pipeline.online.packing import Packing
 from pipeline.online.values import CorruptValueError
 from schema.columns import MISSING
@@ -175,6 +175,7 @@ class ItemCache:
     def _clear(self) -> None:
         self._epoch += 1
         self._rows: dict[str, int] = {}
+        self._taken = 0
         self._ids = _Ids([], Rows(object))
         self._is_unknown = Rows(bool)
         self._columns = {field.name.removeprefix("feature:"): _Column(field.type) for field in self._missing.schema}
@@ -191,6 +192,7 @@ class ItemCache:
         self._ids.texts.extend(ids)
         self._ids.encoded.append(encoded)
         self._is_unknown.append(np.full(len(ids), is_unknown))
+        self._taken += room(ids)
         self._rows.update({item: start + index for index, item in enumerate(ids)})
 
     def absent(self, ids: Iterable[str]) -> list[str]:
@@ -203,7 +205,7 @@ class ItemCache:
         Raises:
           CorruptValueError: a content isn't one of an item.
         """
-        if len(self._rows) + len(ids) > self._most:
+        if self._taken + room(ids) > self._most:
             self._clear()
         # Another thread may have read the same item.
         read = [row for row in zip(ids, keys, contents, strict=True) if row[0] not in self._rows]

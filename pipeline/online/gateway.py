@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from pipeline.online.generations import Generation
 from pipeline.online.origin import Origin
 from pipeline.online.updater import Updater
 from schema.columns import MISSING
-from schema.served import rank_inputs
+from schema.served import SPEC_FILE, rank_inputs
 from schema.spec import RankingSpec
 from schema.statistics import statistics_of
 from serving.gateway.completing import CompletedRequest, CountedEvents, IdRequest, IdRequestError
 from serving.requests import encode
 from serving.store.memory import MemoryStore
 from serving.store.protocol import OnlineStore
+from serving.store.waiting import TimedStore
 
 _ALWAYS = -(1 << 62)
 
@@ -30,18 +32,35 @@ _ALWAYS = -(1 << 62)
 class StoreCompleting:
     """See `serving.gateway.completing.Completing`."""
 
-    def __init__(self, spec: RankingSpec, store: OnlineStore):
-        self._spec, self._completer, self._nothing = spec, Completer(spec, store), Completer(spec, _nothing(spec))
-        self._tensors = rank_inputs(spec)
+    def __init__(self, spec: RankingSpec, store: OnlineStore, seconds: float = float("inf")):
+        """Takes the store, and how many seconds a request may ask it."""
+        self._spec, self._timed = spec, TimedStore(store, seconds)
+        self._completer, self._nothing = Completer(spec, self._timed), Completer(spec, _nothing(spec))
+        self._tensors, self._digest = rank_inputs(spec), generations.digest_of(spec)
         delays = [
             *(statistic.delay for statistic in statistics_of(spec)),
             *(behaviour.delay for behaviour in spec.behaviours),
         ]
-        self._delay = max(delays, default=0)
+        # What counts the soonest is missed first; what counts at once would make each request late.
+        self._delay = min(filter(None, delays), default=0)
         self._updating, self._updater = threading.Lock(), Updater(spec, store)
 
+    def refusal(self, version: Path) -> str | None:
+        try:
+            digest = generations.digest_of(spec_of(version))
+        except ValueError as error:
+            return str(error)
+        if digest == self._digest:
+            return None
+        # A delay or a half-life leaves no trace in the signatures: only the spec tells.
+        return (
+            f"version {version.name} is of another definition (digest {digest}) than that by which requests are "
+            f"completed here ({self._digest}); a gateway that is started anew takes it"
+        )
+
     def complete(self, request: IdRequest) -> CompletedRequest:
-        return self._completed(self._completer, request)
+        with self._timed.request():
+            return self._completed(self._completer, request)
 
     def without_store(self, request: IdRequest) -> CompletedRequest:
         completed = self._completed(self._nothing, request)
@@ -50,7 +69,8 @@ class StoreCompleting:
     def count(self, lines: Sequence[bytes]) -> CountedEvents:
         with self._updating:
             done = self._updater.update(lines)
-        return CountedEvents(done.counted, [(bad.row, bad.reason) for bad in done.rejected])
+        rejected = [(bad.row, bad.reason) for bad in done.rejected]
+        return CountedEvents(done.counted, rejected, done.settled, done.unused)
 
     def generation_age(self) -> float:
         return time.time() - self._completer.generation().made
@@ -70,6 +90,19 @@ class StoreCompleting:
             late,
             lambda: asdict(Origin.of(self._spec, done)),
         )
+
+
+def spec_of(version: Path) -> RankingSpec:
+    """Returns the spec that the model in a version's folder was trained by.
+
+    Raises:
+      ValueError: there is none, or it can't be read.
+    """
+    path = version / SPEC_FILE
+    try:
+        return RankingSpec.from_json(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected the spec that the model was trained by: {error}") from None
 
 
 def context_of(spec: RankingSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, object]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from schema.spec import RankingSpec, Split
 from schema.stages import ingest_part
-from serving.store.protocol import OnlineStore, StoreError
+from serving.store.protocol import MAX_KEY_BYTES, OnlineStore, StoreError
 
 # All definitions that the store holds anything of: their names, by digest.
 DEFINITIONS = "definitions"
@@ -18,6 +18,8 @@ DEFINITIONS = "definitions"
 _BATCHES = 64
 # What keys are of, beside the names of statistics, which have no point.
 USER, ITEM, MANIFEST = "user.", "item.", b"manifest"
+# What stands before the digest of a name: no text in UTF-8 begins so.
+_DIGEST = b"\xff"
 
 
 class DefinitionError(StoreError):
@@ -69,7 +71,7 @@ class Generation:
 
     def key(self, kind: str, name: str) -> bytes:
         """Returns the key of what is of a user, an item, or a statistic's key."""
-        return b"%s/%s/%s" % (self.prefix, kind.encode(), name.encode())
+        return _key(self.prefix, kind, name)
 
     @property
     def manifest(self) -> bytes:
@@ -100,6 +102,7 @@ class Updates:
       wrote: when the last batch was written, in seconds since 1970.
       earliest: of batches the number, and the ticks before which neither it nor a later one has a row; both rise.
       unknown: up to which batch `earliest` doesn't say anything.
+      ticks_per_second: of `latest`; 0 where it isn't known.
     """
 
     batches: int = 0
@@ -108,6 +111,7 @@ class Updates:
     wrote: float = 0.0
     earliest: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
+    ticks_per_second: int = 0
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -120,7 +124,13 @@ class Updates:
         earliest = tuple((number, ticks) for number, ticks in values.get("earliest", ()))
         return cls(**{**values, "days": tuple(values["days"]), "earliest": earliest})
 
-    def with_batch(self, times: np.ndarray, days: Iterable[int], wrote: float) -> Self:
+    def lag_seconds(self, now: float) -> float | None:
+        """Returns how long before `now`, in seconds since 1970, the latest row was; None where none is known."""
+        if self.latest is None or not self.ticks_per_second:
+            return None
+        return now - self.latest / self.ticks_per_second
+
+    def with_batch(self, times: np.ndarray, days: Iterable[int], wrote: float, ticks_per_second: int) -> Self:
         """Returns the same after another batch, whose rows' times are in ticks."""
         number = self.batches + 1
         latest, earliest, unknown = self.latest, self.earliest, self.unknown
@@ -138,6 +148,7 @@ class Updates:
             wrote=wrote,
             earliest=earliest,
             unknown=unknown,
+            ticks_per_second=ticks_per_second,
         )
 
     def are_since(self, batches: int, ticks: int) -> bool:
@@ -160,7 +171,15 @@ def tail_prefix(digest: str, day: int) -> bytes:
 
 def tail_key(digest: str, day: int, kind: str, name: str) -> bytes:
     """Returns the key of what events of a day have added of a user or a statistic's key."""
-    return b"%s/%s/%s" % (tail_prefix(digest, day), kind.encode(), name.encode())
+    return _key(tail_prefix(digest, day), kind, name)
+
+
+def _key(prefix: bytes, kind: str, name: str) -> bytes:
+    """Returns a key; a name that is too long for a store, as an id or a category may be, stands in it as a digest."""
+    key = b"%s/%s/%s" % (prefix, kind.encode(), name.encode())
+    if len(key) <= MAX_KEY_BYTES:
+        return key
+    return b"%s/%s/%s%s" % (prefix, kind.encode(), _DIGEST, hashlib.sha256(name.encode()).hexdigest().encode())
 
 
 def current_mark(digest: str) -> str:

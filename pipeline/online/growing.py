@@ -1,5 +1,6 @@
-"""Arrays that grow."""
+"""Arrays that grow, and how much room there is in caches of what has no end."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,3 +30,8 @@ class Rows:
             self._array = grown
         self._array[self._size : size] = values
         self._size = size
+
+
+def room(texts: Iterable[str]) -> int:
+    """Returns how many entries of a cache texts take the place of: a long one, of up to 64 KiB, that of several."""
+    return sum(1 + len(text) // 256 for text in texts)

@@ -4,41 +4,32 @@ Rows go through ingest's own parsing. What they add to a user's tail and to stat
 been counted, is one transaction; and a row that comes again takes the place of itself.
 """
 
-import io
+import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from ingest.duplicates import without_digests
 from ingest.examples import Lookup
-from ingest.json_rows import read_json
-from ingest.raw import BadRow, RawBatch
-from ingest.rows import Unused, columns_of, parse, separators_of
-from ingest.sources import SourceFile
+from ingest.raw import BadRow
 from ingest.statistics.answers import RowSums
 from ingest.statistics.keys import KeyColumns
-from ingest.statistics.requests import with_start
 from ingest.statistics.tiles import Tiles
 from ingest.windows.rolling import DAY
-from ingest.windows.window import day_of_number, times_of
 from pipeline.online import generations
 from pipeline.online.cache import ItemCache
+from pipeline.online.events import Events, read_events
 from pipeline.online.generations import Generation, Updates
-from pipeline.online.plan import days_of
 from pipeline.online.tails import MergedRows, merge_records, merge_rows, tail_tiles
 from pipeline.online.values import Layout, Seal, filled_texts, present_texts, read_records, with_user
 from schema.spec import RankingSpec
-from serving.store.protocol import MAX_KEY_BYTES, ConflictError, OnlineStore, StoreError
+from serving.store.protocol import ConflictError, OnlineStore, StoreError
 
 _MOST_ITEMS = 500_000
-# A key may be of several ids.
-_LONGEST_ID = MAX_KEY_BYTES // 4
 # How often a batch is begun anew that another writer was faster than.
-_TRIES = 100
+_TRIES, _LONGEST_PAUSE_SECONDS = 100, 0.1
 
 
 class StreamGapError(StoreError):
@@ -55,6 +46,7 @@ class Updated:
       rejected: rows that can't be used, with their reasons; `row` is the position in the stream, from 0.
       unused: rows that the spec leaves out, such as events that it doesn't name.
       settled: rows of days that the generation holds already.
+      lag_seconds: how long ago the latest row was that the store has of events; None where it has none.
     """
 
     counted: int = 0
@@ -62,13 +54,15 @@ class Updated:
     rejected: tuple[BadRow, ...] = ()
     unused: int = 0
     settled: int = 0
+    lag_seconds: float | None = None
 
 
 class Updater:
     """Adds events to a store; of use to one thread at a time, beside any number of others in other processes."""
 
-    def __init__(self, spec: RankingSpec, store: OnlineStore):
-        self._spec, self._store, self._digest = spec, store, generations.digest_of(spec)
+    def __init__(self, spec: RankingSpec, store: OnlineStore, now: Callable[[], float] = time.time):
+        """Takes the clock, in seconds since 1970: it says which day is today's, and which events lie in the future."""
+        self._spec, self._store, self._digest, self._now = spec, store, generations.digest_of(spec), now
         self._writer: _TailWriter | None = None
 
     def position(self, stream: str) -> int:
@@ -80,7 +74,12 @@ class Updater:
         return int(self._store.mark(generations.stream_mark(self._digest, stream)) or b"0")
 
     def update(
-        self, lines: Sequence[bytes], stream: str | None = None, first: int | None = None, day: int | None = None
+        self,
+        lines: Sequence[bytes],
+        stream: str | None = None,
+        first: int | None = None,
+        day: int | None = None,
+        keep: Callable[[Sequence[BadRow]], None] = lambda rejected: None,
     ) -> Updated:
         """Counts events, JSON objects by the log's columns, a line each.
 
@@ -90,23 +89,39 @@ class Updater:
           first: the position of the first line in the stream; by default the next one.
           day: the folder (days since 1970-01-01) that the rows will be logged under; by default, of logs in daily
             folders today's, else the day of each row's time.
+          keep: called with the rows that can't be used, before the others are counted: a kill in between loses none of
+            them, and they come again.
 
         Raises:
           StreamGapError: lines of the stream before `first` haven't been counted.
           StoreError: the store is down, or holds nothing of this definition. Nothing was counted.
         """
-        for _ in range(_TRIES):
+        kept: set[int] = set()
+
+        def keep_once(rejected: Sequence[BadRow]) -> None:
+            fresh = [bad for bad in rejected if bad.row not in kept]
+            kept.update(bad.row for bad in fresh)
+            keep(fresh)
+
+        for attempt in range(_TRIES):
             generation = generations.require_current(self._store, self._spec)
             if self._writer is None or self._writer.generation != generation:
                 self._writer = _TailWriter(self._spec, self._store, generation)
             try:
-                return self._attempt(self._writer, lines, stream, first, day)
+                return self._attempt(self._writer, lines, stream, first, day, keep_once)
             except ConflictError:
-                continue
+                # At random: writers that wait for as long as each other meet again.
+                time.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.001 * 2**attempt)))
         raise ConflictError(f"{_TRIES} times another writer was faster")
 
     def _attempt(
-        self, writer: "_TailWriter", lines: Sequence[bytes], stream: str | None, first: int | None, day: int | None
+        self,
+        writer: "_TailWriter",
+        lines: Sequence[bytes],
+        stream: str | None,
+        first: int | None,
+        day: int | None,
+        keep: Callable[[Sequence[BadRow]], None],
     ) -> Updated:
         marks: dict[str, bytes] = {}
         expected: dict[str, bytes | None] = {}
@@ -125,9 +140,11 @@ class Updater:
             marks[name], expected[name] = str(max(counted, begin + len(lines))).encode(), text
         if not lines:
             return Updated(repeated=repeated)
-        rows, days, updated = writer.parse(lines, begin, day)
-        writer.write(rows, days, marks, expected)
-        return replace(updated, repeated=repeated)
+        now = self._now()
+        events = writer.read(lines, begin, day, now)
+        keep(events.rejected)
+        lag = writer.write(events, now, marks, expected).lag_seconds(now)
+        return Updated(events.rows.num_rows, repeated, events.rejected, events.unused, events.settled, lag)
 
 
 class _TailWriter:
@@ -142,42 +159,12 @@ class _TailWriter:
         of_users = {feature.name for feature in spec.features_of("users")}
         self._reads_users = any(of_users.intersection(definition.statistic.keys) for definition in self._layout.shared)
 
-    def parse(self, lines: Sequence[bytes], begin: int, day: int | None) -> tuple[pa.Table, np.ndarray, Updated]:
-        """Returns the rows that are to be counted, the day of each, and what became of the others."""
-        if self.generation.is_daily and day is None:
-            now = datetime.now(self._spec.log.timestamp.zone)
-            day = (now.date() - day_of_number(0)).days
-        between = None
-        if self.generation.is_daily and day is not None:
-            between = times_of(self._spec, SourceFile("log", 0, "", 0, day_of_number(day)))
-        columns, separators = columns_of(self._spec, "log"), separators_of(self._spec, "log")
-        content = b"\n".join(line.strip().replace(b"\n", b" ") for line in lines) + b"\n"
-        tables: list[pa.Table] = []
-        bad: list[BadRow] = []
-        unused = Unused()
-        for batch in read_json("events", lambda: io.BytesIO(content), columns, separators, is_stream=True):
-            if len(batch.rows) or batch.bad:
-                batch = _with_short_ids(self._spec, _all_columns(batch, columns))
-                table, rejected, named = parse(self._spec, "log", batch, between)
-                tables.append(without_digests(table))
-                bad += rejected
-                unused.add(named)
-        schema = self._layout.log_schema
-        rows = with_start(self._spec, pa.concat_tables(tables)) if tables else schema.empty_table()
-        rows = rows.cast(schema)
-        days = (
-            np.full(rows.num_rows, day, np.int64) if day is not None else days_of(self._spec, rows["time"].to_numpy())
-        )
-        is_new = days > self.generation.until
-        settled = int((~is_new).sum())
-        rows, days = rows.filter(pa.array(is_new)), days[is_new].astype(np.int64)
-        placed = tuple(replace(row, row=row.row - 1 + begin) for row in sorted(bad, key=lambda row: row.row))
-        return rows, days, Updated(rows.num_rows, 0, placed, sum(unused.by_reason().values()), settled)
+    def read(self, lines: Sequence[bytes], begin: int, day: int | None, now: float) -> Events:
+        """Returns what lines hold; see `read_events`."""
+        return read_events(self._spec, self.generation, self._layout.log_schema, lines, begin, day, now)
 
-    def write(
-        self, rows: pa.Table, days: np.ndarray, marks: dict[str, bytes], expected: dict[str, bytes | None]
-    ) -> None:
-        """Adds rows to the tails of their days, together with `marks`.
+    def write(self, events: Events, now: float, marks: dict[str, bytes], expected: dict[str, bytes | None]) -> Updates:
+        """Adds events to the tails of their days, together with `marks`; returns what events have added by then.
 
         Raises:
           ConflictError: another writer has written meanwhile.
@@ -185,9 +172,14 @@ class _TailWriter:
         mark = generations.updates_mark(self.generation.digest)
         text = self._store.mark(mark)
         updates = Updates.from_json(text)
-        values = self._values(rows, days) if rows.num_rows else []
-        updates = updates.with_batch(rows["time"].to_numpy(), days.tolist(), time.time())
+        if not events.rows.num_rows:
+            if marks:
+                self._store.write([], marks, expected)
+            return updates
+        values, ticks = self._values(events.rows, events.days), self._spec.log.timestamp.ticks_per_second
+        updates = updates.with_batch(events.rows["time"].to_numpy(), events.days.tolist(), now, ticks)
         self._store.write(values, {**marks, mark: updates.to_json()}, {**expected, mark: text})
+        return updates
 
     def _values(self, rows: pa.Table, days: np.ndarray) -> list[tuple[bytes, bytes]]:
         groups, group = _groups(days, rows["user"].to_pylist())
@@ -316,24 +308,3 @@ def _groups(days: np.ndarray, users: Sequence[str]) -> tuple[list[tuple[int, str
 
 def _with_day(rows: pa.Table, days: np.ndarray) -> pa.Table:
     return rows.append_column(DAY, pa.array(days.astype(np.int32)))
-
-
-def _all_columns(batch: RawBatch, columns: Mapping[str, str]) -> RawBatch:
-    """Returns the batch with the columns that none of its events has, as missing."""
-    absent = {name: pa.nulls(len(batch.rows), pa.string()) for name in columns if name not in batch.columns}
-    return replace(batch, columns={**batch.columns, **absent})
-
-
-def _with_short_ids(spec: RankingSpec, batch: RawBatch) -> RawBatch:
-    """Returns the batch without the rows whose ids no key of a store can hold, which are among its bad ones."""
-    fits = np.ones(len(batch.rows), bool)
-    for name in (spec.log.user, spec.log.item):
-        if pa.types.is_string(batch.columns[name].type):
-            sizes = pa.compute.binary_length(batch.columns[name]).fill_null(0).to_numpy(zero_copy_only=False)
-            fits &= sizes <= _LONGEST_ID
-    if fits.all():
-        return batch
-    reason = f"an id is longer than the {_LONGEST_ID:,} bytes that a store takes"
-    bad = [BadRow(row, reason, reason, "") for row in batch.rows[~fits].tolist()]
-    columns = {name: values.filter(pa.array(fits)) for name, values in batch.columns.items()}
-    return replace(batch, rows=batch.rows[fits], columns=columns, bad=[*batch.bad, *bad])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,14 +47,27 @@ class CompletedRequest:
 
 @dataclass(frozen=True)
 class CountedEvents:
-    """What became of events: how many were counted, and the place and reason of those that can't be used."""
+    """What became of events.
+
+    Attributes:
+      counted: how many are in the store now.
+      rejected: the place and reason of those that can't be used.
+      settled: how many are of days that the store's generation holds already.
+      unused: how many the spec leaves out, such as events that it doesn't name.
+    """
 
     counted: int
     rejected: Sequence[tuple[int, str]]
+    settled: int = 0
+    unused: int = 0
 
 
 class Completing(Protocol):
     """Completes requests; its methods may be called from many threads at once, and raise StoreError."""
+
+    def refusal(self, version: Path) -> str | None:
+        """Returns why requests can't be completed for the model in a version's folder; None where they can."""
+        ...
 
     def complete(self, request: IdRequest) -> CompletedRequest:
         """Returns the inputs of a request from the store.

@@ -50,7 +50,9 @@ class StoreRequests:
         self._store.age.set_function(self._age)
 
     def count_events(self, body: bytes) -> dict:
-        """Adds the events of a body, a JSON object a line, to the store.
+        """Adds the events of a body, a JSON object a line, to the store; returns what became of them.
+
+        Where none can be used, the answer has an `error`, too.
 
         Raises:
           ServingError: UNAVAILABLE where the store can't take them; none was counted then.
@@ -61,9 +63,13 @@ class StoreRequests:
         except StoreError as error:
             self._store.errors.labels(type(error).__name__).inc()
             raise ServingError(Code.UNAVAILABLE, f"store: {error}") from None
-        self._store.events.labels("counted").inc(done.counted)
-        self._store.events.labels("rejected").inc(len(done.rejected))
-        return {"counted": done.counted, "rejected": [{"event": at, "reason": why} for at, why in done.rejected]}
+        counts = {"counted": done.counted, "settled": done.settled, "unused": done.unused}
+        for outcome, number in {**counts, "rejected": len(done.rejected)}.items():
+            self._store.events.labels(outcome).inc(number)
+        answer: dict[str, object] = {**counts, "rejected": [{"event": at, "reason": why} for at, why in done.rejected]}
+        if done.rejected and not any(counts.values()):
+            answer["error"] = f"none of the {len(lines):,} events can be used; the first: {done.rejected[0][1]}"
+        return answer
 
     def _readable(self, signature: Signature) -> Signature:
         if signature.name != RANK:
@@ -106,8 +112,8 @@ class StoreRequests:
             try:
                 completed = self._completing.complete(request)
                 self._store.requests.labels("completed").inc()
-            except KeySizeError as error:
-                raise invalid(str(error)) from None
+            except KeySizeError:
+                raise
             except StoreError as error:
                 self._store.errors.labels(type(error).__name__).inc()
                 if not self._degrade:
@@ -116,7 +122,7 @@ class StoreRequests:
                 completed = self._completing.without_store(request)
                 headers[DEGRADED] = type(error).__name__
                 self._store.requests.labels("degraded").inc()
-        except IdRequestError as error:
+        except (IdRequestError, KeySizeError) as error:
             raise invalid(str(error)) from None
         finally:
             self._store.seconds.observe(time.perf_counter() - start)

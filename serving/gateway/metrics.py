@@ -43,5 +43,8 @@ class StoreMetrics:
             "fulcrum_store_generation_age_seconds", "How long ago the current generation was made.", registry=registry
         )
         self.events = Counter(
-            "fulcrum_store_events", "Events taken: counted, or rejected.", ["outcome"], registry=registry
+            "fulcrum_store_events",
+            "Events sent: counted, settled (of days that the store holds), unused (not of the spec), or rejected.",
+            ["outcome"],
+            registry=registry,
         )

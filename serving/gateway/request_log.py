@@ -95,7 +95,7 @@ class RequestLog:
                 record["origin"] = record["origin"]()
                 self._write(json.dumps(record, default=_plain).encode() + b"\n")
                 count("written")
-            except (OSError, ValueError):
+            except Exception:  # whatever a request holds, and the model may refuse: the next one is written
                 count("failed")
 
     def _write(self, line: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+from google.protobuf.wrappers_pb2 import StringValue
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -16,17 +16,18 @@ from tensorflow_serving.apis import (
 )
 
 from serving.local_server.handler import RequestHandler
+from serving.local_server.health import SERVICE, Health
 from serving.local_server.logs import log
 from serving.model.errors import Code, ServingError, invalid
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _NOT_HERE = ("Classify", "Regress", "MultiInference")
-# Of `grpc.health.v1.HealthCheckResponse`. Its messages have one field of a number and are the wrappers' on the wire.
-_SERVING, _NOT_SERVING = 1, 2
 _INTERNAL = "internal error; the server's log has the reason"
 
 
-def start_grpc(handler: RequestHandler, address: str, max_request_bytes: int, threads: int) -> tuple[grpc.Server, int]:
+def start_grpc(
+    handler: RequestHandler, health: Health, address: str, max_request_bytes: int, threads: int
+) -> tuple[grpc.Server, int]:
     """Starts a server; returns it and its port.
 
     Raises:
@@ -40,7 +41,7 @@ def start_grpc(handler: RequestHandler, address: str, max_request_bytes: int, th
             ("grpc.so_reuseport", 0),
         ],
     )
-    server.add_generic_rpc_handlers((_prediction_service(handler), _model_service(handler), _health_service(handler)))
+    server.add_generic_rpc_handlers((_prediction_service(handler), _model_service(handler), _health_service(health)))
     port = server.add_insecure_port(address)
     server.start()
     return server, port
@@ -63,15 +64,9 @@ def _model_service(handler: RequestHandler) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", methods)
 
 
-def _health_service(handler: RequestHandler) -> grpc.GenericRpcHandler:
-    """Returns `grpc.health.v1.Health`: the server is healthy while a version of the model answers."""
-
-    def check(request: StringValue) -> Int32Value:
-        if request.value not in ("", "tensorflow.serving.PredictionService"):
-            raise ServingError(Code.NOT_FOUND, f"service {request.value[:80]!r}: expected the server as a whole, ''")
-        return Int32Value(value=_SERVING if handler.is_serving() else _NOT_SERVING)
-
-    return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": _method(check, StringValue)})
+def _health_service(health: Health) -> grpc.GenericRpcHandler:
+    methods = {"Check": _method(health.check, StringValue), "Watch": health.watch()}
+    return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
 def _method(

@@ -46,7 +46,7 @@ class RequestHandler(Protocol):
         ...
 
     def count_events(self, body: bytes) -> dict:
-        """Adds the events of a body, a JSON object a line, to a store."""
+        """Adds the events of a body, a JSON object a line, to a store; the answer has an `error` if none is of use."""
         ...
 
     def is_serving(self) -> bool:

@@ -4,6 +4,7 @@ import time
 
 from serving.local_server.grpc_service import start_grpc
 from serving.local_server.handler import RequestHandler
+from serving.local_server.health import Health
 from serving.local_server.rest import RestServer
 
 # How long a stop lets gRPC hand on what has arrived.
@@ -43,8 +44,10 @@ class Listener:
         self.rest_port = self._rest.port
         try:
             address = f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}"
-            self._grpc, self.grpc_port = start_grpc(handler, address, max_request_bytes, threads)
+            self._health = Health(handler.is_serving)
+            self._grpc, self.grpc_port = start_grpc(handler, self._health, address, max_request_bytes, threads)
         except RuntimeError as error:
+            self._health.stop()
             self._rest.stop()
             raise OSError(str(error)) from None
 
@@ -52,6 +55,8 @@ class Listener:
         """Takes no more requests, and answers those under way."""
         # gRPC cancels a call that has arrived and that it hasn't handed on yet.
         time.sleep(HAND_ON_SECONDS)
+        # Before: streams have no end of their own that a stop could wait for.
+        self._health.stop()
         stopped = self._grpc.stop(self._grace)
         self._rest.stop()
         stopped.wait()

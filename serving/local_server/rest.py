@@ -18,37 +18,59 @@ from serving.model import messages
 from serving.model.errors import Code, ServingError, invalid
 
 T = TypeVar("T")
+# How many look at the server at once.
+_LOOKING = 2
 _MODEL = r"/v1/models/{name:[^/:]+}"
 _TARGETS = (_MODEL, _MODEL + r"/versions/{version:[^/:]+}", _MODEL + r"/labels/{label:[^/:]+}")
 
 
-def make_app(handler: RequestHandler, max_request_bytes: int, threads: ThreadPoolExecutor) -> web.Application:
-    """Returns the application with its routes.
+class Pools:
+    """The threads of what takes time, so that the event loop is always free to take the next request.
 
-    What takes time runs in `threads`, so that the event loop is always free to take the next request.
+    Each has threads of its own: neither events, which wait for one another, nor whoever looks at the server, who may
+    wait for a store or for another server, take those of the predictions.
     """
 
+    def __init__(self, threads: int):
+        self.predicting = ThreadPoolExecutor(threads, thread_name_prefix="rest")
+        self.counting = ThreadPoolExecutor(1, thread_name_prefix="events")
+        self.looking = ThreadPoolExecutor(_LOOKING, thread_name_prefix="looking")
+
+    def shutdown(self) -> None:
+        for pool in (self.predicting, self.counting, self.looking):
+            pool.shutdown()
+
+
+async def _run(pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
+
+
+def make_app(handler: RequestHandler, max_request_bytes: int, pools: Pools) -> web.Application:
+    """Returns the application with its routes; what takes time runs in `pools`."""
+
     async def status(request: web.Request) -> web.Response:
-        return _json(messages.as_json(handler.status(_spec(request))))
+        return _json(messages.as_json(await _run(pools.looking, handler.status, _spec(request))))
 
     async def metadata(request: web.Request) -> web.Response:
-        return _json(handler.metadata_json(_spec(request)))
+        return _json(await _run(pools.looking, handler.metadata_json, _spec(request)))
 
     async def predict(request: web.Request) -> web.Response:
         spec, body = _spec(request), await request.read()
         headers: dict[str, str] = {}
-        answer = await asyncio.get_running_loop().run_in_executor(threads, handler.predict_json, spec, body, headers)
+        answer = await _run(pools.predicting, handler.predict_json, spec, body, headers)
         return web.Response(body=answer, content_type="application/json", headers=headers)
 
     async def events(request: web.Request) -> web.Response:
         body = await request.read()
-        return _json(await asyncio.get_running_loop().run_in_executor(threads, handler.count_events, body))
+        answer = await _run(pools.counting, handler.count_events, body)
+        return _json(answer, Code.INVALID_ARGUMENT.http if "error" in answer else 200)
 
     async def unimplemented(request: web.Request) -> web.Response:
         raise ServingError(Code.UNIMPLEMENTED, f"{request.match_info['verb']} is not served here; use predict")
 
     async def read_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=handler.metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        text = await _run(pools.looking, handler.metrics.text)
+        return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app = web.Application(client_max_size=max_request_bytes, middlewares=[_errors_as_json])
     for target in _TARGETS:
@@ -108,8 +130,8 @@ class RestServer:
         self, handler: RequestHandler, host: str, port: int, max_request_bytes: int, threads: int, grace_seconds: float
     ):
         """Raises OSError where the address can't be bound."""
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rest")
-        app = make_app(handler, max_request_bytes, self._pool)
+        self._pools = Pools(threads)
+        app = make_app(handler, max_request_bytes, self._pools)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=grace_seconds)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rest", daemon=True)
@@ -131,7 +153,7 @@ class RestServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._pool.shutdown()
+        self._pools.shutdown()
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

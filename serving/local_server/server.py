@@ -24,6 +24,7 @@ from serving.local_server.logs import log
 from serving.local_server.prometheus import Metrics
 from serving.local_server.versions import Versions
 from serving.local_server.warmup import warm_up
+from serving.model.errors import Code, ServingError
 from serving.model.predict import Limits
 from serving.model.saved_model import SavedModel
 
@@ -136,7 +137,11 @@ class ModelServer:
         )
 
     def _load(self, path: Path) -> SavedModel:
+        completing = self.options.completing
         with self._metrics.load(str(path)):
+            refusal = None if completing is None else completing.refusal(path)
+            if refusal is not None:
+                raise ServingError(Code.FAILED_PRECONDITION, refusal)
             model = SavedModel(path, self.options.intra_op_threads, self.options.inter_op_threads)
             try:
                 count = warm_up(model, self.options.limits, gently=self.versions.serving())

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from tensorflow_serving.apis import model_pb2
 from typer.testing import CliRunner
 
 from ingest.rank_request import RequestError
@@ -18,81 +19,14 @@ from pipeline.cli.candidates import read_candidates
 from pipeline.cli.load_test import id_requests, is_loopback, recorded_requests
 from pipeline.cli.main import app
 from pipeline.online.gateway import StoreCompleting
+from pipeline.online.generations import digest_of
 from schema.loading import load_spec
 from schema.served import SPEC_FILE
+from schema.spec import RankingSpec
 from serving.local_server.server import ModelServer, ServerOptions
+from serving.local_server.versions import AVAILABLE
+from serving.model.errors import Code
 from serving.store.opening import open_store
-
-
-def user(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
-    return tf.TensorSpec([], dtype, name=name)
-
-
-def many(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
-    return tf.TensorSpec([None], dtype, name=name)
-
-
-class HandMade(tf.Module):
-    """A ranker of the tiny spec's columns: like = 0.5^(how often the item was viewed), share = 1 / (1 + its length).
-
-    A missing length is 0.
-    """
-
-    @tf.function(
-        input_signature=[
-            *(
-                user("user_id"),
-                many("item_id"),
-                user("country"),
-                user("battery", tf.float32),
-                user("hour"),
-                user("band"),
-            ),
-            *(many("topic"), many("length", tf.float32), tf.TensorSpec([None, None], tf.string, name="tags")),
-            *(many("viewed_item_id"), many("viewed_age_s", tf.float32), many("viewed_topic")),
-            *(many("viewed_length", tf.float32), many("liked_item_id"), many("liked_age_s", tf.float32)),
-            *(many("liked_topic"), many("liked_length", tf.float32)),
-            tf.TensorSpec([2], tf.float32, name="exponents"),
-        ]
-    )
-    def rank(
-        self,
-        user_id,
-        item_id,
-        country,
-        battery,
-        hour,
-        band,
-        topic,
-        length,
-        tags,
-        viewed_item_id,
-        viewed_age_s,
-        viewed_topic,
-        viewed_length,
-        liked_item_id,
-        liked_age_s,
-        liked_topic,
-        liked_length,
-        exponents=tf.constant([1.0, 0.5]),  # noqa: B008 (a signature's default is a tensor)
-    ):
-        viewed = item_id[:, None] == viewed_item_id[None, :]
-        like = 0.5 ** tf.reduce_sum(tf.cast(viewed, tf.float32), axis=1)
-        share = 1 / (1 + tf.where(tf.math.is_nan(length), 0.0, length))
-        score = like ** exponents[0] * share ** exponents[1]
-        order = tf.argsort(score, direction="DESCENDING", stable=True)
-        return {"like": like, "share": share, "score": score, "order": order}
-
-
-@pytest.fixture(scope="module")
-def model_dir(tiny, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("serving") / "tiny"
-    model = HandMade()
-    tf.saved_model.save(model, str(folder / "3"), {"rank": model.rank, "serving_default": model.rank})
-    # As the Trainer does; it says in which inputs NaN is a missing number.
-    (folder / "3" / SPEC_FILE).parent.mkdir()
-    (folder / "3" / SPEC_FILE).write_text(load_spec(tiny[0]).to_json())
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +165,44 @@ def test_a_load_test_of_ids_alone_asks_a_server_with_a_store(command, server, mo
         code, printed = command("load-test", "--store", "--server", address, "--candidates", 30, "--requests", 20)
     assert code == 0, printed
     assert [row[:3] for row in rows(printed)] == [["30", "20", "0"]]
+
+
+@pytest.fixture
+def two_definitions(tiny, model_dir, tmp_path) -> tuple[Path, dict[int, RankingSpec]]:
+    """A folder of versions 3 and 5, whose signatures are the same, and their specs; 5 has another delay."""
+    spec = load_spec(tiny[0])
+    viewed, liked = spec.behaviours
+    specs = {3: spec, 5: spec.model_copy(update={"behaviours": (viewed, liked.model_copy(update={"delay": 120}))})}
+    for number, declared in specs.items():
+        shutil.copytree(model_dir / "3", tmp_path / "tiny" / str(number))
+        (tmp_path / "tiny" / str(number) / SPEC_FILE).write_text(declared.to_json())
+    return tmp_path / "tiny", specs
+
+
+def test_a_version_of_another_definition_is_refused_and_the_one_before_serves_on(two_definitions):
+    folder, specs = two_definitions
+    later = folder.parent / "later"
+    (folder / "5").rename(later)
+    completing = StoreCompleting(specs[3], open_store("memory:"))
+    options = ServerOptions(grpc_port=0, rest_port=0, completing=completing, poll_seconds=3_600)
+    with ModelServer(folder, options) as server:
+        later.rename(folder / "5")
+        server.versions.poll(settled=True)
+        newest, before = server.versions.status(model_pb2.ModelSpec(name="tiny"))
+        assert (before.version, before.state) == (3, AVAILABLE)
+        assert (newest.version, newest.status.error_code) == (5, Code.FAILED_PRECONDITION)
+        for digest in map(digest_of, specs.values()):
+            assert digest in newest.status.error_message
+
+
+def test_requests_are_completed_by_the_version_that_is_served(two_definitions):
+    folder, specs = two_definitions
+    for options, served in (([], 5), (["--version", "3"], 3), (["--version", "5"], 5)):
+        result = CliRunner().invoke(app, ["serve", str(folder), "--store", "memory:", *options])
+        assert result.exit_code == 2
+        assert f"(digest {digest_of(specs[served])})" in " ".join(result.output.split())
+    result = CliRunner().invoke(app, ["serve", str(folder), "--store", "memory:", "--version", "4"])
+    assert (result.exit_code, "has 3, 5, got 4" in result.output) == (2, True)
 
 
 def test_a_load_test_of_another_machine_must_be_asked_for(command):

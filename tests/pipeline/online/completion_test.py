@@ -118,7 +118,7 @@ def test_updates_know_whether_a_row_from_before_a_time_has_come(batches, since, 
     """None is the end of days, of which nothing is known then."""
     updates = Updates()
     for times in batches:
-        updates = updates.without(0) if times is None else updates.with_batch(np.array(times, np.int64), [1], 0.0)
+        updates = updates.without(0) if times is None else updates.with_batch(np.array(times, np.int64), [1], 0.0, 1)
     updates = Updates.from_json(updates.to_json())
     later = batches[since:]
     is_changed = any(times is None or min(times, default=99) < ticks for times in later)
@@ -130,12 +130,12 @@ def test_updates_know_whether_a_row_from_before_a_time_has_come(batches, since, 
 def test_updates_in_the_order_of_time_are_forgotten_from_the_oldest():
     updates = Updates()
     for number in range(200):
-        updates = updates.with_batch(np.array([number]), [], 0.0)
+        updates = updates.with_batch(np.array([number]), [], 0.0, 1)
     assert len(updates.earliest) < 100
     assert updates.are_since(150, 150)
     assert not updates.are_since(150, 151)
     assert not updates.are_since(1, 0)
-    assert not updates.with_batch(np.array([3]), [], 0.0).are_since(150, 150)
+    assert not updates.with_batch(np.array([3]), [], 0.0, 1).are_since(150, 150)
 
 
 def test_rows_grow_and_arrays_that_were_handed_out_stay():

@@ -2,16 +2,24 @@
 
 import json
 import threading
+import time
+from contextlib import nullcontext
 from datetime import date
 
 import pytest
 from any_stores import contents, kill_at_commit, refill
 from fed_store import Dying, KilledError
+from tiny_logs import START
 
+from ingest.raw import BadRow
+from pipeline.online import generations
+from pipeline.online.generations import Updates
 from pipeline.online.materialize import materialize
 from pipeline.online.updater import StreamGapError, Updater
+from schema.loading import load_spec
 from serving.store.memory import MemoryStore
 from serving.store.opening import open_store
+from serving.store.protocol import ConflictError
 
 THIRD = (date(2026, 1, 3) - date(1970, 1, 1)).days
 
@@ -185,7 +193,7 @@ def test_rows_that_can_not_be_used_are_told_with_their_place_and_do_not_stop_the
         b"not json",
         b'{"user_id": "u1"}',
         json.dumps({**row, "timestamp": "0"}).encode(),
-        json.dumps({**row, "user_id": "x" * 5_000}).encode(),
+        json.dumps({**row, "user_id": "x" * 70_000}).encode(),
         b"\xff\xfe",
         b"[" * 10_000,
         b"",
@@ -207,3 +215,64 @@ def test_rows_of_days_that_the_base_holds_are_not_counted_again(days, based, bas
     done = Updater(days.spec, store).update(before, day=THIRD - 1)
     assert (done.counted, done.settled) == (0, 20)
     assert store._values == base[0]
+
+
+def test_events_of_clocks_that_are_ahead_are_rejected_and_are_not_the_latest(tiny, tmp_path):
+    spec, store = load_spec(tiny[0]), MemoryStore()
+    digest = generations.digest_of(spec)
+    materialize(spec, str(tiny[1]), str(tmp_path), store)
+    now = START + 2 * 86_400
+    row = {"who": "ann", "what": "a1", "did": "VIEW", "country": "BR", "battery": "0.5"}
+    ahead = spec.log.allowed_lateness
+    times = [now, now + ahead, now + ahead + 1, now + 70 * 365 * 86_400]
+    done = Updater(spec, store, lambda: now).update([json.dumps({**row, "at": time}).encode() for time in times])
+    assert (done.counted, [bad.row for bad in done.rejected]) == (2, [2, 3])
+    assert {bad.kind for bad in done.rejected} == {"at: lies in the future"}
+    updates = Updates.from_json(store.mark(generations.updates_mark(digest)))
+    assert (updates.latest, updates.days) == (now + ahead, (now // 86_400,))
+
+
+def test_a_batch_without_a_row_of_use_is_no_event(days, based, base):
+    done = Updater(days.spec, based).update([b"{}", b"no json"], "a", day=THIRD)
+    assert (done.counted, done.lag_seconds, Updater(days.spec, based).position("a")) == (0, None, 2)
+    assert based._marks.keys() - base[1].keys() == {generations.stream_mark(generations.digest_of(days.spec), "a")}
+
+
+def test_the_lag_is_that_of_the_latest_event(days, based, lines):
+    now = max(json.loads(line)["timestamp"] for line in lines[:5])
+    updater = Updater(days.spec, based, lambda: int(now) / 1_000 + 60)
+    assert updater.update(lines[:5], day=THIRD).lag_seconds == pytest.approx(60)
+    assert updater.update([b"{}"], day=THIRD).lag_seconds == pytest.approx(60)
+
+
+def test_what_can_not_be_used_is_kept_before_a_kill_can_lose_it(days, base, lines):
+    kept: list[BadRow] = []
+    batch, calls = [b"{}", *lines[:3]], 0
+    for at in (0, 1):
+        # Once to count the calls, then killed after the last of them, which has written.
+        store = Dying(dict(base[0]), dict(base[1]), at * calls, after=True)
+        kept.clear()
+        with pytest.raises(KilledError) if at else nullcontext():
+            Updater(days.spec, store).update(batch, "a", 0, THIRD, kept.extend)
+        calls = store.calls
+    assert Updater(days.spec, store).position("a") == len(batch)
+    assert [bad.row for bad in kept] == [0]
+
+
+class Busy(MemoryStore):
+    """A store whose other writers are faster for 1.5 seconds from the first write on."""
+
+    until = 0.0
+
+    def write(self, *arguments):
+        self.until = self.until or time.monotonic() + 1.5
+        if time.monotonic() < self.until:
+            raise ConflictError("busy")
+        super().write(*arguments)
+
+
+def test_a_writer_waits_for_others_and_keeps_what_can_not_be_used_once(days, base, lines):
+    store, kept = Busy(), []
+    store._values, store._marks = dict(base[0]), dict(base[1])
+    done = Updater(days.spec, store).update([b"{}", lines[0]], day=THIRD, keep=kept.extend)
+    assert (done.counted, len(kept)) == (1, 1)

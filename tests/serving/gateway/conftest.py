@@ -1,6 +1,8 @@
 """A small ranker, and what completes its requests."""
 
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +33,19 @@ class Shelf:
     def __init__(self) -> None:
         self.asked: list[IdRequest] = []
         self.error: Exception | None = None
+        self.degraded_error: Exception | None = None
         self.events: list[bytes] = []
+        self.done: CountedEvents | None = None
+        # Events, and who asks for the age, wait before it.
+        self.gate, self.waiting = threading.Event(), []
+        self.gate.set()
+
+    def _wait(self) -> None:
+        self.waiting.append(threading.current_thread())
+        self.gate.wait(20)
+
+    def refusal(self, version: Path) -> str | None:
+        return None
 
     def complete(self, request: IdRequest) -> CompletedRequest:
         self.asked.append(request)
@@ -45,15 +59,19 @@ class Shelf:
         return CompletedRequest(inputs, request.user == "nobody", request.items.count("new"), 12.5, request.at == 7)
 
     def without_store(self, request: IdRequest) -> CompletedRequest:
+        if self.degraded_error:
+            raise self.degraded_error
         return CompletedRequest({"price": np.zeros(len(request.items), np.float32), "mood": np.array(b"", object)})
 
     def count(self, lines: Sequence[bytes]) -> CountedEvents:
+        self._wait()
         if self.error:
             raise self.error
         self.events += lines
-        return CountedEvents(len(lines) - 1, [(0, "no event")])
+        return self.done or CountedEvents(len(lines) - 1, [(0, "no event")], settled=3, unused=4)
 
     def generation_age(self) -> float:
+        self._wait()
         return 3.0
 
 

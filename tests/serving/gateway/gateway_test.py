@@ -1,6 +1,8 @@
 """Requests of ids are completed, full ones pass through; a store that is down is an error, or an answer by choice."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from serving.client import ClientError, Target, connect, predict
-from serving.gateway.completing import IdRequestError
+from serving.gateway.completing import CountedEvents, IdRequestError
 from serving.gateway.request_log import RequestLog
 from serving.local_server.server import ModelServer, ServerOptions
 from serving.model.predict import Limits
@@ -105,6 +107,14 @@ def test_what_the_request_is_to_blame_for_is_told_as_such(client, shelf, error):
     assert refused.value.code in ("INVALID_ARGUMENT", 400)
 
 
+def test_a_request_is_to_blame_without_the_store_too(server, client, shelf, monkeypatch):
+    shelf.error = StoreUnavailableError("down")
+    monkeypatch.setattr(shelf, "degraded_error", KeySizeError("too long"))
+    with pytest.raises(ClientError, match="too long" if server.options.degrade else "store: down") as refused:
+        score_of(client, ids("u", "a"))
+    assert refused.value.code in (("INVALID_ARGUMENT", 400) if server.options.degrade else ("UNAVAILABLE", 503))
+
+
 def test_ids_of_another_shape_or_type_are_refused(client):
     for wrong in (
         {"user_id": np.array([b"u"], object)},
@@ -149,11 +159,55 @@ def rest(server, method: str, path: str, body: bytes | None = None) -> tuple[int
 def test_events_are_taken_by_post(server, shelf):
     shelf.error = None
     shelf.events.clear()
+    before = metrics(server)
     status, body = rest(server, "POST", "/v1/events", b'{"a": 1}\n\n{"b": 2}\n')
     assert (status, shelf.events) == (200, [b'{"a": 1}', b'{"b": 2}'])
-    assert json.loads(body) == {"counted": 1, "rejected": [{"event": 0, "reason": "no event"}]}
+    assert json.loads(body) == {
+        "counted": 1,
+        "settled": 3,
+        "unused": 4,
+        "rejected": [{"event": 0, "reason": "no event"}],
+    }
+    after = metrics(server)
+    for outcome, number in (("counted", 1), ("settled", 3), ("unused", 4), ("rejected", 1)):
+        name = f'fulcrum_store_events_total{{outcome="{outcome}"}}'
+        assert after[name] - before.get(name, 0) == number
     shelf.error = StoreUnavailableError("down")
     assert rest(server, "POST", "/v1/events", b"{}")[0] == 503
+
+
+def test_a_body_without_an_event_of_use_is_malformed(server, shelf, monkeypatch):
+    shelf.error = None
+    rejected = [(0, "no event"), (1, "no id")]
+    for counts, expected in (((0, 0, 0), 400), ((1, 0, 0), 200), ((0, 1, 0), 200), ((0, 0, 1), 200)):
+        counted, settled, unused = counts
+        monkeypatch.setattr(shelf, "done", CountedEvents(counted, rejected, settled, unused))
+        status, body = rest(server, "POST", "/v1/events", b"{}\n{}")
+        answer = json.loads(body)
+        assert (status, [event["reason"] for event in answer["rejected"]]) == (expected, ["no event", "no id"])
+        error = "none of the 2 events can be used; the first: no event"
+        assert answer.get("error") == (error if expected == 400 else None)
+    monkeypatch.setattr(shelf, "done", CountedEvents(0, []))
+    assert rest(server, "POST", "/v1/events", b"")[0] == 200
+
+
+def test_who_posts_events_or_looks_at_the_server_holds_no_request_up(server, shelf):
+    shelf.error = None
+    shelf.gate.clear()
+    shelf.waiting.clear()
+    calls = [("POST", "/v1/events", b"{}\n{}")] * 10 + [("GET", "/monitoring/prometheus/metrics")]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        waiting = [pool.submit(rest, server, *call) for call in calls]
+        try:
+            while len(shelf.waiting) < 2:
+                time.sleep(0.01)
+            with connect(f"http://[::1]:{server.rest_port}", Target("ranker"), 30) as client:
+                assert score_of(client, ids("u", "a")) == [5.0]
+            assert rest(server, "GET", "/v1/models/ranker")[0] == 200
+            assert not any(call.done() for call in waiting)
+        finally:
+            shelf.gate.set()
+        assert {call.result()[0] for call in waiting} == {200}
 
 
 def test_prometheus_reads_what_the_store_did(server, shelf):
@@ -185,3 +239,34 @@ def test_health_is_told_as_grpc_clients_ask_for_it(server):
         with pytest.raises(grpc.RpcError) as refused:
             check(StringValue(value="another"), timeout=10)
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_however_many_watch_the_health_requests_are_answered(server, shelf):
+    shelf.error = None
+    with (
+        grpc.insecure_channel(f"[::1]:{server.grpc_port}") as channel,
+        connect(f"grpc://[::1]:{server.grpc_port}", Target("ranker"), 30) as client,
+    ):
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", StringValue.SerializeToString, Int32Value.FromString
+        )
+        streams = [watch(StringValue(), timeout=60) for _ in range(3 * server.options.threads)]
+        assert {next(stream).value for stream in streams} == {1}
+        assert next(watch(StringValue(value="another"), timeout=60)).value == 3
+        assert score_of(client, ids("u", "a")) == [5.0]
+        for stream in streams:
+            stream.cancel()
+
+
+def test_who_watches_the_health_is_told_of_the_end_and_does_not_delay_it(model_dir, shelf):
+    server = ModelServer(model_dir, ServerOptions(grpc_port=0, rest_port=0, completing=shelf, grace_seconds=30))
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", StringValue.SerializeToString, Int32Value.FromString
+        )
+        streams = [watch(StringValue(value=service), timeout=60) for service in ("", "another")]
+        assert [next(stream).value for stream in streams] == [1, 3]
+        start = time.monotonic()
+        server.stop()
+        assert time.monotonic() - start < 20
+        assert [[status.value for status in stream] for stream in streams] == [[2], []]

@@ -115,3 +115,13 @@ def test_a_disk_that_is_stuck_or_full_costs_requests_of_the_log_and_no_answer(tm
 def test_a_file_that_can_not_be_written_is_an_error_at_once(tmp_path):
     with pytest.raises(FileNotFoundError):
         RequestLog(tmp_path / "absent" / "requests.jsonl", 1.0)
+
+
+def test_a_request_of_what_json_lacks_is_not_the_end_of_the_log(tmp_path):
+    log = RequestLog(tmp_path / "requests.jsonl", 1.0)
+    counted: list[str] = []
+    log.add(IdRequest("u1", [], given={"odd": np.array(1j)}), CompletedRequest({}), {}, None, counted.append)
+    counted += add(log)
+    log.close()
+    assert counted[0] == "failed"
+    assert [record["user_id"] for record in lines(tmp_path / "requests.jsonl")] == ["u1"]

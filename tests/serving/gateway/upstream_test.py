@@ -152,8 +152,13 @@ def test_an_upstream_that_is_down_is_unavailable_and_is_found_again(model_dir, s
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-    with gateway(shelf, port) as server:
+    with gateway(shelf, port) as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         assert not healthy(server)
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", StringValue.SerializeToString, Int32Value.FromString
+        )
+        told = watch(StringValue(), timeout=60)
+        assert next(told).value == 2
         for protocol in ("grpc", "http"):
             with connected(server, protocol) as client, pytest.raises(ClientError, match="can't be reached") as down:
                 predict(client, "rank", ids("u", "a"))
@@ -162,6 +167,7 @@ def test_an_upstream_that_is_down_is_unavailable_and_is_found_again(model_dir, s
             ModelServer(model_dir, ServerOptions(grpc_port=port, rest_port=0)),
             connected(server, "grpc") as client,
         ):
+            assert next(told).value == 1
             assert eventually(lambda: healthy(server))
             assert predict(client, "rank", ids("u", "a"))["score"].tolist() == [5.0]
 

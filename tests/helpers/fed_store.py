@@ -83,14 +83,14 @@ class Dying:
     """A store of whichever backend whose user is killed at the n-th call: before it, or (`after`) once it is done."""
 
     def __init__(self, store: OnlineStore, at: int, after: bool):
-        self._store, self._at, self._after, self._calls = store, at, after, 0
+        self._store, self._at, self._after, self.calls = store, at, after, 0
 
     def _call(self, method, *arguments):
-        self._calls += 1
-        if self._calls == self._at and not self._after:
+        self.calls += 1
+        if self.calls == self._at and not self._after:
             raise KilledError
         result = method(*arguments)
-        if self._calls == self._at:
+        if self.calls == self._at:
             raise KilledError
         return result
 

@@ -250,12 +250,14 @@ def test_what_can_not_be_used_is_kept_before_a_kill_can_lose_it(days, base, line
     batch, calls = [b"{}", *lines[:3]], 0
     for at in (0, 1):
         # Once to count the calls, then killed after the last of them, which has written.
-        store = Dying(dict(base[0]), dict(base[1]), at * calls, after=True)
+        memory = MemoryStore()
+        refill(memory, *base)
+        store = Dying(memory, at * calls, after=True)
         kept.clear()
         with pytest.raises(KilledError) if at else nullcontext():
             Updater(days.spec, store).update(batch, "a", 0, THIRD, kept.extend)
         calls = store.calls
-    assert Updater(days.spec, store).position("a") == len(batch)
+    assert Updater(days.spec, memory).position("a") == len(batch)
     assert [bad.row for bad in kept] == [0]
 
 

@@ -17,7 +17,7 @@ from unittest import mock
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from ingest.findings import read_summary
-from pipeline.runners.beam import Cluster, beam_arguments
+from pipeline.runners.beam import Cluster, beam_arguments, send_inputs_whole
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 
@@ -110,6 +110,7 @@ def _execute(component: str, spec: RankingSpec, task: Task, elsewhere: Mapping[s
         tmp_dir=str(folder / component / "tmp"),
         unique_id="1",
     )
+    send_inputs_whole()
     executor = node.executor_spec.executor_class(context)
     clock, cpu = time.perf_counter(), time.process_time()
     executor.Do(inputs, outputs, dict(node.exec_properties))

@@ -18,8 +18,10 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from ingest.absent import AbsentColumns
+from ingest.chunk_files import ChunkFiles
 from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tf_example import serialized, text_elements
 from ingest.encoding.tfrecord import gzipped, write_whole
@@ -67,16 +69,17 @@ def ingest(
     """
     text, shards = spec.to_json(), shards or shard_count(files)
     scratch = FileSystems.join(examples, SCRATCH)
+    chunk_folder = _chunk_folder(pipeline, scratch)
     read = (
         pipeline
         | "Files" >> beam.Create(list(files))
         | "Spread" >> beam.Reshuffle()
         | "Read"
-        >> beam.ParDo(ReadRows(text, shards, quarantine, rolling)).with_outputs(
+        >> beam.ParDo(ReadRows(text, shards, quarantine, rolling, chunk_folder)).with_outputs(
             "items", "times", "findings", "parts", main="rows"
         )
     )
-    once = rows_once(spec, read, rolling)
+    once = rows_once(spec, read, rolling, chunk_folder)
     read_findings = once.findings | "SumRead" >> beam.CombineGlobally(MergeFindings())
     times = once.times | "CountTimes" >> beam.CombineGlobally(CountTimes())
     verdict = AsSingleton(read_findings | "Judge" >> beam.Map(_judge, text, AsSingleton(times)))
@@ -86,13 +89,17 @@ def ingest(
         tiled = (
             once.rows
             | "GroupToTile" >> beam.GroupByKey()
-            | "Tile" >> beam.ParDo(TileRows(text, shards, rolling), verdict, items).with_outputs("parts", main="places")
+            | "Tile"
+            >> beam.ParDo(TileRows(text, shards, rolling, chunk_folder), verdict, items).with_outputs(
+                "parts", main="places"
+            )
         )
         answers = (
             (tiled.parts, read.parts)
             | "AllParts" >> beam.Flatten()
             | "GroupByKeys" >> beam.GroupByKey()
-            | "Answer" >> beam.ParDo(AnswerAsks(text, shards, rolling)).with_outputs("findings", main="answers")
+            | "Answer"
+            >> beam.ParDo(AnswerAsks(text, shards, rolling, chunk_folder)).with_outputs("findings", main="answers")
         )
         # For Java's fuser: steps that hang on side inputs don't meet those that don't in a Flatten without a shuffle.
         places = tiled.places | "SpreadPlaces" >> beam.Reshuffle()
@@ -111,6 +118,12 @@ def ingest(
         | "SumWritten" >> beam.CombineGlobally(MergeFindings())
         | "Summarize" >> beam.Map(_write_summary, text, path, scratch, verdict, *map(AsSingleton, findings))
     )
+
+
+def _chunk_folder(pipeline: beam.Pipeline, scratch: str) -> str | None:
+    """Returns where chunks lie where Beam runs on this machine alone, in memory; a cluster's shuffles have disks."""
+    is_here = isinstance(pipeline.runner, FnApiRunner) and "://" not in scratch
+    return f"{scratch}/chunks" if is_here else None
 
 
 def _judge(findings: Findings, spec: str, times: TimeCounts) -> Verdict:
@@ -132,10 +145,16 @@ def _write_summary(written: Findings, spec: str, path: str, scratch: str, verdic
 class ReadRows(beam.DoFn):
     """A file -> `(bucket, Chunk)`; tagged: `items` chunks, `times` of impressions, `findings`."""
 
-    def __init__(self, spec: str, buckets: int, quarantine: str, rolling: Rolling | None):
+    def __init__(
+        self, spec: str, buckets: int, quarantine: str, rolling: Rolling | None, chunk_folder: str | None = None
+    ):
         self._spec, self._buckets, self._quarantine, self._rolling = spec, buckets, quarantine, rolling
+        self._files = ChunkFiles(chunk_folder)
         self._rows = Metrics.counter("ingest", "rows_read")
         self._bad = Metrics.counter("ingest", "rows_quarantined")
+
+    def teardown(self) -> None:
+        self._files.close()
 
     def process(self, file: SourceFile) -> Iterator[Any]:
         spec = RankingSpec.from_json(self._spec)
@@ -152,7 +171,7 @@ class ReadRows(beam.DoFn):
                     return
                 number = number_of_statistic(spec, file)
                 if number is not None:
-                    yield from state_chunks(spec, number, read_part(file.path), file.index, self._buckets)
+                    yield from state_chunks(spec, number, read_part(file.path), file.index, self._buckets, self._files)
                     yield TaggedOutput("findings", findings)
                     return
                 times, absent = times_of(spec, file), AbsentColumns()
@@ -210,7 +229,7 @@ class ReadRows(beam.DoFn):
         edges = np.searchsorted(buckets[order], np.arange(self._buckets + 1))
         for bucket in np.flatnonzero(np.diff(edges)).tolist():
             rows_of_bucket = table.slice(edges[bucket], edges[bucket + 1] - edges[bucket])
-            yield bucket, (file.source, file.index, number, packed(rows_of_bucket))
+            yield bucket, (file.source, file.index, number, self._files.put(packed(rows_of_bucket)))
 
 
 class JoinAndWrite(beam.DoFn):

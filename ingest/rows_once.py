@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
+from ingest.chunk_files import ChunkFiles
 from ingest.chunks import Chunk, by_source, packed, unpacked
 from ingest.duplicates import EqualRow, without_duplicates
 from ingest.findings import Findings
@@ -32,7 +33,7 @@ class RowsOnce:
     findings: beam.PCollection
 
 
-def rows_once(spec: RankingSpec, read: Any, rolling: Rolling | None) -> RowsOnce:
+def rows_once(spec: RankingSpec, read: Any, rolling: Rolling | None, chunk_folder: str | None) -> RowsOnce:
     """Returns what was read; where the spec asks, without the rows that are equal to one before them."""
     if spec.log.duplicates == "keep":
         return RowsOnce(read.rows, read.times, read.findings)
@@ -40,7 +41,9 @@ def rows_once(spec: RankingSpec, read: Any, rolling: Rolling | None) -> RowsOnce
         read.rows
         | "GroupToCompare" >> beam.GroupByKey()
         | "DropDuplicates"
-        >> beam.ParDo(DropDuplicates(spec.to_json(), rolling)).with_outputs("times", "findings", main="rows")
+        >> beam.ParDo(DropDuplicates(spec.to_json(), rolling, chunk_folder)).with_outputs(
+            "times", "findings", main="rows"
+        )
     )
     findings = (read.findings, compared.findings) | "WithDuplicates" >> beam.Flatten()
     return RowsOnce(compared.rows, compared.times, findings)
@@ -49,8 +52,11 @@ def rows_once(spec: RankingSpec, read: Any, rolling: Rolling | None) -> RowsOnce
 class DropDuplicates(beam.DoFn):
     """A bucket's chunks -> `(bucket, Chunk)` without rows that are equal to one before; tagged: `times`, `findings`."""
 
-    def __init__(self, spec: str, rolling: Rolling | None):
-        self._spec, self._rolling = spec, rolling
+    def __init__(self, spec: str, rolling: Rolling | None, chunk_folder: str | None):
+        self._spec, self._rolling, self._files = spec, rolling, ChunkFiles(chunk_folder)
+
+    def teardown(self) -> None:
+        self._files.close()
 
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         bucket, chunks = element
@@ -63,7 +69,7 @@ class DropDuplicates(beam.DoFn):
             return
         rows, equal_rows = without_repeats(log, history, self._rolling)
         findings.count_duplicates(equal_rows)
-        yield bucket, ("log", 0, 0, packed(rows))
+        yield bucket, ("log", 0, 0, self._files.put(packed(rows)))
         yield TaggedOutput("times", times_of_examples(spec, rows, self._rolling))
         yield TaggedOutput("findings", findings)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from ingest.chunk_files import data_of, tables_of
 from ingest.chunks import Chunk
 from ingest.errors import LostRowsError
 from ingest.examples import Lookup
@@ -212,7 +213,7 @@ def shared_vectors(
         )
     by_statistic: dict[int, list[pa.Table]] = {}
     for _, number, _, data in sorted(answers, key=lambda chunk: chunk[:3]):
-        by_statistic.setdefault(number, []).append(pa.ipc.open_stream(data).read_all())
+        by_statistic.setdefault(number, []).extend(tables_of([data]))
     result = {}
     for _, number, asks, data in places:
         definition, width = definitions(spec)[number], 0
@@ -229,6 +230,6 @@ def shared_vectors(
                 f"statistic {definition.statistic.column}: expected {asks:,} answers for a bucket of users, got "
                 f"{len(sums):,}; Beam's runner has lost some: run it again, or with fewer workers"
             )
-        ask = np.frombuffer(data, np.int32).astype(np.int64)
+        ask = np.frombuffer(data_of(data), np.int32).astype(np.int64)
         result[definition.statistic.column] = here.from_float32(definition, sums, latest, ask)
     return result

@@ -13,6 +13,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
+from ingest.chunk_files import ChunkFiles, Data, tables_of
 from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tfrecord import write_whole
 from ingest.examples import Lookup
@@ -31,7 +32,7 @@ from schema.spec import RankingSpec
 _MOST_KEY_BUCKETS = 256
 
 # What a bucket of keys gets: ("early" | "late" | "state" tiles or "asks", where it comes from, Arrow IPC stream).
-Part = tuple[str, int, bytes]
+Part = tuple[str, int, Data]
 
 
 def key_buckets(shards: int) -> int:
@@ -44,7 +45,9 @@ def state_buckets(spec: RankingSpec, shards: int) -> list[int]:
     return [shards if definition.statistic.by_user else key_buckets(shards) for definition in definitions(spec)]
 
 
-def state_chunks(spec: RankingSpec, number: int, table: pa.Table, index: int, shards: int) -> Iterator[Any]:
+def state_chunks(
+    spec: RankingSpec, number: int, table: pa.Table, index: int, shards: int, files: ChunkFiles
+) -> Iterator[Any]:
     """Yields a part of a statistic's state where it is needed: by bucket of users, or (tagged `parts`) of keys."""
     by_user = definitions(spec)[number].statistic.by_user
     keys = table["key"].combine_chunks()
@@ -53,7 +56,7 @@ def state_chunks(spec: RankingSpec, number: int, table: pa.Table, index: int, sh
         keys = pa.compute.list_element(pa.compute.split_pattern(keys, "\0", max_splits=1), 0)
     buckets = bucket_of(keys, shards if by_user else key_buckets(shards))
     for bucket in np.unique(buckets).tolist():
-        data = packed(table.filter(pa.array(buckets == bucket)))
+        data = files.put(packed(table.filter(pa.array(buckets == bucket))))
         if by_user:
             yield bucket, ("state", number, index, data)
         else:
@@ -66,9 +69,13 @@ class TileRows(beam.DoFn):
     The third field of such a chunk is the number of asks.
     """
 
-    def __init__(self, spec: str, shards: int, rolling: Rolling | None):
+    def __init__(self, spec: str, shards: int, rolling: Rolling | None, chunk_folder: str | None):
         self._spec, self._shards, self._rolling = spec, shards, rolling
+        self._files = ChunkFiles(chunk_folder)
         self._items: Callable[[int], Lookup] | None = None
+
+    def teardown(self) -> None:
+        self._files.close()
 
     def process(self, element: tuple[int, Iterable[Chunk]], verdict: Verdict, items: list[Chunk]) -> Iterator[Any]:
         bucket, chunks = element
@@ -89,27 +96,32 @@ class TileRows(beam.DoFn):
             key_bucket = bucket_of(texts, buckets)
             for name, tiles in zip(("early", "late"), here.tiles(number, definition), strict=True):
                 for where, data in split_tiles(tiles, texts, key_bucket).items() if tiles is not None else ():
-                    yield TaggedOutput("parts", (number * buckets + where, (name, bucket, data)))
+                    yield TaggedOutput("parts", (number * buckets + where, (name, bucket, self._files.put(data))))
             asks = here.asks(definition)
             tables, place = split_asks(asks.key, asks.edge, texts, key_bucket)
             for where, data in tables.items():
-                yield TaggedOutput("parts", (number * buckets + where, ("asks", bucket, data)))
+                yield TaggedOutput("parts", (number * buckets + where, ("asks", bucket, self._files.put(data))))
             ask = np.where(asks.place >= 0, np.append(place, -1)[asks.place], -1)
-            yield bucket, ("places", number, len(asks.key), ask.astype(np.int32).tobytes())
+            yield bucket, ("places", number, len(asks.key), self._files.put(ask.astype(np.int32).tobytes()))
 
 
 class AnswerAsks(beam.DoFn):
     """What was sent to a bucket of keys -> answers, as chunks of the buckets that asked; tagged `findings`."""
 
-    def __init__(self, spec: str, shards: int, rolling: Rolling | None):
+    def __init__(self, spec: str, shards: int, rolling: Rolling | None, chunk_folder: str | None):
         self._spec, self._shards, self._rolling = spec, shards, rolling
+        self._files = ChunkFiles(chunk_folder)
+
+    def teardown(self) -> None:
+        self._files.close()
 
     def process(self, element: tuple[int, Iterable[Part]]) -> Iterator[Any]:
         buckets = key_buckets(self._shards)
         number, key_bucket = divmod(element[0], buckets)
         spec = RankingSpec.from_json(self._spec)
         definition = definitions(spec)[number]
-        tables = [(name, origin, pa.ipc.open_stream(data).read_all()) for name, origin, data in element[1]]
+        parts = list(element[1])
+        tables = [(*part[:2], table) for part, table in zip(parts, tables_of(part[2] for part in parts), strict=True)]
         texts, codes = common_codes([table["key"] for _, _, table in tables])
         tiles: dict[str, list[Tiles]] = {"early": [], "late": [], "state": []}
         asks: list[tuple[int, np.ndarray, np.ndarray]] = []
@@ -137,7 +149,7 @@ class AnswerAsks(beam.DoFn):
             columns = {"sums": fixed_lists(as_float32(answers, scales(definition.sums)))}
             if answers.latest is not None:
                 columns["latest"] = fixed_lists(answers.latest)
-            yield origin, ("answers", number, key_bucket, packed(pa.table(columns)))
+            yield origin, ("answers", number, key_bucket, self._files.put(packed(pa.table(columns))))
 
 
 def _nothing(definition: Definition, asks: int) -> Answers:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
+from ingest.chunk_files import data_of
 from ingest.chunks import Chunk, by_source, unpacked
 from ingest.errors import IngestError
 from ingest.findings import Findings, judge
@@ -59,7 +60,7 @@ class SortedRows:
 
     def states(self, number: int) -> list[bytes]:
         """Returns what earlier days have carried on of a bucket of a statistic's keys (`ingest.statistics.graph`)."""
-        return [chunk[3] for chunk in read_chunks(self.folder / "states", number)]
+        return [data_of(chunk[3]) for chunk in read_chunks(self.folder / "states", number)]
 
 
 def sort_rows(plan: Plan, folder: Path, statistics: int, progress: Callable[[int, int, int], None]) -> SortedRows:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ingest.chunk_files import data_of
 from ingest.chunks import Chunk
 
 _HEAD = struct.Struct("<HIIQ")
@@ -33,8 +34,8 @@ class Spill:
 
     def add(self, bucket: int, chunk: Chunk) -> None:
         """Appends a chunk."""
-        source, file, number, data = chunk
-        name = source.encode()
+        source, file, number, place = chunk
+        name, data = source.encode(), data_of(place)
         self._waiting[bucket] += [_HEAD.pack(len(name), file, number, len(data)) + name, data]
         self._bytes += len(data)
         if self._bytes >= _WAITING_BYTES:

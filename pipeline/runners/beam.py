@@ -137,6 +137,17 @@ def pack_for_distributed_runners_only() -> None:
     dependency_utils.make_beam_dependency_flags = _PackingIfDistributed(packing)
 
 
+def send_inputs_whole() -> None:
+    """Has Beam's runner in Python send worker processes what it has for them when it is complete.
+
+    Beside whoever writes, it would have a thread that sends what is there each second and then clears it: what was
+    written in between is lost (`apache_beam.runners.worker.data_plane.TimeBasedBufferingClosableOutputStream`).
+    """
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+
+
 @dataclass(frozen=True)
 class _PackingIfDistributed:
     packing: Callable[[list[str]], list[str]]

@@ -27,7 +27,7 @@ from tfx.orchestration.kubeflow.v2 import compiler_utils
 from tfx.utils import name_utils
 
 from components.artifacts import NO_MODEL, Quarantine, Report
-from pipeline.runners.beam import is_distributed, pack_for_distributed_runners_only
+from pipeline.runners.beam import is_distributed, pack_for_distributed_runners_only, send_inputs_whole
 from pipeline.runners.constants import CONSTANTS_OF, restore_constants
 from pipeline.runners.garbage import collect_rarely
 
@@ -85,6 +85,7 @@ def main(argv: list[str]) -> None:
     uris = use_launcher_folders(invocation, is_distributed(beam_args)) if arguments.local_artifacts else {}
     compiler_utils.TITLE_TO_CLASS_PATH.update(ARTIFACT_TYPES)
     pack_for_distributed_runners_only()
+    send_inputs_whole()
     sys.argv = [_TFX_ENTRYPOINT, _EXECUTOR_CLASS, executor]
     sys.argv += [_INVOCATION, json.dumps(invocation), _INPUTS_SPEC, json.dumps(inputs_spec)]
     sys.argv += [*rest, _REPEATABLE, *beam_args]

@@ -12,7 +12,7 @@ from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 
-from pipeline.runners.beam import pack_for_distributed_runners_only
+from pipeline.runners.beam import pack_for_distributed_runners_only, send_inputs_whole
 from pipeline.runners.quiet import send_native_stderr_to
 
 # Messages of these loggers are for the person who waits: a training epoch, an ingest count.
@@ -71,6 +71,7 @@ def run(pipeline: Pipeline, console: Console, log_file: Path) -> None:
     """
     _batch_by_size()
     pack_for_distributed_runners_only()
+    send_inputs_whole()
     stages = _StageLines(console, len(pipeline.components))
     with _logging_to(log_file, stages, _ProgressLines(console)):
         try:

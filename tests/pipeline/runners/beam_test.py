@@ -1,4 +1,5 @@
 import dataclasses
+import time
 
 import pytest
 from apache_beam.options.pipeline_options import (
@@ -13,6 +14,8 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 from apache_beam.runners import create_runner
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker import data_plane
 from tfx.utils import dependency_utils
 
 from pipeline.runners.beam import (
@@ -22,6 +25,7 @@ from pipeline.runners.beam import (
     is_distributed,
     local_path_doubts,
     pack_for_distributed_runners_only,
+    send_inputs_whole,
 )
 
 CLUSTER = Cluster(master="master:8081", worker_image="registry/fulcrum:1", artifacts_dir="gs://bucket/staging")
@@ -206,3 +210,35 @@ def test_tfx_packs_itself_up_for_workers_elsewhere_alone(monkeypatch):
     packed = dependency_utils.make_beam_dependency_flags
     assert packed(["--runner=FlinkRunner"]) == ["--runner=FlinkRunner", "--extra_package=packed.tar.gz"]
     assert packed(["--runner=FnApiRunner"]) == ["--runner=FnApiRunner"]
+
+
+def test_what_is_written_to_a_worker_while_a_second_thread_flushes_is_lost_unless_inputs_are_sent_whole(monkeypatch):
+    def sent_of(time_limit_ms: int) -> int:
+        sent: list[bytes] = []
+
+        def slow(data: bytes) -> None:
+            sent.append(data)
+            time.sleep(0.05)
+
+        stream = data_plane.ClosableOutputStream.create(sent.append, slow, time_limit_ms)
+        for _ in range(200):
+            stream.write(b"0123456789")
+            time.sleep(0.001)
+        stream.close()
+        return sum(map(len, sent))
+
+    # If it is all of them, Beam has mended it, and `send_inputs_whole` has had its day.
+    assert sent_of(20) < 2_000
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
+    send_inputs_whole()
+    assert sent_of(worker_handlers.DATA_BUFFER_TIME_LIMIT_MS) == 2_000
+
+
+def test_beams_runner_takes_the_limit_from_where_it_is_set(monkeypatch):
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 0)
+    server = worker_handlers.GrpcServer(worker_handlers.StateServicer(), None, None)
+    try:
+        connection = server.data_plane_handler.get_conn_by_worker_id("1")
+        assert type(connection.output_stream("1", "1")) is data_plane.SizeBasedBufferingClosableOutputStream
+    finally:
+        server.close()

@@ -24,6 +24,8 @@ def test_each_copy_of_a_step_has_a_file_of_its_own(tmp_path):
     places = [copy.put(data) for data in LONG for copy in copies]
     assert [data_of(place) for place in places] == [data for data in LONG for _ in copies]
     assert len(list(tmp_path.iterdir())) == 2
+    for copy in copies:
+        copy.close()
 
 
 def test_short_data_and_data_without_a_folder_stay_as_they_are(tmp_path):
@@ -40,6 +42,7 @@ def test_where_no_file_can_be_written_chunks_stay_in_memory(tmp_path):
 def test_a_file_that_is_cut_or_gone_is_an_error_with_its_name(tmp_path):
     files = ChunkFiles(str(tmp_path))
     place = files.put(LONG[0])
+    files.close()
     path = Path(place[0])
     path.write_bytes(LONG[0][:10])
     with pytest.raises(OSError, match=f"expected 600 bytes at 0, got 10.*{path}"):

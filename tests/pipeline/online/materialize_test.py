@@ -110,12 +110,12 @@ def test_killed_at_its_commits_and_run_again_it_writes_what_a_calm_run_does(days
     store.close()
 
 
-@pytest.mark.parametrize("size", [1 << 14, 1 << 15], ids=["as many buckets", "fewer buckets"])
+@pytest.mark.parametrize("size", [1 << 15, 1 << 16], ids=["as many buckets", "fewer buckets"])
 @pytest.mark.parametrize("has_shared", [True, False], ids=["shared statistics", "statistics of users"])
 def test_killed_and_run_again_where_its_files_are_not_it_begins_anew(days, tmp_path, monkeypatch, has_shared, size):
     spec = days.spec if has_shared else with_statistics(days.spec, ["user", {"keys": ["user", "author"]}])
     outputs = {name: str(tmp_path / name) for name in ("calm", "killed", "elsewhere")}
-    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 14)
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 15)
     calm, killed = Dying(), Dying()
     materialize(spec, str(days.logs), outputs["calm"], calm, SECOND)
     killed.at = 2 * calm.writes // 3
@@ -135,7 +135,7 @@ def test_killed_and_run_again_where_its_files_are_not_it_begins_anew(days, tmp_p
 
 
 def test_killed_and_run_again_once_its_state_is_gone_it_begins_anew(days, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 14)
+    monkeypatch.setattr(reading, "BYTES_PER_SHARD", 1 << 15)
     calm, killed = Dying(), Dying()
     for store, output in ((calm, "calm"), (killed, "killed")):
         materialize(days.spec, str(days.logs), str(tmp_path / output), store, SECOND)

@@ -7,8 +7,8 @@ evaluator evaluates the test split, a tenth of the examples. At `--compare-at` i
 one process, too. Expected (`expected.yaml`), on two cores and 10 M impressions: the simulator below 2 GiB and ingest
 below 6 GiB, and ingest's CPU time a row at most 1.3 times that at 1 M.
 
-It takes two hours and some 30 GB of disk. With `--keep DIRECTORY` it can be done in parts: steps that the folder has aren't
-repeated. A quick form:
+It takes two hours and some 30 GB of disk. With `--keep DIRECTORY` it can be done in parts: steps that the folder has
+aren't repeated. A quick form:
 
     python -m benchmarks.scale --sizes 50000,100000 --stages-at 50000 --compare-at 50000
 """

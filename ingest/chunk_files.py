@@ -3,7 +3,6 @@
 import logging
 import os
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +66,6 @@ def data_of(data: Data) -> bytes:
     return content
 
 
-def tables_of(contents: Iterable[Data]) -> list[pa.Table]:
-    """Returns the tables whose Arrow IPC streams chunks hold."""
-    return [pa.ipc.open_stream(data_of(data)).read_all() for data in contents]
+def table_of(data: Data) -> pa.Table:
+    """Returns the table whose Arrow IPC stream a chunk holds; raises as `data_of`."""
+    return pa.ipc.open_stream(data_of(data)).read_all()

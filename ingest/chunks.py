@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from ingest.chunk_files import Data, tables_of
+from ingest.chunk_files import Data, table_of
 
 # A chunk: (source, file, number in the file, Arrow IPC stream).
 Chunk = tuple[str, int, int, Data]
@@ -38,4 +38,4 @@ def by_source(chunks: Iterable[Chunk]) -> dict[str, list[Chunk]]:
 def unpacked(chunks: Iterable[Chunk]) -> pa.Table | None:
     """Returns the chunks as one table, in the order of the logs; None without any."""
     ordered = sorted(chunks, key=lambda chunk: chunk[:3])
-    return pa.concat_tables(tables_of(chunk[3] for chunk in ordered)) if ordered else None
+    return pa.concat_tables(table_of(chunk[3]) for chunk in ordered) if ordered else None

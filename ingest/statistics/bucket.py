@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ingest.chunk_files import data_of, tables_of
+from ingest.chunk_files import data_of, table_of
 from ingest.chunks import Chunk
 from ingest.errors import LostRowsError
 from ingest.examples import Lookup
@@ -213,7 +213,7 @@ def shared_vectors(
         )
     by_statistic: dict[int, list[pa.Table]] = {}
     for _, number, _, data in sorted(answers, key=lambda chunk: chunk[:3]):
-        by_statistic.setdefault(number, []).extend(tables_of([data]))
+        by_statistic.setdefault(number, []).append(table_of(data))
     result = {}
     for _, number, asks, data in places:
         definition, width = definitions(spec)[number], 0

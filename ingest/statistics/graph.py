@@ -13,7 +13,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
-from ingest.chunk_files import ChunkFiles, Data, tables_of
+from ingest.chunk_files import ChunkFiles, Data, table_of
 from ingest.chunks import Chunk, bucket_of, by_source, packed, unpacked
 from ingest.encoding.tfrecord import write_whole
 from ingest.examples import Lookup
@@ -120,8 +120,7 @@ class AnswerAsks(beam.DoFn):
         number, key_bucket = divmod(element[0], buckets)
         spec = RankingSpec.from_json(self._spec)
         definition = definitions(spec)[number]
-        parts = list(element[1])
-        tables = [(*part[:2], table) for part, table in zip(parts, tables_of(part[2] for part in parts), strict=True)]
+        tables = [(name, origin, table_of(data)) for name, origin, data in element[1]]
         texts, codes = common_codes([table["key"] for _, _, table in tables])
         tiles: dict[str, list[Tiles]] = {"early": [], "late": [], "state": []}
         asks: list[tuple[int, np.ndarray, np.ndarray]] = []

@@ -1,5 +1,7 @@
 # Everything happens in .venv; what is in it says the lock file that `choose_lock.py` names.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.13 || command -v python3.12 || echo python3.11)
+# The Python that .venv has; for a new one the first of these.
+PYTHON ?= $(or $(patsubst .venv/.installed-by-%,%,$(firstword $(wildcard .venv/.installed-by-*))), \
+	$(shell command -v python3.11 || command -v python3.13 || command -v python3.12 || echo python3.11))
 BIN := .venv/bin
 INSTALLED := .venv/.installed-by-$(notdir $(PYTHON))
 RUN_DIR ?= runs/shortvideo

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ingest.errors import LostRowsError
+
 # What a chunk holds: the bytes, or where they are (path, offset, length).
 Data = bytes | tuple[str, int, int]
 # A place has about as many bytes.
@@ -53,16 +55,19 @@ def data_of(data: Data) -> bytes:
     """Returns the bytes of a chunk.
 
     Raises:
-      OSError: the file can't be read, or is cut.
+      LostRowsError: the file can't be read, or is cut.
     """
     if isinstance(data, bytes):
         return data
     path, offset, length = data
-    with open(path, "rb") as file:
-        file.seek(offset)
-        content = file.read(length)
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            content = file.read(length)
+    except OSError as error:
+        raise LostRowsError(f"{path}: what ingest shuffles can't be read: {error.strerror or error}") from None
     if len(content) != length:
-        raise OSError(None, f"expected {length} bytes at {offset}, got {len(content)}", path)
+        raise LostRowsError(f"{path}: of what ingest shuffles, expected {length} bytes at {offset}, got {len(content)}")
     return content
 
 

@@ -251,10 +251,10 @@ class JoinAndWrite(beam.DoFn):
         if self._items is None:
             self._items = lookup_by_day(spec, "items", unpacked(items))
         parts = by_source(chunks)
-        log, history = unpacked(parts.pop("log", [])), unpacked(parts.pop("history", []))
-        of_bucket = BucketRows.of(spec, log, history, self._rolling)
-        rows = of_bucket.rows
         try:
+            log, history = unpacked(parts.pop("log", [])), unpacked(parts.pop("history", []))
+            of_bucket = BucketRows.of(spec, log, history, self._rolling)
+            rows = of_bucket.rows
             if self._rolling and rows is not None:
                 self._carry(spec, bucket, rows, self._rolling)
             users = lookup_by_day(spec, "users", unpacked(parts.pop("users", [])))

@@ -2,15 +2,25 @@
 
 import gc
 import os
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # Beam makes an argument parser for each look at its options, and argparse looks for translations of each word on disk.
 os.environ["LANGUAGE"] = "C"
+
+# What pyproject.toml says of our own modules, for the processes that tests start: there a name stands for itself alone.
+_PROJECT = Path(__file__).parents[1]
+_OWN = [
+    ".".join(file.relative_to(_PROJECT).with_suffix("").parts).removesuffix(".__init__")
+    for package in tomllib.loads((_PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
+    for file in sorted((_PROJECT / package).rglob("*.py"))
+]
+os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _OWN)
 
 # Else the collector goes over TFX's million objects again and again.
 gc.set_threshold(50_000, 20, 50)

@@ -47,8 +47,9 @@ def compile(
 
     from pipeline.cli.compile_arguments import prepare
     from pipeline.cli.run_arguments import UsageError
-    from pipeline.runners.beam import Cluster, local_path_doubts
+    from pipeline.runners.beam import Cluster, local_path_doubts, starts_cluster
 
+    has_workers = runner.value != "local" and not starts_cluster(runner.value, master)
     try:
         prepared = prepare(
             spec,
@@ -57,7 +58,7 @@ def compile(
             runner=runner.value,
             cluster=Cluster(
                 master,
-                worker_image or (image if runner.value != "local" else None),
+                worker_image or (image if has_workers else None),
                 artifacts_dir,
                 job_endpoint,
                 worker_pool,
@@ -71,7 +72,8 @@ def compile(
         )
     except UsageError as error:
         raise fail(error, 2) from None
-    paths = {"--root": root, "--logs": str(prepared.defaults.get("logs", "")), "--artifacts-dir": artifacts_dir}
+    given = {f"--{name}": str(prepared.defaults.get(name, "")) for name in ("logs", "state")}
+    paths = {"--root": root, **given, "--artifacts-dir": artifacts_dir}
     for doubt in local_path_doubts(shlex.split(str(prepared.defaults["beam_args"])), paths):
         console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
 

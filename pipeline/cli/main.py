@@ -138,7 +138,7 @@ def run(
     What has not changed since the last run in the same folder is taken from the cache.
     """
     from pipeline.cli import run_arguments
-    from pipeline.runners.beam import Cluster, local_path_doubts
+    from pipeline.runners.beam import Cluster, local_path_doubts, version_doubts
     from schema.blessing import blessing_doubts
 
     try:
@@ -165,7 +165,8 @@ def run(
     from report.terminal_summary import render
 
     paths = {"--logs": prepared.config.logs, "--output": prepared.config.output, "--artifacts-dir": artifacts_dir}
-    doubts = [*blessing_doubts(prepared.spec), *local_path_doubts(prepared.config.beam_args, paths)]
+    beam_args = prepared.config.beam_args
+    doubts = [*blessing_doubts(prepared.spec), *local_path_doubts(beam_args, paths), *version_doubts(beam_args)]
     for doubt in doubts:
         console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
     log_file = output / "logs" / f"{datetime.now():%Y%m%d-%H%M%S}.log"

@@ -1,11 +1,12 @@
 """Names the runners of Apache Beam, and the arguments by which they work for TFX's and our own components."""
 
 import os
+import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from apache_beam.options.pipeline_options import FlinkRunnerOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
 
 # Runs Beam in this process; `DirectRunner` would look for a job server to download first.
 IN_MEMORY = "--runner=FnApiRunner"
@@ -18,6 +19,8 @@ _ONE_WORKER = "--sdk_worker_parallelism=1"
 # TFX goes by whether an image is named: without a name it ships itself, for which pip finds no ml-metadata on the
 # worker. Runners with a job server start the workers by the environment, and not by this name.
 _NOTHING_SHIPPED = "none"
+# Beam takes their names in any case, and with or without `Runner` at the end.
+_RUNNERS_OF_THIS_PROCESS = ("fnapi", "direct", "bundlebaseddirect", "switchingdirect")
 
 
 class BeamArgumentError(ValueError):
@@ -103,8 +106,26 @@ def _check(runner: str, cluster: Cluster) -> None:
 
 def is_distributed(arguments: Sequence[str]) -> bool:
     """Returns whether workers on other machines read and write the files."""
-    runners = [argument.partition("=")[2] for argument in arguments if argument.startswith("--runner=")]
-    return bool(runners) and runners[-1] not in ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
+    runner = PipelineOptions([*arguments]).view_as(StandardOptions).runner or "direct"
+    return runner.rpartition(".")[2].lower().removesuffix("runner") not in _RUNNERS_OF_THIS_PROCESS
+
+
+def starts_cluster(runner: str, master: str | None) -> bool:
+    """Returns whether a runner starts its cluster here, whose workers are this process."""
+    return (runner == "flink" and master in ("[local]", "[auto]")) or (
+        runner == "spark" and (master or "").startswith("local")
+    )
+
+
+def version_doubts(arguments: Sequence[str]) -> list[str]:
+    """Returns a line that says which Python workers elsewhere need, if there are any; nothing can ask them."""
+    if not _has_workers_elsewhere(arguments):
+        return []
+    python = ".".join(platform.python_version_tuple()[:2])
+    return [
+        f"Beam's workers get functions of Python {python} by value, and the others by their names: they need the same "
+        "Python, and what this environment's lock file has (docs/scaling.md)"
+    ]
 
 
 def local_path_doubts(arguments: Sequence[str], paths: Mapping[str, str | None]) -> list[str]:
@@ -114,7 +135,7 @@ def local_path_doubts(arguments: Sequence[str], paths: Mapping[str, str | None])
       arguments: of Beam.
       paths: by the option that they came in.
     """
-    if not is_distributed(arguments) or "--environment_type=LOOPBACK" in arguments:
+    if not _has_workers_elsewhere(arguments):
         return []
     return [
         f"{option} {path}: a local path; Beam's workers read and write it only where the same file system "
@@ -122,6 +143,11 @@ def local_path_doubts(arguments: Sequence[str], paths: Mapping[str, str | None])
         for option, path in paths.items()
         if path and "://" not in path
     ]
+
+
+def _has_workers_elsewhere(arguments: Sequence[str]) -> bool:
+    environment = PipelineOptions([*arguments]).view_as(PortableOptions).environment_type
+    return is_distributed(arguments) and environment != "LOOPBACK"
 
 
 def pack_for_distributed_runners_only() -> None:
@@ -189,7 +215,7 @@ def _flink(cluster: Cluster, overrides: dict[str, str]) -> dict[str, str]:
         "flink_version": f"--flink_version={FLINK_VERSION}",
         **(jar if cluster.job_server_jar else {}),
         **_parallelism(cluster),
-        **_job_server("flink", cluster, overrides, at_home=master in ("[local]", "[auto]")),
+        **_job_server("flink", cluster, overrides, master),
     }
 
 
@@ -206,7 +232,7 @@ def _spark(cluster: Cluster, overrides: dict[str, str]) -> dict[str, str]:
         "spark_version": "--spark_version=3",
         **(jar if cluster.job_server_jar else {}),
         **(parallel if cluster.parallelism else {}),
-        **_job_server("spark", cluster, overrides, at_home=master.startswith("local")),
+        **_job_server("spark", cluster, overrides, master),
     }
 
 
@@ -229,9 +255,14 @@ def _parallelism(cluster: Cluster) -> dict[str, str]:
     return {"parallelism": f"--parallelism={cluster.parallelism}"} if cluster.parallelism else {}
 
 
-def _job_server(runner: str, cluster: Cluster, overrides: dict[str, str], at_home: bool) -> dict[str, str]:
-    """Returns what runners with a job server of this process share. At home the workers are this process too."""
-    if at_home and not cluster.worker_pool:
+def _job_server(runner: str, cluster: Cluster, overrides: dict[str, str], master: str) -> dict[str, str]:
+    """Returns what runners with a job server of this process share."""
+    if starts_cluster(runner, master) and not cluster.worker_pool:
+        for option in ("worker_image", "artifacts_dir"):
+            if getattr(cluster, option) is not None:
+                raise BeamArgumentError(
+                    f"--{option.replace('_', '-')}: is for workers elsewhere; with --master {master} they are here"
+                )
         return {
             "sdk_worker_parallelism": _ONE_WORKER,
             "environment_type": "--environment_type=LOOPBACK",

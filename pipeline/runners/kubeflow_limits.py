@@ -45,9 +45,12 @@ def check_size(compiled: Json) -> None:
 
 
 def _longest_argument(compiled: Json, task: Json, defaults: Json) -> int:
-    """Returns the bytes of the longest argument of a task's container, with the parameters' default values in it."""
+    """Returns the bytes of the longest argument of a task, with the parameters' default values in it.
+
+    Its driver gets the whole container as one argument, the container what it is invoked with.
+    """
     component = compiled["components"][task["componentRef"]["name"]]
-    arguments = compiled["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["args"]
+    container = compiled["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
     values = {
         name: defaults[value["componentInputParameter"]]
         if "componentInputParameter" in value
@@ -55,7 +58,7 @@ def _longest_argument(compiled: Json, task: Json, defaults: Json) -> int:
         for name, value in task.get("inputs", {}).get("parameters", {}).items()
     }
     # In the place of `{{$}}`: the values of the parameters, and each artifact with its URI and its type.
-    return max(_size({"values": values, "artifacts": component}), *(len(argument.encode()) for argument in arguments))
+    return max(_size({"values": values, "artifacts": component}), _size(container))
 
 
 def _size(message: Any) -> int:

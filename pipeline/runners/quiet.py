@@ -10,7 +10,8 @@ from pathlib import Path
 def quiet() -> None:
     """Silences TensorFlow, if it is not imported yet. Python's stderr, tracebacks too, still reaches the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.filterwarnings("ignore")
+    # Below what PYTHONWARNINGS says.
+    warnings.filterwarnings("ignore", append=True)
     logging.captureWarnings(True)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # TensorFlow's C++ logs of start-up heed no level; Python keeps the terminal under another descriptor.

@@ -1,5 +1,6 @@
 import pytest
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.anomaly_check import AnomalyCheck, AnomalyError, anomaly_lines
@@ -26,8 +27,10 @@ def test_an_anomaly_names_its_split_column_and_what_is_wrong():
     assert anomaly_lines(_anomalies("Out-of-range values"), "train") == ["train: duration: Out-of-range values"]
 
 
-def test_a_split_without_data_is_an_anomaly():
-    assert anomaly_lines(anomalies_pb2.Anomalies(data_missing=True), "eval") == ["eval: has no examples"]
+def test_a_split_without_examples_is_an_anomaly():
+    statistics = statistics_pb2.DatasetFeatureStatisticsList(datasets=[{"num_examples": 0}])
+    schema = schema_pb2.Schema(feature=[{"name": "duration", "type": schema_pb2.FLOAT}])
+    assert anomaly_lines(tfdv.validate_statistics(statistics, schema), "eval") == ["eval: has no examples"]
 
 
 def test_the_gate_stops_the_run_in_words(tmp_path):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import apache_beam as beam
+
 from pipeline.runners.beam import Cluster
 
 _BIN = Path(__file__).parents[2] / "build" / "bin"
@@ -17,8 +19,8 @@ MISSING = "Prism and Beam's boot aren't here, with Go `make prism` brings them"
 
 
 def is_there() -> bool:
-    """Returns whether `make prism` has brought Prism, and Beam's `boot`, by which containers start a worker."""
-    return PRISM.exists() and BOOT.exists()
+    """Returns whether `make prism` has brought this Beam's Prism, and `boot`, by which containers start a worker."""
+    return (_BIN / f"prism-v{beam.__version__}").exists() and PRISM.exists() and BOOT.exists()
 
 
 @contextmanager

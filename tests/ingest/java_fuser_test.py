@@ -61,7 +61,9 @@ def test_javas_fuser_takes_ingest_in_both_layouts_with_and_without_statistics_an
                 continue
             once = changed.model_copy(update={"log": changed.log.model_copy(update={"duplicates": "drop"})})
             jobs[f"duplicates-{name}"] = job_of(once, match_files(once, str(undated)), tmp_path)
-    assert len(jobs) == 10
+            rolling, files = plan(once, str(daily), str(tmp_path / "state"), window)
+            jobs[f"duplicates-{name}-window"] = job_of(once, files, tmp_path, rolling)
+    assert len(jobs) == 12
     assert java_fuser.planned(jobs, tmp_path) == dict.fromkeys(jobs, "ok")
 
 

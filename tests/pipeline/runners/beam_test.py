@@ -1,4 +1,5 @@
 import dataclasses
+import sys
 import time
 
 import pytest
@@ -26,6 +27,7 @@ from pipeline.runners.beam import (
     local_path_doubts,
     pack_for_distributed_runners_only,
     send_inputs_whole,
+    version_doubts,
 )
 
 CLUSTER = Cluster(master="master:8081", worker_image="registry/fulcrum:1", artifacts_dir="gs://bucket/staging")
@@ -186,6 +188,13 @@ def test_an_argument_of_the_person_replaces_ours():
         ("local", Cluster(worker_pool="m:1"), (), "--worker-pool: is for the runners portable, flink, spark"),
         ("portable", Cluster(job_server_jar="a.jar"), (), "--job-server-jar: is for the runners flink, spark"),
         ("dataflow", dataclasses.replace(DATAFLOW, parallelism=2), GCP, "--parallelism: is for the runners local"),
+        (
+            "flink",
+            Cluster("[local]", worker_image="i:1"),
+            (),
+            "--worker-image: is for workers elsewhere; with --master",
+        ),
+        ("spark", Cluster("local[4]", artifacts_dir="/mnt"), (), "--artifacts-dir: is for workers elsewhere; with"),
         ("prism", None, (), "expected one of local, portable, flink, spark, dataflow, got 'prism'"),
         ("local", None, ("direct_num_workers=2",), "expected --name or --name=value"),
     ],
@@ -197,8 +206,18 @@ def test_what_a_runner_needs_and_nobody_gave_is_named(runner, cluster, extra, me
 
 def test_distributed_runners_are_told_from_those_in_this_container():
     assert is_distributed(beam_arguments("flink", CLUSTER))
+    assert is_distributed(["--runner", "FlinkRunner", "--flink_master", "m:8081"])
     assert not is_distributed(beam_arguments("local"))
     assert not is_distributed(())
+    # Beam takes these as well.
+    assert not any(is_distributed([f"--runner={name}"]) for name in ("direct", "fnapirunner", "DirectRunner"))
+
+
+def test_which_python_workers_elsewhere_need_is_told():
+    (line,) = version_doubts(beam_arguments("flink", CLUSTER))
+    assert f"Python {sys.version_info.major}.{sys.version_info.minor} " in line
+    assert version_doubts(beam_arguments("local")) == []
+    assert version_doubts(beam_arguments("flink", Cluster(master="[local]"))) == []
 
 
 def test_tfx_packs_itself_up_for_workers_elsewhere_alone(monkeypatch):

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Task:
       spec: its file.
       folder: has what earlier components gave, by their ids, and gets what this one gives.
       trained: such a folder too, with the model that is evaluated.
+      chunks_in_memory: whether ingest hands chunks to the shuffles, as on a cluster, and not their places in files.
     """
 
     component: str
@@ -46,6 +47,7 @@ class Task:
     logs: str
     folder: str
     trained: str
+    chunks_in_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def work(task: Task) -> Work:
     if task.component == "Transform":
         _execute("SchemaSource", spec, task, {})
     trained = {"Trainer": Path(task.trained)} if task.component == EVALUATOR else {}
-    with _counting_shuffled_bytes() as shuffled:
+    no_files = mock.patch("ingest.graph._chunk_folder", return_value=None) if task.chunks_in_memory else nullcontext()
+    with no_files, _counting_shuffled_bytes() as shuffled:
         seconds, cpu_seconds = _execute(task.component, spec, task, trained)
     splits = read_summary(str(folder / INGEST / "quarantine"))["splits"]
     rows = sum(splits[split]["examples"] for split in SPLITS[task.component])

@@ -34,12 +34,13 @@ def test_a_step_comes_after_all_that_it_reads():
     order = [position[Step(name, 20, 1 if name == "Trainer" else 2)] for name in (INGEST, *scale.BETWEEN, EVALUATOR)]
     assert order == sorted(order)
     alone = {(step.name, step.impressions) for step in steps if step.processes == 1}
-    assert alone == {*((SIMULATOR, size) for size in (10, 20, 30)), (INGEST, 10), ("Trainer", 20), (EVALUATOR, 10)}
+    compared = {(name, 10) for name in (INGEST, scale.SHUFFLED_INGEST, EVALUATOR)}
+    assert alone == {*((SIMULATOR, size) for size in (10, 20, 30)), *compared, ("Trainer", 20)}
 
 
 def test_one_size_for_all_runs_no_step_twice():
     steps = plan([10], processes=1, stages_at=10, compare_at=10)
-    assert [step.name for step in steps] == [SIMULATOR, INGEST, *scale.BETWEEN, EVALUATOR]
+    assert [step.name for step in steps] == [SIMULATOR, INGEST, scale.SHUFFLED_INGEST, *scale.BETWEEN, EVALUATOR]
 
 
 def test_figures_are_those_of_the_largest_log_and_of_the_processes_compared():

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,7 +87,7 @@ def ab_test(
         raise fail(error, 1) from None
     console.print(_table(totals, reference))
     if json_file:
-        json_file.write_text(json.dumps(_as_json(totals, reference), indent=1) + "\n")
+        json_file.write_text(json.dumps(_as_json(totals, reference), indent=1, allow_nan=False) + "\n")
 
 
 def _sources(texts: list[str]) -> dict[str, str]:
@@ -143,16 +144,27 @@ def _table(totals: "Totals", control: str) -> Table:
 
 
 def _shown(lift: "Lift") -> str:
+    if math.isnan(lift.value):
+        return "no lift over 0"
     text = f"{lift.value:+.1%} ±{lift.half_width:.1%}"
     return f"[bold]{text}[/bold]" if lift.is_significant else text
 
 
 def _as_json(totals: "Totals", control: str) -> dict[str, object]:
-    arms: dict[str, dict[str, dict[str, float]]] = {}
+    """Returns the totals and lifts as JSON has them; a lift over nothing is null."""
+    arms: dict[str, dict[str, dict[str, float | None]]] = {}
     for arm in totals.by_user:
         arms[arm] = {
-            outcome: {"total": totals.total(arm, outcome), "lift": lift.value, "half_width": lift.half_width}
+            outcome: {
+                "total": totals.total(arm, outcome),
+                "lift": _finite_or_none(lift.value),
+                "half_width": _finite_or_none(lift.half_width),
+            }
             for outcome, lift in totals.lifts(arm, control).items()
         }
     users = len(totals.by_user[control])
     return {"control": control, "impressions": totals.impressions, "users": users, "arms": arms}
+
+
+def _finite_or_none(number: float) -> float | None:
+    return number if math.isfinite(number) else None

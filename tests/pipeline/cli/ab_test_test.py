@@ -38,6 +38,20 @@ def test_without_a_model_the_oracle_is_compared_with_the_random_order(logs, tmp_
     assert written["arms"]["random"]["fused"]["lift"] == 0
 
 
+def test_a_lift_over_a_total_of_0_is_null_and_the_table_says_that_there_is_none(logs, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    # Of two impressions nobody comments on any.
+    sizes = ("--users", 2, "--requests", 1, "--candidates", 2, "--shown", 1)
+    code, printed = ab_test(logs, *sizes, "--json", tmp_path / "ab.json")
+    assert code == 0
+    assert "no lift over 0" in printed
+    assert "nan" not in printed
+    written = json.loads((tmp_path / "ab.json").read_text(), parse_constant=pytest.fail)
+    assert written["arms"]["random"]["comment"]["total"] == 0
+    comment = written["arms"]["oracle"]["comment"]
+    assert (comment["lift"], comment["half_width"]) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -5,7 +5,8 @@ eval split, and are compared on the test split, each task in its sample space; i
 `--variants` names some; with `--keep DIRECTORY` runs and scores are kept, and taken if they are there.
 
 It exits with 1 where PLE as the spec has it is behind a variant by more than its interval, on a task that has enough
-positives (`DENSE`): where a part that ships does harm, or one that doesn't ship would help.
+positives (`DENSE`): where a part that ships does harm, or one that doesn't ship would help. And where a ranking loss
+moves such a task's calibration by more than `expected.yaml` allows.
 """
 
 import argparse
@@ -19,7 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from benchmarks.comparison import Row, ScoreFiles, Scores
+from benchmarks import expectations
+from benchmarks.comparison import Calibration, Compared, Row, ScoreFiles, Scores
 from benchmarks.data_sets import DATA, DATA_SETS, Logs
 from benchmarks.prepared import Prepared, test_scores
 from benchmarks.side_by_side import compare_on
@@ -28,6 +30,7 @@ from schema.modelling import SHARED_ROUTING, SINGLE_TASK, RankingLoss
 from schema.spec import RankingSpec
 
 AS_SHIPPED = "as shipped"
+PAIRWISE, JRC = "pairwise loss", "JRC"
 
 
 def without_recipe(spec: RankingSpec) -> RankingSpec:
@@ -55,8 +58,8 @@ VARIANTS: Mapping[str, Callable[[RankingSpec], RankingSpec]] = {
     "MMoE": lambda spec: spec.with_training(routing="mmoe"),
     "DIN": lambda spec: spec.with_training(bottom="din"),
     "DTRN": lambda spec: spec.with_training(bottom="dtrn"),
-    "pairwise loss": ranking_loss("pairwise"),
-    "JRC": ranking_loss("jrc"),
+    PAIRWISE: ranking_loss("pairwise"),
+    JRC: ranking_loss("jrc"),
 }
 
 
@@ -113,11 +116,31 @@ def table(name: str, rows: Sequence[Row]) -> Iterator[str]:
         yield f"| {row.task} | {row.metric} | {row.values[AS_SHIPPED]:.4f} | {changes} |"
 
 
-def shortfalls(name: str, rows: Sequence[Row]) -> Iterator[str]:
+def shortfalls(name: str, compared: Compared) -> Iterator[str]:
+    yield from better_variants(name, compared.rows)
+    yield from moved_calibrations(name, compared.calibrations, expectations.load("ablation")["calibration_moves"])
+
+
+def better_variants(name: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Yields a sentence for each variant that is better on a dense task by more than its interval."""
     for row in rows:
         for variant, gain in row.gains.items():
             if row.positives >= DENSE and gain.value < 0 and gain.is_certain and row.metric != "grouped_auc":
                 yield f"{name}, {row.task}: {row.metric} is better with {variant}: {gain.reversed}"
+
+
+def moved_calibrations(name: str, calibrations: Sequence[Calibration], allowed: float) -> Iterator[str]:
+    """Yields a sentence for each ranking loss and dense task whose calibration differs by a larger share from PLE's."""
+    for calibration in calibrations:
+        for variant in (PAIRWISE, JRC):
+            if calibration.positives < DENSE or variant not in calibration.values:
+                continue
+            moved = calibration.values[variant] / calibration.values[AS_SHIPPED] - 1
+            if abs(moved) > allowed:
+                yield (
+                    f"{name}, {calibration.task}: calibration moves by {moved:+.1%} with {variant}, "
+                    f"allowed are {allowed:.0%}"
+                )
 
 
 if __name__ == "__main__":

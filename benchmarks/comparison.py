@@ -1,6 +1,7 @@
 """Rankers side by side on a test split: each task's metrics, and the first ranker's gain over the others.
 
-Intervals are the evaluation's: paired, and by user. With several seeds gains and half-widths are the seeds' means.
+Beside them stands each ranker's calibration, which is best at 1 and so has no gain. Intervals are the evaluation's:
+paired, and by user. With several seeds values, gains and half-widths are the seeds' means.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from benchmarks.prepared import Prepared
 from evaluation.influence import Comparison, comparisons, influence_moments
+from evaluation.metrics.calibration import Calibration as CalibrationMetric
 from evaluation.outcome import SliceOutcome, slice_outcome
 from evaluation.plan import Plan, PlannedModel, make_plan
 from evaluation.result import BASELINE, CANDIDATE
@@ -71,12 +73,56 @@ class Row:
         }
 
 
-def compare(prepared: Prepared, by_seed: Sequence[Scores]) -> list[Row]:
-    """Returns a row for every task and metric, of rankers that each seed has in the same order."""
+@dataclass(frozen=True)
+class Calibration:
+    """By ranker, the mean of a binary task's predictions on the test split over the mean of its labels.
+
+    Attributes:
+      positives: in the test split.
+    """
+
+    task: str
+    values: Mapping[str, float]
+    positives: int
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "values": {name: round(value, 5) for name, value in self.values.items()},
+            "positives": self.positives,
+        }
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Rankers compared: a row for every task and metric, and a calibration for every binary task with a positive."""
+
+    rows: list[Row]
+    calibrations: list[Calibration]
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            **{f"{row.task} {row.metric}": row.as_json() for row in self.rows},
+            **{f"{calibration.task} calibration": calibration.as_json() for calibration in self.calibrations},
+        }
+
+
+def compare(prepared: Prepared, by_seed: Sequence[Scores]) -> Compared:
+    """Returns how rankers compare that each seed has in the same order."""
     names = list(by_seed[0])
     plan = _plan(prepared.spec, len(names))
     outcomes = [_outcome(prepared, plan, np.stack(list(scores.values()))) for scores in by_seed]
-    return list(_rows(plan, names, outcomes))
+    return Compared(list(_rows(plan, names, outcomes)), list(_calibrations(plan, names, outcomes)))
+
+
+def calibration_table(calibrations: Sequence[Calibration]) -> Iterator[str]:
+    """Yields the lines of a table: each ranker's calibration, and how many positives it rests on."""
+    names = list(calibrations[0].values) if calibrations else []
+    if names:
+        yield f"\n| calibration of | positives | {' | '.join(names)} |"
+        yield "|---|---:|" + "---:|" * len(names)
+    for calibration in calibrations:
+        values = " | ".join(f"{value:.3f}" for value in calibration.values.values())
+        yield f"| {calibration.task} | {calibration.positives:,} | {values} |"
 
 
 def _plan(spec: RankingSpec, models: int) -> Plan:
@@ -113,6 +159,16 @@ def _rows(plan: Plan, names: Sequence[str], outcomes: Sequence[SliceOutcome]) ->
                 {name: Gain(sign * value, half_width) for name, (value, half_width) in against.items()},
                 outcomes[0].count(t, "examples" if task.regression else "positives"),
             )
+
+
+def _calibrations(plan: Plan, names: Sequence[str], outcomes: Sequence[SliceOutcome]) -> Iterator[Calibration]:
+    compared, metric = comparisons(plan), CalibrationMetric.name
+    for t, task in enumerate(plan.tasks):
+        positives = 0 if task.regression else outcomes[0].count(t, "positives")
+        if positives:
+            indices = [compared.index(Comparison(m, None)) for m in range(len(names))]
+            values = [_mean(outcomes, t, index, metric)[0] for index in indices]
+            yield Calibration(task.name, dict(zip(names, values, strict=True)), positives)
 
 
 def _mean(outcomes: Sequence[SliceOutcome], task: int, comparison: int, metric: str) -> tuple[float, float]:

@@ -58,7 +58,7 @@ def main() -> int:
             for served in {served for of, served in SERVED if of == delay}:
                 scores[named((delay, served))] = score(prepared[served].test)
     first = named(AS_TRAINED)
-    rows = compare(prepared[STALE], [{first: scores.pop(first), **scores}])
+    rows = compare(prepared[STALE], [{first: scores.pop(first), **scores}]).rows
     print("\n".join(table(rows)), flush=True)
     gains = {f"{row.task} {row.metric}": row.as_json() for row in rows}
     return expectations.conclude({"test": gains}, list(shortfalls(rows[0].task, rows[0].gains)))

@@ -21,7 +21,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks import expectations, trees
-from benchmarks.comparison import Row, ScoreFiles, Scores
+from benchmarks.comparison import Compared, Row, ScoreFiles, Scores
 from benchmarks.data_sets import DATA, DATA_SETS, Logs
 from benchmarks.prepared import Prepared, networks
 from benchmarks.side_by_side import compare_on
@@ -112,11 +112,11 @@ def table(name: str, rows: list[Row]) -> Iterator[str]:
         yield f"| {row.task} | {row.metric} | {values} | {' | '.join(str(row.gains[model]) for model in over)} |"
 
 
-def shortfalls(name: str, rows: list[Row]) -> Iterator[str]:
-    yield from losses(name, rows)
+def shortfalls(name: str, compared: Compared) -> Iterator[str]:
+    yield from losses(name, compared.rows)
     expected = expectations.load("tabular")
     if name in expected["ahead_on"]:
-        yield from missing_gains(name, rows, expected["mean_auc_gain"])
+        yield from missing_gains(name, compared.rows, expected["mean_auc_gain"])
 
 
 def losses(name: str, rows: list[Row]) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.ablation import AS_SHIPPED, VARIANTS, shortfalls, table
-from benchmarks.comparison import Gain, Row
+from benchmarks.ablation import AS_SHIPPED, JRC, PAIRWISE, VARIANTS, shortfalls, table
+from benchmarks.comparison import Calibration, Compared, Gain, Row
 from benchmarks.data_sets import SPECS
 from schema.loading import load_spec
 from schema.spec import RankingSpec
@@ -49,4 +49,20 @@ def test_a_change_is_shown_as_what_the_variant_gains():
     ],
 )
 def test_it_falls_short_where_a_variant_is_better_beyond_its_interval(changed, sentences):
-    assert list(shortfalls("kuairand", [changed])) == sentences
+    assert list(shortfalls("kuairand", Compared([changed], []))) == sentences
+
+
+@pytest.mark.parametrize(
+    ("values", "positives", "sentences"),
+    [
+        ({PAIRWISE: 1.008, JRC: 0.972}, 1_000, []),
+        ({PAIRWISE: 1.02}, 1_000, ["kuairand, click: calibration moves by +3.0% with pairwise loss, allowed are 2%"]),
+        ({JRC: 0.96}, 1_000, ["kuairand, click: calibration moves by -3.0% with JRC, allowed are 2%"]),
+        ({JRC: 0.96}, 20, []),
+        # Other variants are free to.
+        ({"DIN": 0.8}, 1_000, []),
+    ],
+)
+def test_it_falls_short_where_a_ranking_loss_moves_the_calibration_of_a_dense_task(values, positives, sentences):
+    calibration = Calibration("click", {AS_SHIPPED: 0.99, **values}, positives)
+    assert list(shortfalls("kuairand", Compared([], [calibration]))) == sentences

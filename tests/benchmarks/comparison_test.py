@@ -1,8 +1,17 @@
-"""What a comparison of rankers keeps, and how it shows a gain."""
+"""What a comparison of rankers keeps, how it shows a gain, and that calibration stands apart from these."""
+
+from pathlib import Path
 
 import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
 
-from benchmarks.comparison import Gain, ScoreFiles
+from benchmarks.comparison import Gain, ScoreFiles, calibration_table, compare
+from benchmarks.prepared import Prepared
+from schema.spec import RankingSpec
+
+LABELS = [1.0, 0.0, 0.0, 1.0]
 
 
 def test_scores_are_made_once_for_the_same_settings(tmp_path):
@@ -26,3 +35,55 @@ def test_a_gain_is_bold_where_its_interval_leaves_zero_out():
     assert str(Gain(0.0123, 0.005)) == "**+0.0123 ± 0.0050**"
     assert str(Gain(-0.0123, 0.02)) == "-0.0123 ± 0.0200"
     assert not Gain(0.0, 0.0).is_certain
+
+
+@pytest.fixture
+def prepared() -> Prepared:
+    """Four test examples of two users, of which the last isn't in the space of the task `like`."""
+    spec = RankingSpec.model_validate(
+        {
+            "name": "watching",
+            "log": {
+                "layout": "impressions",
+                "files": "*.csv",
+                "user": "user",
+                "item": "item",
+                "timestamp": {"column": "time"},
+            },
+            "features": [{"name": "tab", "source": "log", "kind": "categorical"}],
+            "tasks": [
+                {"name": "like", "column": "like"},
+                {"name": "share", "column": "share"},
+                {"name": "finish", "column": "finish", "kind": "regression"},
+            ],
+        }
+    )
+    examples = []
+    for row, label in enumerate(LABELS):
+        feature = tf.train.Example().features.feature
+        feature["user_id"].bytes_list.value.append(b"ab"[row % 2 : row % 2 + 1])
+        feature["timestamp"].int64_list.value.append(row)
+        for task, value, space in (("like", label, row < 3), ("share", 0.0, True), ("finish", label, True)):
+            feature[f"label_{task}"].float_list.value.append(value)
+            feature[f"space_{task}"].float_list.value.append(space)
+        examples.append(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    return Prepared(spec, FnArgs(), Path(), np.array(examples, object))
+
+
+def test_calibration_is_of_binary_tasks_with_a_positive_in_their_space_and_has_no_gain(prepared):
+    # The means of two seeds: 0.9 and 1.5 of 1, and 1.8 and 1.2.
+    by_seed = [
+        {name: np.tile(np.float32(of_like), (3, 1)) for name, of_like in scores.items()}
+        for scores in (
+            {"ple": [0.5, 0.3, 0.1, 0.9], "JRC": [0.9, 0.5, 0.4, 0.1]},
+            {"ple": [0.7, 0.5, 0.3, 0.9], "JRC": [0.7, 0.3, 0.2, 0.1]},
+        )
+    ]
+    compared = compare(prepared, by_seed)
+    (calibration,) = compared.calibrations
+    assert (calibration.task, calibration.positives) == ("like", 1)
+    assert calibration.values == pytest.approx({"ple": 1.2, "JRC": 1.5}, rel=1e-6)
+    assert "calibration" not in {row.metric for row in compared.rows}
+    assert compared.as_json()["like calibration"] == {"values": {"ple": 1.2, "JRC": 1.5}, "positives": 1}
+    *_, line = calibration_table(compared.calibrations)
+    assert line == "| like | 1 | 1.200 | 1.500 |"

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import expectations
-from benchmarks.comparison import Gain, Row
+from benchmarks.comparison import Compared, Gain, Row
 from benchmarks.data_sets import IMPRESSIONS, USERS
 from benchmarks.tabular import TREES, shortfalls
 from schema.modelling import SINGLE_TASK
@@ -36,8 +36,8 @@ AHEAD = row("like", Gain(0.01, 0.002))
     ],
 )
 def test_on_the_named_logs_every_dense_task_gains_over_trees_and_their_mean_by_as_much_as_expected(rows, sentences):
-    assert list(shortfalls("kuairand", rows)) == [sentence.format(TREES) for sentence in sentences]
-    assert not list(shortfalls("deskdrop", rows))
+    assert list(shortfalls("kuairand", Compared(rows, []))) == [sentence.format(TREES) for sentence in sentences]
+    assert not list(shortfalls("deskdrop", Compared(rows, [])))
 
 
 @pytest.mark.parametrize("metric", ["auc", "mean_squared_error", "grouped_auc"])
@@ -45,7 +45,7 @@ def test_on_the_named_logs_every_dense_task_gains_over_trees_and_their_mean_by_a
 def test_on_all_logs_no_task_may_be_behind_trees_or_single_task_beyond_its_interval(metric, positives):
     behind, level = Gain(-0.004, 0.003), Gain(-0.004, 0.005)
     rows = [row("click", behind, metric, level, positives), row("like", level, metric, behind, positives)]
-    assert list(shortfalls("deskdrop", rows)) == [
+    assert list(shortfalls("deskdrop", Compared(rows, []))) == [
         f"deskdrop, click: {metric} is 0.0040 behind {TREES}, beyond its interval",
         f"deskdrop, like: {metric} is 0.0040 behind {SINGLE_TASK}, beyond its interval",
     ]

@@ -84,7 +84,7 @@ def scored(prepared: Prepared, spec: RankingSpec, seed: int, files: ScoreFiles) 
         seeded.to_json(),
         lambda: {name: score(prepared.test) for name, score in networks(prepared, seeded).items()},
     )
-    theirs = files.get(f"trees-{seed}", [prepared.spec.to_json(), trees.SETTINGS], lambda: _trees(prepared, seed))
+    theirs = files.get(f"trees-{seed}", trees.settings(prepared.spec), lambda: _trees(prepared, seed))
     return {**ours, **theirs}
 
 

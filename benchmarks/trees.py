@@ -1,20 +1,22 @@
 """LightGBM on the examples that ingest writes: one model a task, early stopping on the eval split.
 
 The trees read what the ranker reads but sequences, multi-valued features and vectors: categories and ids by their rank
-in the train split, numbers, and of statistics the counts and the rates `(s + m p) / (n + m)`.
+in the train split, numbers, crosses and look-ups as the spec derives them, and of statistics the counts, the rates
+`(s + m p) / (n + m)` and the ages. Examples weigh what they weigh to the ranker.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import lightgbm
 import numpy as np
 import tensorflow as tf
 
+from models.derived import derive
 from models.training import reading
-from schema.columns import ExampleColumn, example_columns, input_columns, label_name, space_name
+from schema.columns import ExampleColumn, derived_columns, example_columns, input_columns, label_name, space_name
 from schema.spec import RankingSpec, Task
-from schema.statistics import counts_of, rates_of, slots, smoothed_rate, statistic_of
+from schema.statistics import ages_of, counts_of, rates_of, slots, smoothed_rate, statistic_of, statistics_of
 
 SETTINGS = {
     "learning_rate": 0.05,
@@ -31,14 +33,18 @@ ROUNDS, PATIENCE = 1_000, 50
 CATEGORIES = 5_000
 PARSED_AT_ONCE = 20_000
 
-Arrays = Mapping[str, np.ndarray]
-
 
 @dataclass(frozen=True)
 class Split:
-    """A split's examples by column: `(rows,)`, or `(rows, width)` of a vector."""
+    """A split's examples.
 
-    values: Arrays
+    Attributes:
+      values: by column `(rows,)`, or `(rows, width)` of a vector.
+      maps: by column each row's entries `key=value`, of which look-ups are made.
+    """
+
+    values: Mapping[str, np.ndarray]
+    maps: Mapping[str, tf.RaggedTensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
@@ -49,18 +55,26 @@ class Split:
     def in_space(self, task: Task) -> np.ndarray:
         return self.values[space_name(task)] > 0
 
+    def weights(self, task: Task) -> np.ndarray:
+        """Returns what each row counts for in the task: 1 in its sample space, or the example's weight."""
+        return self.values[space_name(task)]
+
 
 def read_split(patterns: Sequence[str], name: str, spec: RankingSpec) -> Split:
-    """Reads every column of the examples that holds one value, or a vector of a fixed width."""
+    """Reads every column of the examples that holds one value, a vector of a fixed width, or a map."""
     dtypes = {"string": tf.string, "float": tf.float32, "int": tf.int64}
     features = {
         column.name: tf.io.FixedLenFeature([column.width] if column.width else [], dtypes[column.dtype])
         for column in example_columns(spec)
         if not column.ragged
     }
+    maps = {column.name: tf.io.RaggedFeature(tf.string) for column in input_columns(spec) if column.kind == "map"}
     records = reading.serialized_examples(reading.example_files(patterns, name)).batch(PARSED_AT_ONCE)
-    parsed = [tf.io.parse_example(batch, features) for batch in records]
-    return Split({column: np.concatenate([batch[column].numpy() for batch in parsed]) for column in features})
+    parsed = [tf.io.parse_example(batch, {**features, **maps}) for batch in records]
+    return Split(
+        {column: np.concatenate([batch[column].numpy() for batch in parsed]) for column in features},
+        {column: tf.concat([batch[column] for batch in parsed], axis=0) for column in maps},
+    )
 
 
 class Table:
@@ -68,8 +82,10 @@ class Table:
 
     def __init__(self, train: Split, spec: RankingSpec, statistics: bool):
         self.spec = spec
-        columns = [column for column in input_columns(spec) if not column.ragged]
-        self.categories = {column.name: _codes(train.values[column.name]) for column in columns if column.vocabulary}
+        columns = [column for column in (*input_columns(spec), *derived_columns(spec)) if not column.ragged]
+        self.edges = {name: _edges(train.values[name], buckets) for name, buckets in _crossed_buckets(spec).items()}
+        values = self._values(train)
+        self.categories = {column.name: _codes(values[column.name]) for column in columns if column.vocabulary}
         self.numbers = [column.name for column in columns if column.kind in ("number", "buckets")]
         self.vectors = [column for column in columns if column.kind == "statistic"] if statistics else []
         self.priors = {task.name: train.labels(task)[train.in_space(task)].mean() for task in spec.tasks}
@@ -80,12 +96,22 @@ class Table:
         return list(range(len(self.categories)))
 
     def transform(self, split: Split) -> np.ndarray:
-        parts = [_encoded(split.values[name], codes)[:, None] for name, codes in self.categories.items()]
-        parts += [split.values[name][:, None] for name in self.numbers]
-        parts += [self._rates(column, split.values[column.name]) for column in self.vectors]
+        values = self._values(split)
+        parts = [_encoded(values[name], codes)[:, None] for name, codes in self.categories.items()]
+        parts += [values[name][:, None] for name in self.numbers]
+        parts += [self._statistic(column, values[column.name]) for column in self.vectors]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
-    def _rates(self, column: ExampleColumn, vectors: np.ndarray) -> np.ndarray:
+    def _values(self, split: Split) -> Mapping[str, np.ndarray]:
+        """Returns a split's columns, and those that the spec derives of them."""
+        if not self.spec.derive:
+            return split.values
+        inputs = {name: tf.constant(split.values[name]) for name in _made_of(self.spec) - split.maps.keys()}
+        buckets = {name: tf.constant(_bucket_ids(split.values[name], edges)) for name, edges in self.edges.items()}
+        derived = derive({**inputs, **split.maps}, buckets, self.spec)
+        return {**split.values, **{name: tensor.numpy() for name, tensor in derived.items()}}
+
+    def _statistic(self, column: ExampleColumn, vectors: np.ndarray) -> np.ndarray:
         assert self.spec.statistics is not None
         statistic = statistic_of(self.spec, column.name)
         index = {slot.name: i for i, slot in enumerate(slots(self.spec, statistic))}
@@ -94,7 +120,32 @@ class Table:
             total, count = vectors[:, index[rate.sum.name]], vectors[:, index[rate.count.name]]
             prior = self.priors[rate.task.name] if rate.task else np.nansum(total) / max(np.nansum(count), 1)
             columns.append(smoothed_rate(total, count, prior, self.spec.statistics.prior_strength))
+        columns += [vectors[:, index[slot.name]] for slot in ages_of(self.spec, statistic)]
         return np.stack(columns, axis=1)
+
+
+def _made_of(spec: RankingSpec) -> set[str]:
+    """Returns the features that others are derived from."""
+    return {name for derived in spec.derive for name in derived.features}
+
+
+def _crossed_buckets(spec: RankingSpec) -> dict[str, int]:
+    """Returns the number of buckets of each bucketised feature that others are derived from."""
+    return {
+        feature.name: feature.buckets
+        for feature in spec.features
+        if feature.column_kind == "buckets" and feature.name in _made_of(spec)
+    }
+
+
+def _edges(values: np.ndarray, buckets: int) -> np.ndarray:
+    """Returns the ends of quantile buckets, `(buckets - 1,)`."""
+    return np.nanquantile(values, np.linspace(0, 1, buckets + 1)[1:-1])
+
+
+def _bucket_ids(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Returns each value's bucket, from 1 on; 0 where it is missing."""
+    return np.where(np.isnan(values), 0, 1 + np.searchsorted(edges, values, side="right"))
 
 
 def _codes(values: np.ndarray) -> dict[bytes, int]:
@@ -107,6 +158,16 @@ def _encoded(values: np.ndarray, codes: Mapping[bytes, int]) -> np.ndarray:
     return np.array([codes.get(name, np.nan) for name in names], np.float32)[inverse]
 
 
+def settings(spec: RankingSpec) -> list[object]:
+    """Returns what scores depend on beside the examples and the seed, by which those that were kept are found.
+
+    What not every spec has is named only where it is there, so that scores that were kept without it stay valid.
+    """
+    ages = any(statistic.age for statistic in statistics_of(spec))
+    read = {"weight": spec.weight is not None, "derive": bool(spec.derive), "age": ages}
+    return [spec.to_json(), SETTINGS, *(name for name, is_there in read.items() if is_there)]
+
+
 def scores(train: Split, evaluation: Split, test: Split, spec: RankingSpec, statistics: bool, seed: int) -> np.ndarray:
     """Returns each task's predictions on the test split, float32 `(tasks, rows)`."""
     table = Table(train, spec, statistics)
@@ -114,14 +175,22 @@ def scores(train: Split, evaluation: Split, test: Split, spec: RankingSpec, stat
     predictions = []
     for task in spec.tasks:
         inside, stops = train.in_space(task), evaluation.in_space(task)
-        settings = SETTINGS | {"objective": "regression" if task.is_regression else "binary", "seed": seed}
+        parameters = SETTINGS | {"objective": "regression" if task.is_regression else "binary", "seed": seed}
         data = lightgbm.Dataset(
-            inputs["train"][inside], train.labels(task)[inside], categorical_feature=table.categorical
+            inputs["train"][inside],
+            train.labels(task)[inside],
+            weight=train.weights(task)[inside] if spec.weight else None,
+            categorical_feature=table.categorical,
         )
-        stopped_on = lightgbm.Dataset(inputs["eval"][stops], evaluation.labels(task)[stops], reference=data)
+        stopped_on = lightgbm.Dataset(
+            inputs["eval"][stops],
+            evaluation.labels(task)[stops],
+            weight=evaluation.weights(task)[stops] if spec.weight else None,
+            reference=data,
+        )
         metric = "l2" if task.is_regression else "auc"
         model = lightgbm.train(
-            settings | {"metric": metric},
+            parameters | {"metric": metric},
             data,
             ROUNDS,
             valid_sets=[stopped_on],

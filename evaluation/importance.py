@@ -77,6 +77,7 @@ class Importances:
 
     Attributes:
       metrics: by task, the metric that is lost.
+      seconds: that measuring took, with reading the examples and the model; None where an earlier version measured.
     """
 
     split: str
@@ -84,6 +85,7 @@ class Importances:
     users: int
     metrics: dict[str, str]
     inputs: tuple[Importance, ...]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

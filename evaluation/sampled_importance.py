@@ -1,6 +1,8 @@
 """Importances of a SavedModel's inputs, on some examples of a split: what reads files and models for them."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +32,7 @@ def sampled_importances(
       spec: its tasks are judged; what the model reads is said by the spec that it was trained by.
       most: how many examples are read at about the most.
     """
+    started = time.monotonic()
     inputs = inputs_of(model_spec(saved_model) or spec)
     records = sampled(files, most)
     if not records or not inputs:
@@ -38,7 +41,8 @@ def sampled_importances(
     plan = make_plan(spec.model_copy(update={"slices": ()}), (PlannedModel(CANDIDATE, saved_model, tasks),))
     rows = parsed(tf.constant(records, tf.string), plan)
     read = {column.name for column in example_columns(spec) if column.side != "target"}
-    return importances(column_entries(records, read), rows, plan, inputs, scorer(saved_model), split)
+    measured = importances(column_entries(records, read), rows, plan, inputs, scorer(saved_model), split)
+    return replace(measured, seconds=time.monotonic() - started)
 
 
 def sampled(files: Sequence[str], most: int) -> list[bytes]:

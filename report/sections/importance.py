@@ -23,12 +23,13 @@ def is_torn(importance: Importance) -> bool:
 
 
 def _introduction(importances: Importances) -> str:
+    took = "" if importances.seconds is None else f" in {importances.seconds:,.0f} s"
     return (
         "What a task’s metric loses once an input’s values are those of other examples: above 0 the input helps, in "
         "green where the interval by user leaves 0 out; below 0, in red, the task would be better without it. "
-        f"Measured on {importances.examples:,} examples of {importances.users:,} users of {importances.split}, one "
-        "permutation an input; what is a user’s comes from another user. Inputs that say the same stand in for each "
-        "other, and each looks worth less than both; of a hundred inputs without any worth about five leave 0 out."
+        f"Measured on {importances.examples:,} examples of {importances.users:,} users of {importances.split}{took}, "
+        "one permutation an input; what is a user’s comes from another user. Inputs that say the same stand in for "
+        "each other, and each looks worth less than both; of a hundred inputs without any worth about five leave 0 out."
     )
 
 

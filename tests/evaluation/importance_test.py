@@ -1,11 +1,24 @@
 """Importance of inputs to tasks, by a scorer whose truth is known."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.metrics import mean_squared_error, roc_auc_score
 
-from evaluation.importance import Estimate, Importance, Input, importances, inputs_of, joined, other_rows, read, write
+from evaluation.importance import (
+    FILE,
+    Estimate,
+    Importance,
+    Input,
+    importances,
+    inputs_of,
+    joined,
+    other_rows,
+    read,
+    write,
+)
 from evaluation.plan import ListColumn, Plan, PlannedModel, PlannedTask
 from evaluation.sampled_importance import column_entries
 from evaluation.scored import ScoredRows
@@ -178,6 +191,14 @@ def test_the_inputs_are_what_the_model_reads():
 def test_importances_are_read_as_they_were_written(found, tmp_path):
     assert read(str(tmp_path)) is None
     write(found, str(tmp_path))
+    assert read(str(tmp_path)) == found
+
+
+def test_importances_that_an_earlier_version_wrote_tell_no_seconds(found, tmp_path):
+    write(found, str(tmp_path))
+    file = tmp_path / FILE
+    earlier = {name: value for name, value in json.loads(file.read_text()).items() if name != "seconds"}
+    file.write_text(json.dumps(earlier))
     assert read(str(tmp_path)) == found
 
 

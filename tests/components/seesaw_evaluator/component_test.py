@@ -251,6 +251,7 @@ def test_what_the_inputs_are_worth_is_measured_on_the_eval_split(
     evaluated = evaluate(spec, examples=examples, model=model)
     importances = importance.read(evaluated.evaluation.uri)
     assert (importances.split, importances.examples, importances.users) == ("eval", 600, 40)
+    assert importances.seconds > 0
     inputs = {of_input.name: of_input for of_input in importances.inputs}
     assert {"country", "tab", "tags", "signal_like", "noise_share"} <= inputs.keys()
     assert inputs["signal_like"].helps() == ["like"]

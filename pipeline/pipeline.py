@@ -43,7 +43,6 @@ EVALUATED_SPLIT = "test"
 
 def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     """Returns the components in order; each gets the part of the spec that it depends on, so that caching is exact."""
-    tunes_routing = bool(spec.tuning and spec.tuning.routing)
     # The tasks choose from a reference, which then has to be in the graph.
     is_auto = spec.chooses_networks
     may_be_auto = spec.model.routing == AUTO_ROUTING
@@ -106,7 +105,7 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
     base = preflight.outputs["base_model"] if preflight else warm_start.outputs["model"] if warm_start else None
     settings = settings_in(config.parameters or {})
     reference = None
-    if is_auto or (spec.training.reference and (spec.model.routing != SINGLE_TASK or tunes_routing)):
+    if spec.trains_reference:
         # Tuned alike, for its gain to be the routing's.
         rest = {name: value for name, value in settings.items() if name != "routing"}
         reference = trainer_of(spec.with_training(routing=SINGLE_TASK), rest).with_id("ReferenceTrainer")

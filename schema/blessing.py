@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from schema.modelling import SINGLE_TASK
 from schema.spec import Gate, RankingSpec
 
 
@@ -10,17 +11,17 @@ def blessing_doubts(spec: RankingSpec) -> Iterator[str]:
 
     A binary task always has a floor (AUC 0.5); a regression is judged by what its gate says, and against a reference.
     """
-    has_reference = spec.training.reference or spec.chooses_networks
+    if spec.trains_reference:
+        return
     unjudged = [
-        task.name
-        for task in spec.tasks
-        if task.is_regression and not _judges(spec.gates.get(task.name, Gate())) and not has_reference
+        task.name for task in spec.tasks if task.is_regression and not _judges(spec.gates.get(task.name, Gate()))
     ]
     names = ", ".join(unjudged)
     if len(unjudged) == len(spec.tasks):
+        reference = "" if spec.model.routing == SINGLE_TASK else ", or `training.reference: true`"
         yield (
             f"gates: no model will be blessed: nothing judges the tasks, which are regressions ({names}); "
-            "expected `mse` or `max_drop` in a gate, or `training.reference: true`"
+            f"expected `mse` or `max_drop` in a gate{reference}"
         )
     elif unjudged:
         yield f"gates: nothing judges the regressions {names}; expected `mse` or `max_drop` in a gate"

@@ -17,7 +17,7 @@ from schema.consistency import inconsistencies
 from schema.derived import Derived
 from schema.features import Feature
 from schema.files import SourceFiles
-from schema.modelling import AUTO_ROUTING, Model, Training
+from schema.modelling import AUTO_ROUTING, SINGLE_TASK, Model, Training
 from schema.parts import Column, Duration, Frozen, Name, nonempty
 from schema.statistics import Request, Statistics
 from schema.tasks import Task
@@ -192,8 +192,17 @@ class RankingSpec(Frozen):
 
         A Tuner that chooses the routing chooses among the others.
         """
-        tunes_routing = bool(self.tuning and self.tuning.routing)
-        return self.model.routing == AUTO_ROUTING and len(self.tasks) > 1 and not tunes_routing
+        return self.model.routing == AUTO_ROUTING and len(self.tasks) > 1 and not self._tunes_routing
+
+    @property
+    def trains_reference(self) -> bool:
+        """Returns whether a single-task ranker is trained beside the ranker: not where that is one itself."""
+        shares = self.model.routing != SINGLE_TASK or self._tunes_routing
+        return self.chooses_networks or (self.training.reference and shares)
+
+    @property
+    def _tunes_routing(self) -> bool:
+        return bool(self.tuning and self.tuning.routing)
 
     @property
     def task_experts(self) -> tuple[int, ...]:

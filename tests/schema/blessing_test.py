@@ -31,6 +31,15 @@ def test_auto_judges_by_its_reference():
     assert doubts([WATCH], model={"routing": "auto"})
 
 
+def test_a_single_task_model_has_no_reference():
+    alone = {"model": {"routing": "single_task"}, "training": {"reference": True}}
+    (doubt,) = doubts([WATCH], **alone)
+    assert doubt.startswith("gates: no model will be blessed")
+    assert "reference" not in doubt
+    # A Tuner may choose one that shares.
+    assert doubts([WATCH], **alone, tuning={"routing": ["ple", "single_task"]}) == []
+
+
 @pytest.mark.parametrize(
     "more",
     [{"gates": {"watch": {"mse": 1.0}}}, {"gates": {"watch": {"max_drop": 0.1}}}, {"training": {"reference": True}}],

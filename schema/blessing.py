@@ -25,6 +25,18 @@ def blessing_doubts(spec: RankingSpec) -> Iterator[str]:
         )
     elif unjudged:
         yield f"gates: nothing judges the regressions {names}; expected `mse` or `max_drop` in a gate"
+    yield from _gain_doubts(spec)
+
+
+def _gain_doubts(spec: RankingSpec) -> Iterator[str]:
+    """Yields a sentence for each gain that a gate asks for, of a spec without a reference to gain over."""
+    for task, gate in spec.gates.items():
+        if gate.min_gain is None:
+            continue
+        why = "no reference is trained; expected `training.reference: true`"
+        if spec.model.routing == SINGLE_TASK:
+            why = "the model is a single-task one itself; expected a routing that shares"
+        yield f"gates.{task}.min_gain: nothing has to be gained: {why}"
 
 
 def _judges(gate: Gate) -> bool:

@@ -40,6 +40,15 @@ def test_a_single_task_model_has_no_reference():
     assert doubts([WATCH], **alone, tuning={"routing": ["ple", "single_task"]}) == []
 
 
+def test_a_gain_that_nothing_can_be_compared_for_is_told():
+    gates = {"gates": {"like": {"min_gain": 0.002, "if_unjudged": "block"}}}
+    (doubt,) = doubts([LIKE], **gates)
+    assert doubt.startswith("gates.like.min_gain: nothing has to be gained: no reference is trained")
+    (doubt,) = doubts([LIKE], **gates, model={"routing": "single_task"}, training={"reference": True})
+    assert doubt.startswith("gates.like.min_gain: nothing has to be gained: the model is a single-task one itself")
+    assert doubts([LIKE], **gates, training={"reference": True}) == []
+
+
 @pytest.mark.parametrize(
     "more",
     [{"gates": {"watch": {"mse": 1.0}}}, {"gates": {"watch": {"max_drop": 0.1}}}, {"training": {"reference": True}}],

@@ -20,7 +20,7 @@ from models.training.loop import train_epochs
 from models.training.progress import Progress, ProgressStore, fingerprint
 from models.training.reading import TrainingData, read_training_data
 from models.training.stopping import mean_loss
-from models.training.warm_start import restore, warm_start
+from models.training.warm_start import copy_units, restore, warm_start
 from schema.modelling import SINGLE_TASK, Training
 from schema.spec import RankingSpec
 from schema.training_records import (
@@ -86,7 +86,8 @@ def train(fn_args: "FnArgs", strategy: tf.distribute.Strategy) -> None:
     if chief:
         if strategy.num_replicas_in_sync > 1:
             # What is saved knows nothing of replicas.
-            model = build_ranker(spec, transform)
+            trained, model = model, build_ranker(spec, transform, data.labels)
+            copy_units(trained, model)
             store = ProgressStore.of(directory, model)
         store.restore_best(progress)
         served, choices = _networks_to_serve(model, transform, data, fn_args.custom_config.get("reference_model"))

@@ -41,9 +41,7 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
     }
     earlier = {name: _terms(f"{saved_model}/assets/{name}") for name in names}
     current = {name: list(transform.vocabulary_by_name(name)) for name in names}
-    trained = {id(variable) for variable in model.trainable_variables}
-    # What the towers' weights are relative to.
-    trained |= {id(variable) for variable in model.towers.non_trainable_variables}
+    trained = {id(variable) for variable in _with_units(model)}
     if model.uncertainty:
         # It comes after all that the outputs follow from, whose indices are the same without it.
         trained -= {id(variable) for variable in model.uncertainty.trainable_variables}
@@ -61,10 +59,26 @@ def warm_start(model: Ranker, transform: tft.TFTransformOutput, saved_model: str
 def restore(model: Ranker, saved_model: str) -> None:
     """Assigns to a ranker the weights of a SavedModel of the same spec and Transform graph."""
     weights = _weights(saved_model)
-    trained = {id(variable) for variable in model.trainable_variables}
+    trained = {id(variable) for variable in _with_units(model)}
     for index, variable in enumerate(model.variables):
         if id(variable) in trained:
             variable.assign(weights(index))
+
+
+def copy_units(trained: Ranker, model: Ranker) -> None:
+    """Assigns to a ranker of the same spec what the weights of the trained one's towers are relative to.
+
+    They are no part of a checkpoint, and after a warm start not those of the labels.
+    """
+    for variable, value in zip(
+        model.towers.non_trainable_variables, trained.towers.non_trainable_variables, strict=True
+    ):
+        variable.assign(value.numpy())
+
+
+def _with_units(model: Ranker) -> list[tf.Variable]:
+    """Returns the trainable variables, and what the towers' weights are relative to."""
+    return [*model.trainable_variables, *model.towers.non_trainable_variables]
 
 
 def _weights(saved_model: str) -> Callable[[int], np.ndarray]:

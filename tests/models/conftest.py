@@ -231,17 +231,20 @@ def trainer_arguments(transformed_for):
     """What TFX gives `run_fn` and `tuner_fn`, for a directory that the model, its history and its checkpoints go to."""
 
     def given(spec, directory: Path, **custom) -> dict:
-        transformed = transformed_for(spec)
-        return {
-            "train_files": [transformed.examples["train"]],
-            "eval_files": [transformed.examples["eval"]],
-            "transform_graph_path": transformed.graph,
-            "serving_model_dir": str(directory / "model"),
-            "model_run_dir": str(directory / "run"),
-            "custom_config": {"spec": spec.to_json(), "checkpoint_dir": str(directory / "checkpoints"), **custom},
-        }
+        return arguments_of(spec, transformed_for(spec), directory, **custom)
 
     return given
+
+
+def arguments_of(spec: RankingSpec, transformed: Transformed, directory: Path, **custom) -> dict:
+    return {
+        "train_files": [transformed.examples["train"]],
+        "eval_files": [transformed.examples["eval"]],
+        "transform_graph_path": transformed.graph,
+        "serving_model_dir": str(directory / "model"),
+        "model_run_dir": str(directory / "run"),
+        "custom_config": {"spec": spec.to_json(), "checkpoint_dir": str(directory / "checkpoints"), **custom},
+    }
 
 
 def with_model(spec, **update):

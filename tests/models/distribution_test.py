@@ -11,10 +11,14 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.distribution import DistributionError, check_batch_size, local_strategy
+from models.export import signatures
+from models.tasks import LabelSummary
 from models.trainer import run_fn
 from models.training import reading
 from models.training.worker import check_role
-from tests.models.conftest import RECIPE
+from schema.spec import RankingSpec
+from schema.tasks import Task
+from tests.models.conftest import COUNTS, RECIPE, Transformed, arguments_of, random_examples
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 WORKER = "from models.training.worker import run_worker; run_worker()"
@@ -37,7 +41,28 @@ def alone(spec, trainer_arguments, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def on_two_devices(spec, transformed_for, trainer_arguments, tmp_path_factory) -> tuple[Path, dict]:
+def watching(spec, transform_examples, tmp_path_factory) -> tuple[RankingSpec, Transformed]:
+    """A spec with a regression without bounds, and its examples."""
+    watch = Task(name="watch_s", column="play", kind="regression", transform="log1p")
+    watched = lean(spec, distribution="mirrored", epochs=1).model_copy(update={"tasks": (spec.tasks[0], watch)})
+    raw = {split: random_examples(watched, count, seed) for seed, (split, count) in enumerate(COUNTS.items())}
+    return watched, transform_examples(watched, raw, tmp_path_factory.mktemp("watched"))
+
+
+@pytest.fixture(scope="module")
+def watching_started_from(watching, tmp_path_factory) -> dict:
+    """The arguments of a training that starts from a model whose labels deviated more."""
+    watched, transformed = watching
+    directory = tmp_path_factory.mktemp("watching")
+    labels = {"click": LabelSummary(300, 0.5, 0.0, 1.0), "watch_s": LabelSummary(300, 9.0, 0.0, 99.0, 2.0, 5.0)}
+    signatures.save(build_ranker(watched, transformed.output, labels), transformed.output, str(directory / "base"))
+    return {**arguments_of(watched, transformed, directory), "base_model": str(directory / "base")}
+
+
+@pytest.fixture(scope="module")
+def on_two_devices(
+    spec, transformed_for, trainer_arguments, watching_started_from, tmp_path_factory
+) -> tuple[Path, dict]:
     """Trained on two logical CPU devices, and how far each kind of step then is from one device's."""
     directory = tmp_path_factory.mktemp("mirrored")
     transformed = transformed_for(lean(spec))
@@ -53,7 +78,7 @@ def on_two_devices(spec, transformed_for, trainer_arguments, tmp_path_factory) -
                 ("lazy_adam, pcgrad", "lazy_adam", "pcgrad", 0),
             )
         },
-        "run_fn": trainer_arguments(lean(spec, distribution="mirrored"), directory),
+        "run_fn": [trainer_arguments(lean(spec, distribution="mirrored"), directory), watching_started_from],
     }
     program = Path(__file__).with_name("on_two_devices.py")
     done = subprocess.run(
@@ -115,6 +140,19 @@ def test_mirrored_training_saves_what_one_device_does(alone, on_two_devices, tra
 
 
 def free_ports(count: int) -> list[int]:
+def test_what_is_saved_makes_the_errors_that_the_replicas_made(on_two_devices, watching, watching_started_from):
+    _, transformed = watching
+    directory = Path(watching_started_from["serving_model_dir"]).parent
+    (epoch,) = json.loads((directory / "run" / "history.json").read_text())["epochs"]
+    examples = [tf.train.Example.FromString(record).features.feature for record in transformed.raw["eval"]]
+    label, space = (
+        np.array([example[f"{column}_watch_s"].float_list.value[0] for example in examples])
+        for column in ("label", "space")
+    )
+    errors = (served(directory, transformed)["watch_s"][:, 0] - label) ** 2
+    assert np.average(errors, weights=space) == pytest.approx(epoch["eval"]["watch_s"]["mse"], rel=1e-4)
+
+
     sockets = [socket.socket() for _ in range(count)]
     for sock in sockets:
         sock.bind(("localhost", 0))

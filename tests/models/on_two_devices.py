@@ -1,6 +1,6 @@
 """Run as a program, since devices are made before TensorFlow runs anything: trains on two logical CPU devices.
 
-Takes JSON: `steps`, specs to train for some steps on one replica and on two; `run_fn`, the arguments of a training.
+Takes JSON: `steps`, specs to train for some steps on one replica and on two; `run_fn`, the arguments of trainings.
 Prints the largest difference of a weight, by name of the spec.
 """
 
@@ -51,5 +51,5 @@ for name, (text, steps) in given["steps"].items():
     weights = max(float(np.abs(a - b).max()) for a, b in zip(alone[0], shared[0], strict=True))
     differences[name] = {"weights": weights, "losses": [*alone[1], *shared[1]]}
 print(json.dumps(differences))
-if given["run_fn"]:
-    run_fn(types.SimpleNamespace(**given["run_fn"]))
+for arguments in given["run_fn"]:
+    run_fn(types.SimpleNamespace(**arguments))

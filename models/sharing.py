@@ -1,7 +1,7 @@
 """`routing: auto`: each task keeps the network that serves it best, the one that shares or one of its own.
 
 Two rankers are trained on the same data: PLE, and the single-task reference. Of each task the eval split decides by
-its own metric, AUC or else the mean loss, between three outputs:
+what evaluation judges it by, AUC or the mean squared error of its outputs, between three outputs:
 
     shared: link(z_PLE)      own: link(z_single)      both: link((z_PLE + z_single) / 2)
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from models.features import Features
 from models.ranker import Ranker
-from models.tasks.ranking_task import RankingTask
+from models.tasks import kind_of
 from schema.columns import label_name, space_name
 from schema.training_records import Network, TaskChoice
 
@@ -68,44 +68,34 @@ def with_choices(shared: Ranker, single_task: Ranker, choices: Mapping[str, Task
 
 
 def choose_networks(shared: Ranker, single_task: Ranker, batches: Iterable[Features]) -> dict[str, TaskChoice]:
-    """Returns what each task is served best by, by its metric over the batches, those of the eval split.
+    """Returns what each task is served best by, by `TaskKind.judged_by` over the batches, those of the eval split.
 
     Of equal ones, and where a metric can't be told, the network that shares.
     """
-    measured = {
-        network: [
-            RankingTask(task, shared.spec.training, deviation)
-            for task, deviation in zip(shared.spec.tasks, shared.deviations, strict=True)
-        ]
-        for network in NETWORKS
-    }
+    tasks = shared.spec.tasks
+    measured = {network: [kind_of(task, shared.spec.training).judged_by() for task in tasks] for network in NETWORKS}
 
     @tf.function(autograph=False)
     def measure(batch: Features) -> None:
         for k, logits in enumerate(zip(shared.logits(batch), single_task.logits(batch), strict=True)):
-            task = shared.spec.tasks[k]
+            space = tf.reshape(batch[space_name(tasks[k])], [-1, 1])
+            label = tf.where(space > 0, tf.reshape(batch[label_name(tasks[k])], [-1, 1]), 0.0)
             for network, logit in _by_network(*logits).items():
-                measured[network][k](batch[label_name(task)], logit, batch[space_name(task)])
+                # 0 times what is not finite is not 0.
+                measured[network][k].update_state(label, tf.where(space > 0, logit, 0.0), space)
 
     for batch in batches:
         measure(batch)
-    return {
-        task.name: _best({network: _metrics(measured[network][k]) for network in NETWORKS})
-        for k, task in enumerate(shared.spec.tasks)
-    }
+    return {task.name: _best({network: measured[network][k] for network in NETWORKS}) for k, task in enumerate(tasks)}
 
 
 def _by_network(shared: tf.Tensor, single_task: tf.Tensor) -> dict[Network, tf.Tensor]:
     return {"shared": shared, "own": single_task, "both": (shared + single_task) / 2}
 
 
-def _metrics(task: RankingTask) -> dict[str, float]:
-    return {metric.name.partition("/")[2]: float(metric.result()) for metric in task.metrics if "/" in metric.name}
-
-
-def _best(by_network: Mapping[Network, Mapping[str, float]]) -> TaskChoice:
-    metric = "auc" if "auc" in by_network["shared"] else "loss"
-    values = {network: metrics[metric] for network, metrics in by_network.items()}
+def _best(by_network: Mapping[Network, tf.keras.metrics.Metric]) -> TaskChoice:
+    metric = by_network["shared"].name.partition("/")[2]
+    values = {network: float(measured.result()) for network, measured in by_network.items()}
     finite = {network: value for network, value in values.items() if math.isfinite(value)}
     pick = max if metric == "auc" else min
     best: Network = pick(finite, key=lambda network: finite[network], default="shared")

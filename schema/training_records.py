@@ -62,11 +62,11 @@ class EpochWeights:
 
 @dataclass(frozen=True)
 class TaskChoice:
-    """What `routing: auto` chose for a task, by its metric on the eval split (`models.sharing`).
+    """What `routing: auto` chose for a task, by what evaluation judges it by, on the eval split (`models.sharing`).
 
     Attributes:
       network: which one serves the task, or the mean of both.
-      metric: `auc`, or `loss`, of which less is better.
+      metric: `auc`, or of a regression `mse`, of which less is better; in records of earlier versions `loss`.
       values: of each network.
     """
 

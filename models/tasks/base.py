@@ -59,6 +59,17 @@ class TaskKind(ABC):
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """Returns what training measures beside the loss, named `<task>/<metric>`; takes labels and logits."""
 
+    def judged_by(self) -> tf.keras.metrics.Metric:
+        """Returns what evaluation judges the task by, named `<task>/<metric>`; takes labels and logits.
+
+        The mean squared error in the labels' units, whatever the loss.
+        """
+        return tf.keras.metrics.MeanMetricWrapper(self.squared_error, name=self.name_of("mse"))
+
+    def squared_error(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Returns each example's squared error, in the units of the labels, of their shape `(batch, 1)`."""
+        return tf.square(labels - self.link(logits))
+
     def to_loss_scale(self, labels: tf.Tensor) -> tf.Tensor:
         """Returns the labels on the scale that the loss is taken on."""
         return labels

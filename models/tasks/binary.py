@@ -24,7 +24,10 @@ class Binary(TaskKind):
         return log_odds(labels.mean)
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
-        return [BucketedAUC(self.name_of("auc"))]
+        return [self.judged_by()]
+
+    def judged_by(self) -> tf.keras.metrics.Metric:
+        return BucketedAUC(self.name_of("auc"))
 
 
 def log_odds(rate: float) -> float:

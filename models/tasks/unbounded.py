@@ -45,8 +45,8 @@ class Unbounded(TaskKind):
         return labels.scale_mean
 
     def metrics(self) -> list[tf.keras.metrics.Metric]:
-        of_outputs = [
-            tf.keras.metrics.MeanMetricWrapper(self._squared_error, name=self.name_of("mse")),
+        of_outputs: list[tf.keras.metrics.Metric] = [
+            self.judged_by(),
             tf.keras.metrics.MeanMetricWrapper(self._absolute_error, name=self.name_of("mae")),
         ]
         if self.training.stop_by == "metrics":
@@ -58,9 +58,6 @@ class Unbounded(TaskKind):
 
     def deviation(self, labels: LabelSummary) -> float:
         return labels.scale_deviation if labels.scale_deviation > 0 else 1.0
-
-    def _squared_error(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        return tf.square(labels - self.link(logits))
 
     def _absolute_error(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return tf.abs(labels - self.link(logits))

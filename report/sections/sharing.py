@@ -50,7 +50,7 @@ def _choices(diagnostics: Diagnostics) -> Table:
         [
             Cell(task),
             Cell(choice.network, choice.network),
-            Cell("AUC" if choice.metric == "auc" else choice.metric),
+            Cell(choice.metric if choice.metric == "loss" else choice.metric.upper()),
             *(_figure(choice.values.get(network), network == choice.network) for network in columns),
         ]
         for task, choice in diagnostics.choices.items()

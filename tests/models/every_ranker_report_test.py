@@ -124,14 +124,14 @@ def test_every_ranker_has_a_report(build, batch, reference_scores, routing, bott
 def test_what_each_task_chose_is_a_table():
     choices = {
         "click": TaskChoice("both", "auc", {"shared": 0.71, "own": 0.7, "both": 0.72}),
-        "completion": TaskChoice("own", "loss", {"shared": 0.2, "own": 0.1, "both": None}),
+        "completion": TaskChoice("own", "mse", {"shared": 0.2, "own": 0.1, "both": None}),
     }
     records = parse_diagnostics(to_json(Diagnostics(choices=choices)))
     (table,) = sharing.section(Material("tiny", "first", diagnostics=records)).blocks
     assert isinstance(table, Table)
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["click", "both", "AUC", "0.7100", "0.7000", "0.7200"],
-        ["completion", "own", "loss", "0.2000", "0.1000", "–"],
+        ["completion", "own", "MSE", "0.2000", "0.1000", "–"],
     ]
     assert [[cell.tone for cell in row[3:]] for row in table.rows] == [["", "", "good"], ["", "good", ""]]
     assert "routing: auto" in report(Material("tiny", "first", diagnostics=records))

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.sharing import ChosenNetworks, SharingError, choose_networks
+from models.tasks import kind_of
 from models.trainer import run_fn
 from models.training import reading
 from models.training.build import build_ranker
@@ -44,7 +45,7 @@ def test_each_task_chooses_what_orders_or_fits_its_labels_best(spec, build, eval
     }
     for task in tasks:
         choice = choices[task.name]
-        assert choice.metric == ("loss" if task.is_regression else "auc")
+        assert choice.metric == ("mse" if task.is_regression else "auc")
         if choice.metric == "auc":
             worst = "own" if choice.network == "shared" else "shared"
             assert choice.values[choice.network] == pytest.approx(1.0, abs=1e-6)
@@ -65,6 +66,32 @@ def test_the_mean_is_chosen_where_the_errors_of_both_cancel(spec, build, eval_ba
     with_logits(shared, with_error(1.0))
     with_logits(own, with_error(-1.0))
     assert {choice.network for choice in choose_networks(shared, own, eval_batches).values()} == {"both"}
+
+
+def test_a_regression_chooses_by_the_error_that_is_judged_and_not_by_its_loss(spec, build, eval_batches):
+    (k,) = (k for k, task in enumerate(spec.tasks) if task.is_regression)
+    task = spec.tasks[k]
+    shared, own = build(), build(routing="single_task")
+    shared.spec = spec.with_training(ratio_loss="cross_entropy")
+
+    def right_but_once(batch):
+        label = tf.clip_by_value(batch[label_name(task)], 0.01, 0.99)
+        first = tf.cumsum(batch[space_name(task)]) <= 1.0
+        return tf.where(first, -200.0, tf.math.log(label / (1.0 - label)))[:, tf.newaxis]
+
+    with_logits(shared, lambda batch, _: right_but_once(batch))
+    with_logits(own, lambda batch, _: tf.zeros_like(batch[label_name(task)])[:, tf.newaxis])
+    kind = kind_of(task, shared.spec.training)
+
+    def loss(ranker):
+        return sum(
+            tf.reduce_sum(batch[space_name(task)] * kind.loss(batch[label_name(task)], ranker.logits(batch)[k][:, 0]))
+            for batch in eval_batches
+        )
+
+    assert loss(shared) > loss(own)
+    choice = choose_networks(shared, own, eval_batches)[task.name]
+    assert (choice.network, choice.metric) == ("shared", "mse")
 
 
 def test_where_nothing_can_be_told_the_tasks_share(spec, build, eval_batches):

@@ -69,6 +69,13 @@ def test_only_the_squared_error_is_a_normal_distributions(fields):
     assert kind_of(watch(**fields)).is_gaussian == (fields == {})
 
 
+def test_it_is_judged_by_the_squared_error_in_the_labels_units_whatever_the_loss():
+    metric = kind_of(watch(transform="log1p", loss="huber"), deviation=2.0).judged_by()
+    metric.update_state(column(29, 2), column(math.log(31), math.log(3)))
+    # The outputs are 30 and 2.
+    assert (metric.name, float(metric.result())) == ("watch_s/mse", pytest.approx(0.5, rel=1e-4))
+
+
 def test_training_measures_errors_in_the_labels_units():
     task = RankingTask(watch(transform="log1p"), Training(stop_by="metrics"), deviation=2.0)
     labels, logits, space = [29.0, 2.0, 7.0], [math.log(31), math.log(2), 0.0], [1.0, 1.0, 0.0]

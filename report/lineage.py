@@ -64,6 +64,11 @@ class Lineage:
         """Returns the latest execution of the stage."""
         return next((execution for execution in reversed(self.executions) if execution.stage == name), None)
 
+    def input(self, stage: str, key: str) -> Used | None:
+        """Returns what the stage read under the key; None where it did not."""
+        execution = self.stage(stage)
+        return next((used for used in execution.inputs if used.key == key), None) if execution else None
+
     def output(self, stage: str, key: str) -> Used | None:
         """Returns what the stage wrote under the key; None where it did not."""
         execution = self.stage(stage)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from schema.modelling import Training
+from schema.spec import RankingSpec
 
 MULTI_WORKER = "multi_worker_mirrored"
 
@@ -36,14 +37,22 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
-def check_batch_size(training: Training, strategy: tf.distribute.Strategy) -> None:
+def check_batch_size(training: Training, strategy: tf.distribute.Strategy, where: str = "training.batch_size") -> None:
     """Raises DistributionError where the replicas can't share a batch evenly."""
     count = strategy.num_replicas_in_sync
     if training.batch_size % count:
         raise DistributionError(
-            f"training.batch_size: got {training.batch_size}, expected a multiple of {count}, "
+            f"{where}: got {training.batch_size}, expected a multiple of {count}, "
             f"the replicas that share each batch (training.distribution: {training.distribution})"
         )
+
+
+def check_batch_sizes(spec: RankingSpec, strategy: tf.distribute.Strategy) -> None:
+    """Raises DistributionError for a batch size, of training or one to be tried in tuning, that can't be shared."""
+    check_batch_size(spec.training, strategy)
+    for index, size in enumerate(spec.tuning.batch_size if spec.tuning else ()):
+        candidate = spec.training.model_copy(update={"batch_size": size})
+        check_batch_size(candidate, strategy, f"tuning.batch_size[{index}]")
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

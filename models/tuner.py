@@ -12,7 +12,7 @@ import tensorflow_transform as tft
 from keras_tuner.engine import base_tuner, oracle, trial
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from models.distribution import check_batch_size, local_strategy
+from models.distribution import check_batch_sizes, local_strategy
 from models.routing import check_routings
 from models.training.build import build_ranker
 from models.training.loop import train_epochs
@@ -43,13 +43,14 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
 
     Raises:
       TrainingDataError: an empty split, or a task whose train labels are all the same.
+      DistributionError: the replicas can't share a batch of some size evenly.
       ValueError: an unknown routing, or a spec without `tuning`.
     """
     config = fn_args.custom_config
     spec = RankingSpec.from_json(config["spec"])
     check_routings(spec)
     strategy = local_strategy(spec.training)
-    check_batch_size(spec.training, strategy)
+    check_batch_sizes(spec, strategy)
     data = read_training_data(fn_args, spec)
     root = config.get("checkpoint_dir") or fn_args.working_dir
     directory = f"{root}/{fingerprint('tuning', spec.to_json(), *data.origin)}"

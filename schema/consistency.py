@@ -205,12 +205,25 @@ def _training_problems(spec: RankingSpec) -> Iterator[str]:
             "expected `none` or `mirrored`, or no `tuning`"
         )
     yield from _ranking_loss_problems(spec)
+    yield from _tuning_problems(spec)
     with_ids = [feature.name for feature in spec.features if feature.is_text]
     with_ids += [derived.name for derived in spec.derive if derived.cross]
     for i, name in enumerate(training.id_mask_features):
         if name not in with_ids:
             expected = f"a feature that is not numeric: {', '.join(with_ids)}"
             yield f"training.id_mask_features[{i}]: got {name!r}, expected {expected}"
+
+
+def _tuning_problems(spec: RankingSpec) -> Iterator[str]:
+    if spec.tuning is None:
+        return
+    if spec.tuning.ranking_loss_weight and spec.training.ranking_loss is None:
+        yield "tuning.ranking_loss_weight: needs `training.ranking_loss`, which is not declared"
+    if len(spec.tuning.ratio_loss) > 1 and spec.training.stop_by == "loss":
+        yield (
+            "tuning.ratio_loss: got several with `training.stop_by: loss`, by which trials of another loss can't be "
+            "compared; expected `stop_by: metrics`"
+        )
 
 
 def _ranking_loss_problems(spec: RankingSpec) -> Iterator[str]:

@@ -8,9 +8,12 @@ from schema.parts import Frozen, Name, nonempty
 
 Bottom = Literal["plain", "dtrn", "din"]
 Experts = Annotated[int, Field(ge=1, le=64)]
+Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["constant", "cosine", "linear"]
 Strength = Annotated[float, Field(ge=0)]
+BatchSize = Annotated[int, Field(ge=1)]
+RatioLoss = Literal["squared", "cross_entropy"]
 
 # Where a spec doesn't say how often the train split is seen: often enough for so many examples in all, within bounds.
 SEEN_EXAMPLES = 500_000
@@ -27,6 +30,9 @@ def _share_or_steps(value: float) -> float:
     if value > 1 and value != int(value):
         raise ValueError(f"expected a share of the steps below 1, or a whole number of steps, got {value}")
     return value
+
+
+Warmup = Annotated[float, Field(ge=0), AfterValidator(_share_or_steps)]
 
 
 def _form_of_experts(value: Any) -> str:
@@ -103,7 +109,7 @@ class RankingLoss(Frozen):
 
     kind: Literal["pairwise", "jrc"]
     # What it counts for, beside a cross-entropy of 1.
-    weight: Annotated[float, Field(gt=0)] = 0.1
+    weight: Positive = 0.1
     # What is ordered: None is the request where the log tells it, else the user.
     within: Literal["request", "user"] | None = None
     # Weights of single tasks; 0 leaves one out.
@@ -124,12 +130,12 @@ class Training(Frozen):
 
     # How often the train split is seen at most; 0: by its size (`epochs_for`).
     epochs: Annotated[int, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(ge=1)] = 512
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    batch_size: BatchSize = 512
+    learning_rate: Positive = 1e-3
     # How the rates, that of the tables as well, fall to 0 over all steps of `epochs`; constant: they don't.
     schedule: Schedule = "cosine"
     # In how many steps they rise first: below 1 a share of all steps, from 1 on a number of them.
-    warmup: Annotated[float, Field(ge=0), AfterValidator(_share_or_steps)] = 0.0
+    warmup: Warmup = 0.0
     # The decay of the weights' moving average, which is evaluated and saved in their place; 0: the weights themselves.
     averaging: Probability = 0.99
     patience: Annotated[int, Field(ge=0)] = 3
@@ -146,15 +152,15 @@ class Training(Frozen):
     # What a step takes of the network's kernels, times the rate (AdamW).
     weight_decay: Strength = 1.0
     # The largest norm of all gradients together.
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Positive | None = None
     # What a ratio is trained by.
-    ratio_loss: Literal["squared", "cross_entropy"] = "squared"
+    ratio_loss: RatioLoss = "squared"
     # What binary tasks are trained by beside their cross-entropy.
     ranking_loss: RankingLoss | None = None
     # How tables are trained: Adam on the whole, or by the rows that a batch reads. auto: by rows, once they are large.
     embedding_optimizer: Literal["auto", "adam", "lazy_adam", "adagrad"] = "auto"
     # Of the tables, where it is not `learning_rate`.
-    embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    embedding_learning_rate: Positive | None = None
     # What acts on the tasks' losses beside their weights: learned uncertainties, or PCGrad on their gradients.
     loss_balancing: Literal["none", "uncertainty", "pcgrad"] = "none"
     # What large products are computed in; the weights, and what is served, are float32.

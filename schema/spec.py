@@ -247,6 +247,8 @@ class RankingSpec(Frozen):
         """Returns the spec with what tuning chose, and nothing left to tune; what the spec doesn't tune stays."""
         chosen = self.tuning.chosen(hyperparameters) if self.tuning else {}
         recipe = {name: chosen.pop(name) for name in [*chosen] if name in Training.model_fields}
+        if self.training.ranking_loss and (weight := chosen.pop("ranking_loss_weight", None)):
+            recipe["ranking_loss"] = self.training.ranking_loss.model_copy(update={"weight": weight})
         model, training = self.model.model_copy(update=chosen), self.training.model_copy(update=recipe)
         return self.model_copy(update={"model": model, "training": training, "tuning": None})
 

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schema.modelling import Bottom, Experts, Probability, Schedule, Strength
+from schema.modelling import (
+    BatchSize,
+    Bottom,
+    Experts,
+    Positive,
+    Probability,
+    RatioLoss,
+    Schedule,
+    Strength,
+    Warmup,
+)
 from schema.parts import Frozen, Name
 
 
@@ -37,12 +47,21 @@ class Tuning(Frozen):
     task_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     shared_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     expert_units: Annotated[tuple[_Units, ...], *_Candidates] = ()
-    learning_rate: Annotated[tuple[Annotated[float, Field(gt=0)], ...], *_Candidates] = ()
+    batch_size: Annotated[tuple[BatchSize, ...], *_Candidates] = ()
+    learning_rate: Annotated[tuple[Positive, ...], *_Candidates] = ()
+    embedding_learning_rate: Annotated[tuple[Positive, ...], *_Candidates] = ()
     schedule: Annotated[tuple[Schedule, ...], *_Candidates] = ()
+    warmup: Annotated[tuple[Warmup, ...], *_Candidates] = ()
     averaging: Annotated[tuple[Probability, ...], *_Candidates] = ()
     dropout: Annotated[tuple[Probability, ...], *_Candidates] = ()
+    embedding_dropout: Annotated[tuple[Probability, ...], *_Candidates] = ()
     id_mask: Annotated[tuple[Probability, ...], *_Candidates] = ()
     embedding_l2: Annotated[tuple[Strength, ...], *_Candidates] = ()
+    weight_decay: Annotated[tuple[Strength, ...], *_Candidates] = ()
+    clip_norm: Annotated[tuple[Positive, ...], *_Candidates] = ()
+    ratio_loss: Annotated[tuple[RatioLoss, ...], *_Candidates] = ()
+    # `weight` of `training.ranking_loss`.
+    ranking_loss_weight: Annotated[tuple[Positive, ...], *_Candidates] = ()
 
     @model_validator(mode="after")
     def _something_to_try(self) -> Self:

@@ -10,14 +10,16 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models.distribution import DistributionError, check_batch_size, local_strategy
+from models.distribution import DistributionError, check_batch_size, check_batch_sizes, local_strategy
 from models.export import signatures
 from models.tasks import LabelSummary
 from models.trainer import run_fn
 from models.training import reading
+from models.training.build import build_ranker
 from models.training.worker import check_role
 from schema.spec import RankingSpec
 from schema.tasks import Task
+from schema.tuning import Tuning
 from tests.models.conftest import COUNTS, RECIPE, Transformed, arguments_of, random_examples
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -139,7 +141,6 @@ def test_mirrored_training_saves_what_one_device_does(alone, on_two_devices, tra
     assert list((directory / "checkpoints").iterdir()) == []
 
 
-def free_ports(count: int) -> list[int]:
 def test_what_is_saved_makes_the_errors_that_the_replicas_made(on_two_devices, watching, watching_started_from):
     _, transformed = watching
     directory = Path(watching_started_from["serving_model_dir"]).parent
@@ -153,6 +154,7 @@ def test_what_is_saved_makes_the_errors_that_the_replicas_made(on_two_devices, w
     assert np.average(errors, weights=space) == pytest.approx(epoch["eval"]["watch_s"]["mse"], rel=1e-4)
 
 
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for sock in sockets:
         sock.bind(("localhost", 0))
@@ -227,8 +229,11 @@ def test_a_batch_that_replicas_cant_share_is_refused(spec):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     check_batch_size(training, strategy)
     strategy = type("Two", (), {"num_replicas_in_sync": 2})
-    with pytest.raises(DistributionError, match="batch_size: got 31, expected a multiple of 2"):
+    with pytest.raises(DistributionError, match=r"training\.batch_size: got 31, expected a multiple of 2"):
         check_batch_size(training, strategy)
+    tuned = spec.model_copy(update={"tuning": Tuning(batch_size=(32, 33))})
+    with pytest.raises(DistributionError, match=r"tuning.batch_size\[1\]: got 33, expected a multiple of 2"):
+        check_batch_sizes(tuned, strategy)
 
 
 def test_one_device_needs_no_strategy(spec):

@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from schema.modelling import RankingLoss
 from schema.spec import RankingSpec
 from schema.stages import examples_part
 from schema.tuning import Tuning, hyperparameter
@@ -26,14 +27,45 @@ def test_the_chosen_values_take_the_place_of_the_specs_and_the_rest_stays():
     assert chosen.tuning is None
 
 
+RECIPE = {
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "embedding_learning_rate": 0.02,
+    "schedule": "linear",
+    "warmup": 0.1,
+    "averaging": 0.9,
+    "dropout": 0.2,
+    "embedding_dropout": 0.3,
+    "id_mask": 0.4,
+    "embedding_l2": 1e-5,
+    "weight_decay": 0.5,
+    "clip_norm": 2.0,
+    "ratio_loss": "cross_entropy",
+}
+
+
 def test_the_recipe_can_be_tuned():
-    tunable = spec(
-        schedule=["constant", "cosine"], averaging=[0, 0.99], dropout=[0.1], id_mask=[0.2], embedding_l2=[1e-5]
-    )
-    values = tunable.tuning.combination(3)
-    assert values == {"schedule": "cosine", "averaging": 0.99, "dropout": 0.1, "id_mask": 0.2, "embedding_l2": 1e-5}
-    chosen = tunable.tuned({name: hyperparameter(value) for name, value in values.items()}).training
-    assert {name: getattr(chosen, name) for name in values} == values
+    tunable = spec(**{name: [value] for name, value in RECIPE.items()})
+    assert tunable.tuning.combination(0) == RECIPE
+    chosen = tunable.tuned({name: hyperparameter(value) for name, value in RECIPE.items()}).training
+    assert {name: getattr(chosen, name) for name in RECIPE} == RECIPE
+    other = spec(schedule=["constant", "cosine"], averaging=[0, 0.99], dropout=[0.1])
+    assert other.tuning.combination(3) == {"schedule": "cosine", "averaging": 0.99, "dropout": 0.1}
+
+
+def test_the_weight_of_a_ranking_loss_can_be_tuned():
+    declared = {"training": {"ranking_loss": {"kind": "jrc"}}, "tuning": {"ranking_loss_weight": [0.1, 0.5]}}
+    tunable = RankingSpec.model_validate(SPEC | declared)
+    assert tunable.tuned({"ranking_loss_weight": 0.5}).training.ranking_loss == RankingLoss(kind="jrc", weight=0.5)
+    with pytest.raises(ValidationError, match=r"tuning\.ranking_loss_weight: needs `training.ranking_loss`"):
+        spec(ranking_loss_weight=[0.1])
+
+
+def test_trials_of_several_losses_are_not_compared_by_the_loss():
+    tried = {"tuning": {"ratio_loss": ["squared", "cross_entropy"]}}
+    assert RankingSpec.model_validate(SPEC | tried).tuning.combinations == 2
+    with pytest.raises(ValidationError, match=r"tuning\.ratio_loss: got several with `training.stop_by: loss`"):
+        RankingSpec.model_validate(SPEC | tried | {"training": {"stop_by": "loss"}})
 
 
 def test_the_bottom_can_be_tuned():
@@ -80,7 +112,10 @@ def test_it_travels_as_json():
         ({"bottom": ["deep"]}, r"bottom.0[\s\S]*'plain', 'dtrn' or 'din'"),
         ({"schedule": ["sine"]}, r"schedule.0[\s\S]*'constant', 'cosine' or 'linear'"),
         ({"dropout": [1.0]}, r"dropout.0[\s\S]*less than 1"),
-        ({"batch_size": [32]}, "batch_size"),
+        ({"batch_size": [0]}, r"batch_size.0[\s\S]*greater than or equal to 1"),
+        ({"warmup": [1.5]}, r"warmup.0[\s\S]*a whole number of steps, got 1.5"),
+        ({"clip_norm": [0.0]}, "greater than 0"),
+        ({"seed": [1]}, "seed"),
     ],
 )
 def test_what_can_not_be_tried_is_refused(wrong, message):

@@ -4,6 +4,7 @@ What a report says of sharing comes from the trainer's records, and the rest fro
 ranker here, of a step that is not compiled. One whole training goes through its files and a SavedModel.
 """
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from evaluation.totals import totals
 from models.bottom import BOTTOMS
 from models.ranker import Ranker
 from models.routing import ROUTINGS
+from models.sharing import ChosenNetworks, choose_networks, with_choices
 from models.trainer import run_fn
 from models.training.diagnostics import MeanWeights, diagnose, weight_sums
 from models.training.step import train_step
@@ -31,6 +33,7 @@ from report.elements import Figure, Table
 from report.material import EVALUATION, MODEL_RUN, Artifact, Material, read_material
 from report.report import report
 from report.sections import sharing, verdict
+from report.transfer import task_transfers
 from schema.columns import label_name, model_columns, space_name
 from schema.spec import Gate, RankingSpec
 from schema.training_records import (
@@ -44,7 +47,7 @@ from schema.training_records import (
 )
 
 BALANCINGS = ("none", "uncertainty", "pcgrad")
-# Each routing on each bottom, and each bottom with each balancing: what that adds to the records is the same for all.
+# Each routing on each bottom, each with each balancing: every pair of the three, in a third of their product.
 RANKERS = [
     (routing, bottom, BALANCINGS[(index + turn) % 3])
     for (index, routing), (turn, bottom) in itertools.product(enumerate(ROUTINGS), enumerate(BOTTOMS, start=1))
@@ -52,7 +55,7 @@ RANKERS = [
 GATED = {"mmoe", "ml_mmoe", "cgc", "ple", "adatt", "stem"}
 
 
-def scores_of(ranker: Ranker, batch: dict[str, tf.Tensor]) -> np.ndarray:
+def scores_of(ranker: Ranker | ChosenNetworks, batch: dict[str, tf.Tensor]) -> np.ndarray:
     """Returns the scores `(tasks, rows)`."""
     outputs = ranker({column.name: batch[column.name] for column in model_columns(ranker.spec)})
     return np.stack([outputs[task.name][:, 0].numpy() for task in ranker.spec.tasks])
@@ -84,21 +87,27 @@ def captions(material: Material) -> list[str]:
     return [block.caption for block in sharing.section(material).blocks if isinstance(block, Figure)]
 
 
-def test_each_routing_and_each_balancing_is_among_the_rankers_on_each_bottom():
+def test_every_two_of_routing_bottom_and_balancing_are_in_a_ranker():
     assert {(routing, bottom) for routing, bottom, _ in RANKERS} == {*itertools.product(ROUTINGS, BOTTOMS)}
     assert {(bottom, balancing) for _, bottom, balancing in RANKERS} == {*itertools.product(BOTTOMS, BALANCINGS)}
+    assert {(routing, balancing) for routing, _, balancing in RANKERS} == {*itertools.product(ROUTINGS, BALANCINGS)}
     assert ("single_task", "dtrn", "pcgrad") in RANKERS
+
+
+def diagnosed(ranker: Ranker, batch: dict[str, tf.Tensor]) -> Diagnostics:
+    """Returns the trainer's records of an epoch that is this batch."""
+    weights = MeanWeights()
+    weights.add(weight_sums(ranker.spec.tasks, batch, ranker.evaluate_batch(batch)))
+    diagnostics = diagnose(ranker, weights, batch)
+    epochs = EpochCosines(1, diagnostics["gradient_cosine"]), EpochWeights(1, diagnostics["loss_weights"])
+    return Diagnostics(diagnostics["gate_weights"], diagnostics["refinement_weights"], epochs[:1], epochs[1:])
 
 
 @pytest.mark.parametrize(("routing", "bottom", "balancing"), RANKERS)
 def test_every_ranker_has_a_report(build, batch, reference_scores, routing, bottom, balancing):
     ranker = build(lean=True, routing=routing, bottom=bottom, balancing=balancing)
     train_step(ranker, batch)
-    weights = MeanWeights()
-    weights.add(weight_sums(ranker.spec.tasks, batch, ranker.evaluate_batch(batch)))
-    diagnostics = diagnose(ranker, weights, batch)
-    epochs = EpochCosines(1, diagnostics["gradient_cosine"]), EpochWeights(1, diagnostics["loss_weights"])
-    records = Diagnostics(diagnostics["gate_weights"], diagnostics["refinement_weights"], epochs[:1], epochs[1:])
+    records = diagnosed(ranker, batch)
     scores = {"candidate": scores_of(ranker, batch)}
     if routing != "single_task":
         scores["reference"] = reference_scores
@@ -119,6 +128,31 @@ def test_every_ranker_has_a_report(build, batch, reference_scores, routing, bott
     assert any("multiplies each field" in caption for caption in drawn) == (bottom == "dtrn")
     assert any("gradients on what they share" in caption for caption in drawn) == (routing != "single_task")
     assert any("loss was multiplied by" in caption for caption in drawn)
+
+
+@pytest.mark.parametrize(("bottom", "balancing"), zip(BOTTOMS, BALANCINGS, strict=True))
+def test_what_auto_chose_of_every_bottom_has_a_report(build, batch, bottom, balancing):
+    shared, own = (
+        build(lean=True, routing=routing, bottom=bottom, balancing=balancing) for routing in ("auto", "single_task")
+    )
+    for ranker in (shared, own):
+        train_step(ranker, batch)
+    choices = choose_networks(shared, own, [batch])
+    served = with_choices(shared, own, choices)
+    scores = {"candidate": scores_of(served, batch), "reference": scores_of(own, batch)}
+    records = dataclasses.replace(diagnosed(shared, batch), choices=choices)
+    evaluation = evaluated(shared.spec, batch, scores)
+    material = Material(
+        "tiny", "first", evaluation=evaluation, diagnostics=parse_diagnostics(to_json(records)), history=History()
+    )
+
+    assert verdict.verdict(material).lead.startswith("Of 3 tasks against their single-task models")
+    assert verdict.verdict(material).lead in report(material)
+    tables = [block for block in sharing.section(material).blocks if isinstance(block, Table)]
+    rows = next(table.rows for table in tables if "routing: auto" in table.caption)
+    assert {row[0].text: row[1].text for row in rows} == {task: choice.network for task, choice in choices.items()}
+    gains = [of_task.gain.value for of_task in task_transfers(evaluation) if choices[of_task.task].network == "own"]
+    assert gains == [0.0] * len(gains)
 
 
 def test_what_each_task_chose_is_a_table():

@@ -1,4 +1,4 @@
-"""Behaviour sequences without most of their padding, for the Trainer: a batch's examples in groups of similar length.
+"""Behaviour sequences without most of their padding, for training: a batch's examples in groups of similar length.
 
 A padded sequence costs as much as its `max_length`, though most are short: each position is gathered from the tables,
 read, and its gradient scattered back. So the examples are sorted by the length of a behaviour's sequence, the longest

@@ -53,9 +53,8 @@ def train_epochs(
     training, strategy = model.spec.training, model.distribute_strategy
     # Examples of one user stand together on disk; these are of many.
     diagnosed_batch = reading.first_shuffled_batch(evaluation, model.spec, training.batch_size, training.seed)
-    lengths, eval_lengths = (reading.sequence_lengths(records, model.spec) for records in (train, evaluation))
-    # In the order on disk the sequences of a batch are alike, and would not fit in its groups.
-    eval_batches = _distributed(evaluation, model, training.seed, eval_lengths)
+    eval_batches = _distributed(evaluation, model)
+    lengths = reading.sequence_lengths(train, model.spec)
     averages = store.averages
     step, eval_step = training_function(model, averages), evaluation_function(model)
     logs = EpochLogs(log_dir, ("train", "eval") if is_chief(strategy) else ())

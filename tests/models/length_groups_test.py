@@ -10,8 +10,6 @@ from models.features import PADDING
 from models.length_groups import GROUPS, cut, examples_by_group, joined, length_groups, masks
 from models.training import reading
 from models.training.build import build_ranker
-from models.training.diagnostics import MeanWeights, diagnose, scalars, weight_sums
-from tests.models.conftest import with_model
 
 BATCH = 50
 
@@ -96,23 +94,3 @@ def test_a_ranker_has_the_same_loss_and_gradients_either_way(
         gradients.append([loss, *map(tf.convert_to_tensor, by_variable)])
     for of_padded, of_grouped in zip(*gradients, strict=True):
         np.testing.assert_allclose(of_grouped, of_padded, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("bottom", ["plain", "din", "dtrn"])
-def test_a_ranker_is_evaluated_and_diagnosed_the_same_either_way(spec, transformed, bottom, disturb):
-    records = reading.serialized_examples(reading.example_files([transformed.examples["eval"]], "eval"))
-    model = build_ranker(with_model(spec, bottom=bottom), transformed.output)
-    disturb(model)
-    metrics, diagnostics = [], []
-    for lengths in ((), reading.sequence_lengths(records, spec)):
-        model.reset_metrics()
-        mean_weights, batches = MeanWeights(), list(reading.batches(records, spec, BATCH, 3, lengths=lengths))
-        assert bool(lengths) == (len(masks("watched", batches[0])) > 1)
-        for batch in batches:
-            mean_weights.add(weight_sums(spec.tasks, batch, model.evaluate_batch(batch)))
-        metrics.append(scalars(model.task_metrics()))
-        diagnostics.append(scalars(diagnose(model, mean_weights, batches[0])))
-    assert metrics[1] == pytest.approx(metrics[0], rel=1e-5)
-    assert diagnostics[1] == pytest.approx(diagnostics[0], abs=1e-4)
-    assert any(name.startswith("gate_weights") for name in diagnostics[0])
-    assert any(name.startswith("refinement_weights") for name in diagnostics[0]) == (bottom == "dtrn")

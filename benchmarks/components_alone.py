@@ -16,9 +16,11 @@ from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from ingest import graph
 from ingest.findings import read_summary
 from pipeline.runners.beam import Cluster, beam_arguments, send_inputs_whole
 from schema.loading import load_spec
+from schema.modelling import SHARED_ROUTING
 from schema.spec import RankingSpec
 
 INGEST, EVALUATOR = "InteractionExampleGen", "SeesawEvaluator"
@@ -65,13 +67,13 @@ def main() -> None:
 
 
 def work(task: Task) -> Work:
-    """Runs a component, of the Trainer one epoch."""
-    spec = load_spec(task.spec).with_training(epochs=1)
+    """Runs a component; the Trainer trains PLE for an epoch."""
+    spec = load_spec(task.spec).with_training(epochs=1, routing=SHARED_ROUTING)
     folder = Path(task.folder)
     if task.component == "Transform":
         _execute("SchemaSource", spec, task, {})
     trained = {"Trainer": Path(task.trained)} if task.component == EVALUATOR else {}
-    no_files = mock.patch("ingest.graph._chunk_folder", return_value=None) if task.chunks_in_memory else nullcontext()
+    no_files = mock.patch.object(graph, "_chunk_folder", return_value=None) if task.chunks_in_memory else nullcontext()
     with no_files, _counting_shuffled_bytes() as shuffled:
         seconds, cpu_seconds = _execute(task.component, spec, task, trained)
     splits = read_summary(str(folder / INGEST / "quarantine"))["splits"]

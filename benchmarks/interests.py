@@ -43,6 +43,7 @@ from evaluation.scored import ScoredRows, slice_views
 from evaluation.scoring import parsed
 from evaluation.totals import StackedTotals, task_rows, totals
 from models.bottom import BOTTOMS
+from schema.modelling import SHARED_ROUTING
 from schema.spec import RankingSpec
 
 SHORTVIDEO = Path(schema.__file__).parent / "specs" / "shortvideo.yaml"
@@ -151,7 +152,7 @@ def write_spec(path: Path, options: argparse.Namespace) -> Path:
     """
     declared = yaml.safe_load(SHORTVIDEO.read_text())
     declared["behaviours"] = [{**behaviour, "delay": "5m"} for behaviour in BEHAVIOURS]
-    declared["gates"] = {}
+    declared["gates"], declared["model"] = {}, {"routing": SHARED_ROUTING}
     if not options.statistics:
         del declared["statistics"]
         declared["slices"] = [["tab"]]

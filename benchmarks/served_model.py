@@ -22,6 +22,7 @@ import schema
 from benchmarks.command import FULCRUM, fulcrum
 from report.summary import load_summary
 from schema.columns import input_columns
+from schema.modelling import SHARED_ROUTING
 from schema.spec import RankingSpec
 from serving.client import Client, Target, connect
 from serving.local_server.warmup import WARMUP_FILE
@@ -37,7 +38,7 @@ def train(folder: Path) -> tuple[Path, str]:
     declared = yaml.safe_load(SPEC.read_text())
     # Speed is measured here: how well so small a model does is no matter.
     spec = folder / "spec.yaml"
-    spec.write_text(yaml.safe_dump({**declared, "gates": {}}))
+    spec.write_text(yaml.safe_dump({**declared, "gates": {}, "model": {"routing": SHARED_ROUTING}}))
     logs, output = folder / "logs", folder / "run"
     simulated = ("--out", logs, "--users", "300", "--impressions", "12000", "--seed", "7")
     fulcrum("simulate", *simulated)

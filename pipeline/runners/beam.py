@@ -1,12 +1,13 @@
 """Names the runners of Apache Beam, and the arguments by which they work for TFX's and our own components."""
 
+import argparse
 import os
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
 # Runs Beam in this process; `DirectRunner` would look for a job server to download first.
 IN_MEMORY = "--runner=FnApiRunner"
@@ -106,7 +107,7 @@ def _check(runner: str, cluster: Cluster) -> None:
 
 def is_distributed(arguments: Sequence[str]) -> bool:
     """Returns whether workers on other machines read and write the files."""
-    runner = PipelineOptions([*arguments]).view_as(StandardOptions).runner or "direct"
+    runner = _value_of("runner", arguments) or "direct"
     return runner.rpartition(".")[2].lower().removesuffix("runner") not in _RUNNERS_OF_THIS_PROCESS
 
 
@@ -146,8 +147,15 @@ def local_path_doubts(arguments: Sequence[str], paths: Mapping[str, str | None])
 
 
 def _has_workers_elsewhere(arguments: Sequence[str]) -> bool:
-    environment = PipelineOptions([*arguments]).view_as(PortableOptions).environment_type
-    return is_distributed(arguments) and environment != "LOOPBACK"
+    return is_distributed(arguments) and _value_of("environment_type", arguments) != "LOOPBACK"
+
+
+def _value_of(name: str, arguments: Sequence[str]) -> str | None:
+    """Returns the value of one of Beam's arguments, `--name=value` or `--name value`; of several the last."""
+    # Beam's own parser would end the process at any other argument that it doesn't like.
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{name}", dest="value", nargs="?")
+    return parser.parse_known_args([*arguments])[0].value
 
 
 def pack_for_distributed_runners_only() -> None:

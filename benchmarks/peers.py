@@ -14,13 +14,13 @@ DIRECTORY = ROOT.parent / "shared" / "peers"
 CENSUS = ROOT.parent / "shared" / "data" / "census_income"
 
 
-def missing(python: Path | None, directory: Path) -> str | None:
-    """Returns why the peers can't be trained; None if they can."""
+def missing(python: Path | None, directory: Path | None = None) -> str | None:
+    """Returns why the peers can't be trained, by the script in the directory if one is given; None if they can."""
     if python is None:
         return "no --peers-python: an interpreter with torch, deepctr-torch, torch-rechub and lightgbm"
     if not python.exists():
         return f"--peers-python: {python} is not there"
-    if not (directory / "train_peers.py").exists():
+    if directory and not (directory / "train_peers.py").exists():
         return f"--peers: {directory} has no train_peers.py"
     return None
 
@@ -42,9 +42,19 @@ def train(python: Path, directory: Path, model: str, epochs: int, seed: int) -> 
     Raises:
       RuntimeError: the peer's script failed; the message has the end of what it said.
     """
-    arguments: Sequence[str] = [str(python), "-B", str(SCRIPT), str(directory.resolve()), model, str(seed), str(epochs)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    return run_script(python, SCRIPT, directory.resolve(), model, seed, epochs)
+
+
+def run_script(python: Path, script: Path, *arguments: object) -> list[dict]:
+    """Runs one of our scripts in the peers' environment, and returns its lines of JSON, which begin with the model.
+
+    Raises:
+      RuntimeError: the script failed; the message has the end of what it said.
+    """
+    command = [str(python), "-B", str(script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{model}, seed {seed}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+        what = " ".join([script.name, *map(str, arguments)])
+        raise RuntimeError(f"{what}: exit code {done.returncode}\n{done.stderr[-2000:]}")
     # The peers print lines of their own among ours.
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"model"')]

@@ -12,7 +12,6 @@ import argparse
 import functools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -181,19 +180,16 @@ def fastest(function: Callable, batches: list) -> float:
 
 def peer_trainers(python: Path | None, folder: Path) -> dict[str, Callable[[], float]]:
     """Returns how each peer is trained, to its examples/s; where they can't be, nothing, and prints why."""
-    if python is None or not python.exists():
-        print(f"PEERS SKIPPED: --peers-python: {python or 'not given'}", file=sys.stderr)
+    reason = peers.missing(python)
+    if python is None or reason:
+        print(f"PEERS SKIPPED: {reason}", file=sys.stderr)
         return {}
     return {name: functools.partial(train_peer, python, folder, name) for name in peers.PEERS}
 
 
 def train_peer(python: Path, folder: Path, name: str) -> float:
     """Trains a peer in its own interpreter, and returns the examples/s of its fastest epoch."""
-    command = [str(python), "-B", str(SCRIPT), str(folder), name, str(PEER_EPOCHS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name}: exit code {done.returncode}\n{done.stderr[-2000:]}")
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"model"')]
+    lines = peers.run_script(python, SCRIPT, folder, name, PEER_EPOCHS)
     return max(line["examples_per_second"] for line in lines)
 
 

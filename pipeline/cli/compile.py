@@ -72,8 +72,8 @@ def compile(
         )
     except UsageError as error:
         raise fail(error, 2) from None
-    given = {f"--{name}": str(prepared.defaults.get(name, "")) for name in ("logs", "state")}
-    paths = {"--root": root, **given, "--artifacts-dir": artifacts_dir}
+    run_folders = {f"--{name}": str(prepared.defaults.get(name, "")) for name in ("logs", "state")}
+    paths = {"--root": root, **run_folders, "--artifacts-dir": artifacts_dir}
     for doubt in local_path_doubts(shlex.split(str(prepared.defaults["beam_args"])), paths):
         console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
 

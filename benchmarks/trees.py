@@ -88,7 +88,7 @@ class Table:
         self.categories = {column.name: _codes(values[column.name]) for column in columns if column.vocabulary}
         self.numbers = [column.name for column in columns if column.kind in ("number", "buckets")]
         self.vectors = [column for column in columns if column.kind == "statistic"] if statistics else []
-        self.priors = {task.name: train.labels(task)[train.in_space(task)].mean() for task in spec.tasks}
+        self.priors = {column.name: self._priors(column, train) for column in self.vectors}
 
     @property
     def categorical(self) -> list[int]:
@@ -111,14 +111,26 @@ class Table:
         derived = derive({**inputs, **split.maps}, buckets, self.spec)
         return {**split.values, **{name: tensor.numpy() for name, tensor in derived.items()}}
 
+    def _priors(self, column: ExampleColumn, train: Split) -> list[float]:
+        """Returns the train split's mean that each rate of a statistic is smoothed towards."""
+        statistic = statistic_of(self.spec, column.name)
+        index = {slot.name: i for i, slot in enumerate(slots(self.spec, statistic))}
+        priors = []
+        for rate in rates_of(self.spec, statistic):
+            if rate.task:
+                priors.append(train.labels(rate.task)[train.in_space(rate.task)].mean())
+            else:
+                total, count = (train.values[column.name][:, index[slot.name]] for slot in (rate.sum, rate.count))
+                priors.append(np.nansum(total) / max(np.nansum(count), 1))
+        return priors
+
     def _statistic(self, column: ExampleColumn, vectors: np.ndarray) -> np.ndarray:
         assert self.spec.statistics is not None
         statistic = statistic_of(self.spec, column.name)
         index = {slot.name: i for i, slot in enumerate(slots(self.spec, statistic))}
         columns = [vectors[:, index[slot.name]] for slot in counts_of(self.spec, statistic)]
-        for rate in rates_of(self.spec, statistic):
-            total, count = vectors[:, index[rate.sum.name]], vectors[:, index[rate.count.name]]
-            prior = self.priors[rate.task.name] if rate.task else np.nansum(total) / max(np.nansum(count), 1)
+        for rate, prior in zip(rates_of(self.spec, statistic), self.priors[column.name], strict=True):
+            total, count = (vectors[:, index[slot.name]] for slot in (rate.sum, rate.count))
             columns.append(smoothed_rate(total, count, prior, self.spec.statistics.prior_strength))
         columns += [vectors[:, index[slot.name]] for slot in ages_of(self.spec, statistic)]
         return np.stack(columns, axis=1)

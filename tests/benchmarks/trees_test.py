@@ -8,6 +8,7 @@ from benchmarks import trees
 from schema.derived import Derived
 from schema.features import Feature
 from schema.spec import ExampleWeight, RankingSpec
+from schema.statistics import Measure
 
 ROWS = 400
 
@@ -84,6 +85,21 @@ def test_trees_read_the_ages_of_statistics(spec):
     train.values["item_statistics"] = np.concatenate([train.values["item_statistics"], ages], axis=1)
     read = trees.Table(train, aged, statistics=True).transform(train)
     np.testing.assert_array_equal(read[:, -2:], ages)
+
+
+def test_the_rate_of_a_measure_is_smoothed_towards_the_train_split(spec):
+    measured = spec.statistics.model_copy(update={"measures": (Measure(name="played", sum="play_ms"),)})
+    measuring = spec.model_copy(update={"statistics": measured})
+
+    def played(sums: list[float]) -> trees.Split:
+        rows = split(np.array([0.2, 0.8, 0.4, 0.9]))
+        statistics = np.concatenate([rows.values["item_statistics"], np.array(sums)[:, None]], axis=1)
+        return trees.Split({**rows.values, "item_statistics": statistics.astype(np.float32)})
+
+    # Of 40 impressions 100 in all, so p = 2.5; m = 2.
+    table = trees.Table(played([10, 20, 30, 40]), measuring, statistics=True)
+    read = table.transform(played([0, 100, 200, 700]))
+    np.testing.assert_allclose(read[:, -1], (np.array([0, 100, 200, 700]) + 2 * 2.5) / (10 + 2), rtol=1e-6)
 
 
 def test_trees_read_crosses_and_look_ups(spec):

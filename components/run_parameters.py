@@ -229,6 +229,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         check=check_usable_by_tensorflow,
         model="base_model",
     ),
+    Parameter(
+        "start_reference_from",
+        str,
+        "The single-task model (a URI) that the reference starts from, beside `start_from`; empty for none.",
+        default="",
+        commands=(COMPILE,),
+        check=check_usable_by_tensorflow,
+        model="reference_base_model",
+    ),
 )
 
 
@@ -268,6 +277,20 @@ def check_options(values: Mapping[str, Any]) -> None:
         if value is not None:
             declared = parameter(name)
             declared.check_value(value, declared.option)
+
+
+def check_reference_start(spec: "RankingSpec", values: Mapping[str, Any], name: str) -> None:
+    """Raises ValueError where a reference is to start from a model, and there is none or the ranker starts anew.
+
+    Args:
+      name: what the message calls the parameter.
+    """
+    if not values.get("start_reference_from"):
+        return
+    if not spec.trains_reference:
+        raise ValueError(f"{name}: expected routing auto or `training.reference`; else no reference is trained")
+    if not values.get("start_from"):
+        raise ValueError(f"{name}: expected a model that the ranker starts from too (start_from)")
 
 
 def markdown_table(parameters: Iterable[Parameter]) -> str:

@@ -7,7 +7,6 @@ from google.protobuf import text_format
 from tfx import types
 from tfx.components import ExampleValidator, StatisticsGen, Tuner
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
@@ -32,11 +31,13 @@ from models.routing import routing_names
 from pipeline.baseline import LatestComparableModelStrategy
 from pipeline.config import RunConfig
 from pipeline.drift import SPLIT_PAIRS, drift_config
+from pipeline.warm_start import LatestBlessedPairStrategy
 from schema.example_schema import example_schema
 from schema.modelling import AUTO_ROUTING, SINGLE_TASK
 from schema.spec import Drift, RankingSpec
 from schema.stages import evaluation_part, training_part, transform_part
 
+REFERENCE_TRAINER = "ReferenceTrainer"
 # Early stopping picks the epoch on `eval`; what decides the blessing has to be data that training never looked at.
 EVALUATED_SPLIT = "test"
 
@@ -101,14 +102,14 @@ def create_pipeline(spec: RankingSpec, config: RunConfig) -> Pipeline:
             settings=settings,
         )
 
-    warm_start = _blessed_resolver() if config.warm_start else None
-    base = preflight.outputs["base_model"] if preflight else warm_start.outputs["model"] if warm_start else None
+    warm_start = _warm_start_resolver() if config.warm_start else None
+    base, reference_base = _started_from(preflight, warm_start)
     settings = settings_in(config.parameters or {})
     reference = None
     if spec.trains_reference:
         # Tuned alike, for its gain to be the routing's.
         rest = {name: value for name, value in settings.items() if name != "routing"}
-        reference = trainer_of(spec.with_training(routing=SINGLE_TASK), rest).with_id("ReferenceTrainer")
+        reference = trainer_of(spec.with_training(routing=SINGLE_TASK), rest, reference_base).with_id(REFERENCE_TRAINER)
     trainer = trainer_of(spec, settings, base, reference.outputs["model"] if reference and is_auto else None)
     earlier = preflight or _baseline_resolver(trainer)
     evaluator = SeesawEvaluator(
@@ -174,13 +175,25 @@ def _report_of_statistics(spec: RankingSpec, example_gen: InteractionExampleGen)
     return {"examples": example_gen.outputs["examples"], "spec": evaluation_part(spec).to_json()}
 
 
-def _blessed_resolver() -> Resolver:
-    """Returns the node that finds the latest blessed model, to start from."""
+def _warm_start_resolver() -> Resolver:
+    """Returns the node that finds the latest blessed model, to start from, and its reference."""
     return Resolver(
-        strategy_class=LatestBlessedModelStrategy,
+        strategy_class=LatestBlessedPairStrategy,
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        reference=Channel(type=standard_artifacts.Model, producer_component_id=REFERENCE_TRAINER, output_key="model"),
     ).with_id("WarmStartResolver")
+
+
+def _started_from(
+    preflight: Preflight | None, warm_start: Resolver | None
+) -> tuple[types.BaseChannel | None, types.BaseChannel | None]:
+    """Returns what the ranker and what its reference start from."""
+    if preflight:
+        return preflight.outputs["base_model"], preflight.outputs["reference_base_model"]
+    if warm_start:
+        return warm_start.outputs["model"], warm_start.outputs["reference"]
+    return None, None
 
 
 def _baseline_resolver(trainer: Trainer) -> Resolver:

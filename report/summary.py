@@ -37,7 +37,7 @@ class RunSummary:
       evaluation, blessed: None where the evaluator was not reached.
       refused: why ServingValidator refused the model; empty where it didn't.
       baseline: the URI of the blessed model that this one was compared with.
-      base_model: the URI of the model that training started from.
+      base_model, reference_base_model: the URIs of the models that training and the reference's started from.
       places: where what the run wrote is, by the name under which it is shown.
     """
 
@@ -51,6 +51,7 @@ class RunSummary:
     refused: str = ""
     baseline: str | None = None
     base_model: str | None = None
+    reference_base_model: str | None = None
     places: dict[str, str] = field(default_factory=dict)
     stop_by: str = "loss"
 
@@ -69,7 +70,8 @@ def summarize(run: Lineage) -> RunSummary:
     artifacts = artifacts_of(run)
     material = Material(run.pipeline, run.run_id, artifacts)
     blessing = run.output("SeesawEvaluator", "blessing")
-    base_model = run.input("Trainer", "base_model")
+    bases = [run.input(stage, "base_model") for stage in ("Trainer", "ReferenceTrainer")]
+    base_model, reference_base_model = (base.uri if base else None for base in bases)
     tuned = run.output("Tuner", "tuner_results")
     baseline = blessing and blessing.properties.get(evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY)
     return RunSummary(
@@ -82,7 +84,8 @@ def summarize(run: Lineage) -> RunSummary:
         blessed=bool(blessing.properties.get(evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY)) if blessing else None,
         refused=material.refused or "",
         baseline=str(baseline) if baseline else None,
-        base_model=base_model.uri if base_model else None,
+        base_model=base_model,
+        reference_base_model=reference_base_model,
         places=_places(run, material),
         stop_by=_stop_by(run),
     )

@@ -32,7 +32,10 @@ MIN_SLICE_EXAMPLES = 100
 def render(summary: RunSummary, console: Console) -> None:
     """Prints the summary, what sharing does to the tasks first; values and paths are printed as they are, no markup."""
     if summary.evaluation:
-        _render_transfers(summary.evaluation, summary.base_model, console)
+        _render_transfers(summary.evaluation, console)
+        if task_transfers(summary.evaluation) and summary.base_model and not summary.reference_base_model:
+            line = f"  not by sharing alone: the model started from {summary.base_model}, its single-task models anew"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if summary.ingest:
         _render_ingest(summary.ingest, console)
     if summary.trials:
@@ -53,11 +56,8 @@ def render(summary: RunSummary, console: Console) -> None:
         console.print(f"{name + ':':<18}{location}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _render_transfers(evaluation: Evaluation, base_model: str | None, console: Console) -> None:
-    """Prints which tasks gain and which lose against their single-task models, those that lose first.
-
-    After a warm start, that it isn't sharing alone which they gain and lose by.
-    """
+def _render_transfers(evaluation: Evaluation, console: Console) -> None:
+    """Prints which tasks gain and which lose against their single-task models, those that lose first."""
     console.print(transfer_sentence(evaluation), markup=False, highlight=False, soft_wrap=True)
     transfers = task_transfers(evaluation)
     for verdict, tone in TONES.items():
@@ -67,9 +67,6 @@ def _render_transfers(evaluation: Evaluation, base_model: str | None, console: C
         if gains:
             line = f"  {verdict + ':':<9} {', '.join(gains)}"
             console.print(line, style=_STYLES[tone], markup=False, highlight=False, soft_wrap=True)
-    if transfers and base_model:
-        line = f"  not by sharing alone: the model started from {base_model}, its single-task models anew"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _tuned(summary: RunSummary) -> str:

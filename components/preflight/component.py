@@ -31,8 +31,8 @@ class Preflight(base_component.BaseComponent):
     """Checks the parameters that a run was started with before anything else runs, and fetches the models they name.
 
     Outputs: for each parameter that names a model, that model (`Parameter.model`): `baseline_model`, which the
-    candidate is compared with, and `base_model`, which training starts from. Where the parameter is empty, the artifact
-    has the custom property `no_model`.
+    candidate is compared with, `base_model`, which training starts from, and `reference_base_model`, which the
+    reference's does. Where the parameter is empty, the artifact has the custom property `no_model`.
     """
 
     SPEC_CLASS = PreflightSpec

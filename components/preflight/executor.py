@@ -9,7 +9,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.preflight.fetched_models import fetch
-from components.run_parameters import Parameter, compiled_parameters
+from components.run_parameters import Parameter, check_reference_start, compiled_parameters
 from ingest.errors import IngestError
 from ingest.sources import match_files
 from ingest.windows.window import Window, check_days, daily_logs
@@ -49,6 +49,9 @@ def _problems(properties: Mapping[str, Any], models: Mapping[str, types.Artifact
     if not any(problems[name] for name in ("logs", "window", "state")):
         spec = RankingSpec.from_json(properties["spec"])
         problems["logs"] = _problem(_check_logs, spec, properties["logs"], properties["window"])
+    if not problems["start_reference_from"]:
+        arguments = (RankingSpec.from_json(properties["spec"]), properties, "start_reference_from")
+        problems["start_reference_from"] = _problem(check_reference_start, *arguments)
     problems["routing"] = _problem(_check_routing, properties["routing"], properties["routings"].split(","))
     return (problem for problem in problems.values() if problem)
 

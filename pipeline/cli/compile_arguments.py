@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.run_parameters import check_options, compiled_parameters, settings_in
+from components.run_parameters import check_options, check_reference_start, compiled_parameters, settings_in
 from components.uris import UriError, check, scheme_of
 from models.routing import check_routings
 from pipeline.cli.run_arguments import UsageError
@@ -67,6 +67,7 @@ def prepare(
         if vertex and not scheme_of(root):
             raise UriError(f"--root: Vertex AI keeps artifacts at gs://, got {root!r}")
         check_options(parameters)
+        check_reference_start(spec, parameters, "--start-reference-from")
         check_paths(cluster or Cluster())
         arguments = beam_arguments(runner, cluster, beam_args)
         if is_distributed(arguments) and scheme_of(root) in _ROOTS - {"gs"}:

@@ -49,7 +49,10 @@ def compiled(simulated: Simulated, tmp_path_factory) -> Path:
         "compile", simulated.spec, "--image", KubeflowRun.IMAGE, "--root", KubeflowRun.ROOT, "--out", path, *defaults
     )
     assert done.code == 0, done.err
-    assert "have defaults: beam_args, compare_with, epochs, routing, start_from, state, window" in done.out
+    assert (
+        "have defaults: beam_args, compare_with, epochs, routing, start_from, start_reference_from, state, window"
+        in done.out
+    )
     return path
 
 

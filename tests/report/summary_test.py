@@ -70,14 +70,17 @@ def test_what_each_task_gains_or_loses_by_sharing_stands_first():
 def test_after_a_warm_start_the_gain_is_said_not_to_be_of_sharing_alone():
     lines = shown(make_evaluation(blessed=True), base_model="runs/a/model/3").splitlines()
     assert lines[4] == "  not by sharing alone: the model started from runs/a/model/3, its single-task models anew"
+    both = shown(make_evaluation(blessed=True), base_model="runs/a/model/3", reference_base_model="runs/a/model/2")
+    assert "by sharing alone" not in both
     without_reference = make_evaluation(models=("candidate",))
     assert "by sharing alone" not in shown(without_reference, base_model="runs/a/model/3")
 
 
 def test_what_training_started_from_is_read_from_the_lineage():
     base = Used("base_model", 3, "Model", "runs/a/model/3", "Trainer", {})
-    run = Lineage("a", "b", (dataclasses.replace(execution("Trainer"), inputs=(base,)),))
-    assert summarize(run).base_model == "runs/a/model/3"
+    for stage, started in (("Trainer", ("runs/a/model/3", None)), ("ReferenceTrainer", (None, "runs/a/model/3"))):
+        run = Lineage("a", "b", (dataclasses.replace(execution(stage), inputs=(base,)),))
+        assert (summarize(run).base_model, summarize(run).reference_base_model) == started
     assert summarize(Lineage("a", "b", (execution("Trainer"),))).base_model is None
 
 

@@ -31,7 +31,7 @@ def pushed_model(folder: Path, version: int) -> Path:
 
 def preflight(tmp_path: Path, **changed: object) -> dict[str, standard_artifacts.Model]:
     outputs = {}
-    for name in ("baseline_model", "base_model"):
+    for name in ("baseline_model", "base_model", "reference_base_model"):
         outputs[name] = standard_artifacts.Model()
         outputs[name].uri = str(tmp_path / "artifacts" / name)
     parameters = {
@@ -44,6 +44,7 @@ def preflight(tmp_path: Path, **changed: object) -> dict[str, standard_artifacts
         "routing": "ple",
         "compare_with": "",
         "start_from": "",
+        "start_reference_from": "",
         "push_destination": str(tmp_path / "serving"),
         "beam_args": "--runner=FnApiRunner",
     }
@@ -109,8 +110,31 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path, logs):
     assert "found none in" in lines[5]
 
 
+@pytest.mark.parametrize(
+    ("reference", "start", "message"),
+    [
+        (False, "1", "start_reference_from: expected routing auto or `training.reference`"),
+        (True, "", r"start_reference_from: expected a model that the ranker starts from too"),
+    ],
+)
+def test_a_reference_starts_from_a_model_where_one_is_trained_and_the_ranker_does(
+    tmp_path, logs, reference, start, message
+):
+    saved = str(pushed_model(tmp_path / "pushed", 1))
+    spec = SPEC.with_training(routing="ple", reference=reference).to_json()
+    with pytest.raises(ParameterError, match=message):
+        preflight(tmp_path, spec=spec, start_from=start and saved, start_reference_from=saved)
+
+
+def test_both_models_that_training_starts_from_are_fetched(tmp_path, logs):
+    saved = [str(pushed_model(tmp_path / "pushed", version)) for version in (1, 2)]
+    spec = SPEC.with_training(reference=True).to_json()
+    models = preflight(tmp_path, spec=spec, start_from=saved[0], start_reference_from=saved[1])
+    assert all(find_saved_model(models[name].uri) for name in ("base_model", "reference_base_model"))
+
+
 def test_a_pipeline_compiled_before_a_parameter_was_declared_runs_without_it(tmp_path, logs):
-    preflight(tmp_path, beam_args=None)
+    preflight(tmp_path, beam_args=None, start_reference_from=None)
 
 
 def test_the_state_is_of_no_matter_without_a_window(tmp_path, logs):

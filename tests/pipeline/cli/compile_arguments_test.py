@@ -21,6 +21,7 @@ def test_a_run_that_is_told_nothing_does_as_the_spec_says():
         "routing": "ple",
         "compare_with": "",
         "start_from": "",
+        "start_reference_from": "",
         "beam_args": "--runner=FnApiRunner",
     }
 

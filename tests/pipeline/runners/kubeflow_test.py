@@ -73,6 +73,7 @@ def test_every_parameter_has_a_description_and_a_default_where_one_was_given(spe
         "routing": "ple",
         "compare_with": "",
         "start_from": "",
+        "start_reference_from": "",
         "push_destination": None,
         "beam_args": "--runner=FnApiRunner",
     }

@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks import expectations
-from benchmarks.comparison import Calibration, Compared, Row, ScoreFiles, Scores
+from benchmarks.comparison import LIST_METRIC, Calibration, Compared, Row, ScoreFiles, Scores
 from benchmarks.data_sets import DATA, DATA_SETS, Logs
 from benchmarks.prepared import Prepared, test_scores
 from benchmarks.side_by_side import compare_on
@@ -125,7 +125,7 @@ def better_variants(name: str, rows: Sequence[Row]) -> Iterator[str]:
     """Yields a sentence for each variant that is better on a dense task by more than its interval."""
     for row in rows:
         for variant, gain in row.gains.items():
-            if row.positives >= DENSE and gain.value < 0 and gain.is_certain and row.metric != "grouped_auc":
+            if row.positives >= DENSE and gain.value < 0 and gain.is_certain and row.metric != LIST_METRIC:
                 yield f"{name}, {row.task}: {row.metric} is better with {variant}: {gain.reversed}"
 
 

@@ -4,6 +4,7 @@ Beside them stands each ranker's calibration, which is best at 1 and so has no g
 paired, and by user. With several seeds values, gains and half-widths are the seeds' means.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +24,9 @@ from evaluation.totals import totals
 from models.training.progress import fingerprint
 from schema.spec import RankingSpec
 
-# The metrics that are shown, where a task has them.
-_SHOWN = ("mean_squared_error", "auc", "grouped_auc")
+# The metrics that are shown, where a task has them. The list metric only where the log tells what was ranked at once:
+# over a day any count of what the user did is tied to fewer positives after it (docs/evaluation.md).
+_SHOWN, LIST_METRIC = ("mean_squared_error", "auc"), "grouped_auc"
 # By ranker, its outputs on the test examples, float32 `(tasks, examples)`.
 Scores = Mapping[str, np.ndarray]
 
@@ -67,8 +69,8 @@ class Row:
 
     def as_json(self) -> dict[str, object]:
         return {
-            "values": {name: round(value, 5) for name, value in self.values.items()},
-            "gains": {name: [round(gain.value, 5), round(gain.half_width, 5)] for name, gain in self.gains.items()},
+            "values": {name: _rounded(value) for name, value in self.values.items()},
+            "gains": {name: [_rounded(gain.value), _rounded(gain.half_width)] for name, gain in self.gains.items()},
             "positives": self.positives,
         }
 
@@ -87,7 +89,7 @@ class Calibration:
 
     def as_json(self) -> dict[str, object]:
         return {
-            "values": {name: round(value, 5) for name, value in self.values.items()},
+            "values": {name: _rounded(value) for name, value in self.values.items()},
             "positives": self.positives,
         }
 
@@ -111,7 +113,8 @@ def compare(prepared: Prepared, by_seed: Sequence[Scores]) -> Compared:
     names = list(by_seed[0])
     plan = _plan(prepared.spec, len(names))
     outcomes = [_outcome(prepared, plan, np.stack(list(scores.values()))) for scores in by_seed]
-    return Compared(list(_rows(plan, names, outcomes)), list(_calibrations(plan, names, outcomes)))
+    shown = (*_SHOWN, LIST_METRIC) if prepared.spec.log.request else _SHOWN
+    return Compared(list(_rows(plan, names, outcomes, shown)), list(_calibrations(plan, names, outcomes)))
 
 
 def calibration_table(calibrations: Sequence[Calibration]) -> Iterator[str]:
@@ -139,11 +142,11 @@ def _outcome(prepared: Prepared, plan: Plan, scores: np.ndarray) -> SliceOutcome
     return slice_outcome(key, summed, moments, plan)
 
 
-def _rows(plan: Plan, names: Sequence[str], outcomes: Sequence[SliceOutcome]) -> Iterator[Row]:
+def _rows(plan: Plan, names: Sequence[str], outcomes: Sequence[SliceOutcome], shown: Sequence[str]) -> Iterator[Row]:
     compared = comparisons(plan)
     for t, task in enumerate(plan.tasks):
         for metric in task.metrics:
-            if metric.name not in _SHOWN:
+            if metric.name not in shown:
                 continue
             sign = 1 if metric.higher_is_better else -1
             alone = [_mean(outcomes, t, compared.index(Comparison(m, None)), metric.name) for m in range(len(names))]
@@ -169,6 +172,11 @@ def _calibrations(plan: Plan, names: Sequence[str], outcomes: Sequence[SliceOutc
             indices = [compared.index(Comparison(m, None)) for m in range(len(names))]
             values = [_mean(outcomes, t, index, metric)[0] for index in indices]
             yield Calibration(task.name, dict(zip(names, values, strict=True)), positives)
+
+
+def _rounded(value: float) -> float | None:
+    """Returns a number that JSON has; None for a metric of a task without positives."""
+    return round(value, 5) if math.isfinite(value) else None
 
 
 def _mean(outcomes: Sequence[SliceOutcome], task: int, comparison: int, metric: str) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks import expectations, trees
-from benchmarks.comparison import Compared, Row, ScoreFiles, Scores
+from benchmarks.comparison import LIST_METRIC, Compared, Row, ScoreFiles, Scores
 from benchmarks.data_sets import DATA, DATA_SETS, Logs
 from benchmarks.prepared import Prepared, networks
 from benchmarks.side_by_side import compare_on
@@ -29,8 +29,6 @@ from schema.modelling import AUTO_ROUTING, SINGLE_TASK
 from schema.spec import RankingSpec
 
 TREES, TREES_ALONE = "LightGBM + statistics", "LightGBM"
-# Of logs whose requests hold one impression each it says little: it may be behind within its interval.
-LIST_METRIC = "grouped_auc"
 # Positives in the test split, from which on a task's figure is expected to hold.
 DENSE = 300
 
@@ -130,6 +128,7 @@ def losses(name: str, rows: list[Row]) -> Iterator[str]:
 
 def missing_gains(name: str, rows: list[Row], mean_auc_gain: float) -> Iterator[str]:
     """Yields a sentence for each dense task that gains nothing over LightGBM, and one if the mean gain is too low."""
+    # Of logs whose requests hold one impression each the list metric says little.
     dense = [row for row in rows if row.positives >= DENSE and row.metric != LIST_METRIC]
     for row in dense:
         gain = row.gains[TREES].value

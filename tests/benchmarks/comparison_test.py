@@ -1,5 +1,6 @@
 """What a comparison of rankers keeps, how it shows a gain, and that calibration stands apart from these."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from benchmarks.comparison import Gain, ScoreFiles, calibration_table, compare
 from benchmarks.prepared import Prepared
 from schema.spec import RankingSpec
+from schema.statistics import Request
 
 LABELS = [1.0, 0.0, 0.0, 1.0]
 
@@ -63,11 +65,27 @@ def prepared() -> Prepared:
         feature = tf.train.Example().features.feature
         feature["user_id"].bytes_list.value.append(b"ab"[row % 2 : row % 2 + 1])
         feature["timestamp"].int64_list.value.append(row)
+        feature["request_start"].int64_list.value.append(0)
         for task, value, space in (("like", label, row < 3), ("share", 0.0, True), ("finish", label, True)):
             feature[f"label_{task}"].float_list.value.append(value)
             feature[f"space_{task}"].float_list.value.append(space)
         examples.append(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
     return Prepared(spec, FnArgs(), Path(), np.array(examples, object))
+
+
+def test_lists_are_compared_where_the_log_tells_what_was_ranked_at_once(prepared):
+    scores = [{name: np.zeros((3, 4), np.float32) for name in ("ple", "single_task")}]
+    log = prepared.spec.log.model_copy(update={"request": Request(column="request")})
+    requests = replace(prepared, spec=prepared.spec.model_copy(update={"log": log}))
+    by_log = [{row.metric for row in compare(told, scores).rows} for told in (prepared, requests)]
+    assert by_log == [{"auc", "mean_squared_error"}, {"auc", "mean_squared_error", "grouped_auc"}]
+
+
+def test_a_metric_of_a_task_without_positives_is_null_in_json(prepared):
+    scores = [{name: np.zeros((3, 4), np.float32) for name in ("ple", "single_task")}]
+    of_share = compare(prepared, scores).as_json()["share auc"]
+    assert of_share["values"] == {"ple": None, "single_task": None}
+    assert of_share["gains"] == {"single_task": [None, None]}
 
 
 def test_calibration_is_of_binary_tasks_with_a_positive_in_their_space_and_has_no_gain(prepared):

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from schema.columns import example_columns
 from schema.files import SourceFiles
-from schema.modelling import AUTO_ROUTING
+from schema.modelling import ANONYMOUS, AUTO_ROUTING
 from schema.spec import RankingSpec
 
 
@@ -35,7 +35,7 @@ def load_spec(path: str | Path) -> RankingSpec:
     if not isinstance(declared, dict):
         raise SpecError(f"{path}: expected a mapping with `name`, `log`, `features`, `tasks`, got {_shown(declared)}")
     try:
-        spec = _with_default_routing(RankingSpec.model_validate(declared))
+        spec = _with_default_recipe(_with_default_routing(RankingSpec.model_validate(declared)))
         example_columns(spec)
     except ValidationError as error:
         raise SpecError("\n".join([f"{path}: not a valid ranking spec", *_problems(error)])) from None
@@ -48,6 +48,14 @@ def _with_default_routing(spec: RankingSpec) -> RankingSpec:
     if "routing" in spec.model.model_fields_set:
         return spec
     return spec.model_copy(update={"model": spec.model.model_copy(update={"routing": AUTO_ROUTING})})
+
+
+def _with_default_recipe(spec: RankingSpec) -> RankingSpec:
+    """Returns the spec with the recipe of a log that tells of no user or item again, where it declares no other."""
+    if spec.model.embed_ids or spec.statistics or spec.behaviours:
+        return spec
+    undeclared = {name: value for name, value in ANONYMOUS.items() if name not in spec.training.model_fields_set}
+    return spec.model_copy(update={"training": spec.training.model_copy(update=undeclared)})
 
 
 class _SpecLoader(yaml.SafeLoader):

@@ -119,6 +119,11 @@ class RankingLoss(Frozen):
         return self.tasks.get(task, self.weight)
 
 
+# What differs by default where no id is embedded and there are neither statistics nor behaviours: nothing is learnt by
+# heart then, and training is too short at the other rate (docs/results.md, Census-Income).
+ANONYMOUS = {"learning_rate": 1e-2, "weight_decay": 0.0, "dropout": 0.0}
+
+
 class Training(Frozen):
     """How the ranker is trained: how long, at which rates, against learning by heart, and on what.
 

@@ -495,3 +495,17 @@ def test_without_a_routing_a_file_means_auto_and_json_of_earlier_versions_ple(tm
     assert routings == ["auto", "auto", "ple"]
     # It was the default, which JSON leaves out.
     assert "routing" not in spec.to_json()
+
+
+@pytest.mark.parametrize("tells", ["model", "statistics", "behaviours", "nothing"])
+def test_a_log_that_tells_of_no_one_again_is_trained_at_a_higher_rate(tmp_path, tells):
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    kept = {"model": {}, "statistics": declared.pop("statistics"), "behaviours": declared.pop("behaviours")}
+    declared |= {"model": {"embed_ids": []}, "slices": [], "training": {"dropout": 0.2}}
+    declared |= {tells: kept[tells]} if tells in kept else {}
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(declared))
+    training = load_spec(path).training
+    expected = (0.01, 0.0, 0.2) if tells == "nothing" else (0.001, 1.0, 0.2)
+    assert (training.learning_rate, training.weight_decay, training.dropout) == expected
+    assert RankingSpec.from_json(load_spec(path).to_json()).training == training

@@ -176,7 +176,8 @@ def settings(spec: RankingSpec) -> list[object]:
     What not every spec has is named only where it is there, so that scores that were kept without it stay valid.
     """
     ages = any(statistic.age for statistic in statistics_of(spec))
-    read = {"weight": spec.weight is not None, "derive": bool(spec.derive), "age": ages}
+    measures = bool(spec.statistics and spec.statistics.measures)
+    read = {"weight": spec.weight is not None, "derive": bool(spec.derive), "age": ages, "measures": measures}
     return [spec.to_json(), SETTINGS, *(name for name, is_there in read.items() if is_there)]
 
 

@@ -10,10 +10,10 @@ from components.preflight.fetched_models import find_saved_model
 
 
 class LatestBlessedPairStrategy(resolver.ResolverStrategy):
-    """The latest blessed model, and the single-task reference that was trained on the same examples.
+    """The latest blessed model, and the single-task reference that it was compared with when it was blessed.
 
-    Both then go on with as many days behind them, so that what one is ahead by is not that it has seen more. Without
-    such a reference, or where its files are gone, there is none to start from.
+    Both go on, so that what one is ahead by is not that it alone has seen the days before. Without such a reference, or
+    where its files are gone, there is none to start from.
     """
 
     def resolve_artifacts(
@@ -22,24 +22,21 @@ class LatestBlessedPairStrategy(resolver.ResolverStrategy):
         blessed = LatestBlessedModelStrategy().resolve_artifacts(
             store, {name: list(input_dict[name]) for name in ("model", "model_blessing")}
         )
-        references = []
-        if blessed["model"]:
-            examples = _examples_of(store, blessed["model"][0])
-            references = [
-                reference
-                for reference in input_dict["reference"]
-                if _examples_of(store, reference) & examples and find_saved_model(reference.uri)
-            ]
-        latest = max(references, key=lambda reference: reference.id, default=None)
-        return {**blessed, "reference": [latest] if latest else []}
+        compared = {id for blessing in blessed["model_blessing"] for id in _references_of(store, blessing)}
+        references = [
+            reference
+            for reference in input_dict["reference"]
+            if reference.id in compared and find_saved_model(reference.uri)
+        ]
+        return {**blessed, "reference": references[:1]}
 
 
-def _examples_of(store: MetadataStore, model: types.Artifact) -> set[int]:
-    """Returns the ids of the examples that a model was trained on."""
-    outputs = (event for event in store.get_events_by_artifact_ids([model.id]) if event.type == mlmd.Event.OUTPUT)
+def _references_of(store: MetadataStore, blessing: types.Artifact) -> set[int]:
+    """Returns the ids of the references that the evaluator read which gave a blessing: one, or none."""
+    outputs = (event for event in store.get_events_by_artifact_ids([blessing.id]) if event.type == mlmd.Event.OUTPUT)
     used = store.get_events_by_execution_ids([event.execution_id for event in outputs])
     return {
         event.artifact_id
         for event in used
-        if event.type == mlmd.Event.INPUT and any(step.key == "examples" for step in event.path.steps)
+        if event.type == mlmd.Event.INPUT and any(step.key == "reference_model" for step in event.path.steps)
     }

@@ -52,7 +52,7 @@ def _with_default_routing(spec: RankingSpec) -> RankingSpec:
 
 def _with_default_recipe(spec: RankingSpec) -> RankingSpec:
     """Returns the spec with the recipe of a log that tells of no user or item again, where it declares no other."""
-    if spec.model.embed_ids or spec.statistics or spec.behaviours:
+    if spec.model.embed_ids or spec.training.id_mask_features or spec.statistics or spec.behaviours:
         return spec
     undeclared = {name: value for name, value in ANONYMOUS.items() if name not in spec.training.model_fields_set}
     return spec.model_copy(update={"training": spec.training.model_copy(update=undeclared)})

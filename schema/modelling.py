@@ -119,7 +119,7 @@ class RankingLoss(Frozen):
         return self.tasks.get(task, self.weight)
 
 
-# What differs by default where no id is embedded and there are neither statistics nor behaviours: nothing is learnt by
+# What differs by default where no id is embedded and there are neither statistics nor behaviours: little is learnt by
 # heart then, and training is too short at the other rate (docs/results.md, Census-Income).
 ANONYMOUS = {"learning_rate": 1e-2, "weight_decay": 0.0, "dropout": 0.0}
 

@@ -497,12 +497,14 @@ def test_without_a_routing_a_file_means_auto_and_json_of_earlier_versions_ple(tm
     assert "routing" not in spec.to_json()
 
 
-@pytest.mark.parametrize("tells", ["model", "statistics", "behaviours", "nothing"])
+@pytest.mark.parametrize("tells", ["model", "statistics", "behaviours", "id_mask_features", "nothing"])
 def test_a_log_that_tells_of_no_one_again_is_trained_at_a_higher_rate(tmp_path, tells):
     declared = yaml.safe_load(SHORTVIDEO.read_text())
     kept = {"model": {}, "statistics": declared.pop("statistics"), "behaviours": declared.pop("behaviours")}
     declared |= {"model": {"embed_ids": []}, "slices": [], "training": {"dropout": 0.2}}
     declared |= {tells: kept[tells]} if tells in kept else {}
+    if tells == "id_mask_features":
+        declared["training"][tells] = ["author"]
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(declared))
     training = load_spec(path).training

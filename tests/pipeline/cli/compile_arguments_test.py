@@ -46,6 +46,11 @@ def test_an_image_with_a_tag_or_a_digest_will_do(image):
         ({"logs": "ftp://host/logs"}, "--logs: expected an absolute path or a URI of .*gs://.*; got 'ftp://host/logs'"),
         ({"push_destination": "redis://host"}, "--push-destination: expected an absolute path or a URI of .*gs://"),
         ({"compare_with": "models/1"}, "--compare-with: expected an absolute path"),
+        ({"start_reference_from": "/m/1", "start_from": "/m/2"}, "--start-reference-from: expected routing auto or"),
+        (
+            {"start_reference_from": "/m/1", "routing": "auto"},
+            "--start-reference-from: expected a model that the",
+        ),
         ({"routing": "plle"}, "unknown routing 'plle', expected one of"),
         ({"runner": "flink"}, "runner flink needs the address"),
         (

@@ -111,12 +111,15 @@ class Table:
         derived = derive({**inputs, **split.maps}, buckets, self.spec)
         return {**split.values, **{name: tensor.numpy() for name, tensor in derived.items()}}
 
+    def _slot_indices(self, column: ExampleColumn) -> dict[str, int]:
+        """Returns by the name of each slot its place in the vectors of a statistic."""
+        return {slot.name: i for i, slot in enumerate(slots(self.spec, statistic_of(self.spec, column.name)))}
+
     def _priors(self, column: ExampleColumn, train: Split) -> list[float]:
         """Returns the train split's mean that each rate of a statistic is smoothed towards."""
-        statistic = statistic_of(self.spec, column.name)
-        index = {slot.name: i for i, slot in enumerate(slots(self.spec, statistic))}
+        index = self._slot_indices(column)
         priors = []
-        for rate in rates_of(self.spec, statistic):
+        for rate in rates_of(self.spec, statistic_of(self.spec, column.name)):
             if rate.task:
                 priors.append(train.labels(rate.task)[train.in_space(rate.task)].mean())
             else:
@@ -126,8 +129,7 @@ class Table:
 
     def _statistic(self, column: ExampleColumn, vectors: np.ndarray) -> np.ndarray:
         assert self.spec.statistics is not None
-        statistic = statistic_of(self.spec, column.name)
-        index = {slot.name: i for i, slot in enumerate(slots(self.spec, statistic))}
+        statistic, index = statistic_of(self.spec, column.name), self._slot_indices(column)
         columns = [vectors[:, index[slot.name]] for slot in counts_of(self.spec, statistic)]
         for rate, prior in zip(rates_of(self.spec, statistic), self.priors[column.name], strict=True):
             total, count = (vectors[:, index[slot.name]] for slot in (rate.sum, rate.count))

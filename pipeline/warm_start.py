@@ -22,7 +22,7 @@ class LatestBlessedPairStrategy(resolver.ResolverStrategy):
         blessed = LatestBlessedModelStrategy().resolve_artifacts(
             store, {name: list(input_dict[name]) for name in ("model", "model_blessing")}
         )
-        compared = {id for blessing in blessed["model_blessing"] for id in _references_of(store, blessing)}
+        compared = set().union(*(_references_of(store, blessing) for blessing in blessed["model_blessing"]))
         references = [
             reference
             for reference in input_dict["reference"]

@@ -64,9 +64,9 @@ def bucket_boundaries(quantiles: tf.Tensor, buckets: int) -> tf.Tensor:
     buckets_of = is_run + until - tf.concat([[0], until[:-1]], axis=0)
     # Twice the middle of a value's rows in its run, of n rows from 1 to n.
     before = tf.cumsum(light, exclusive=True) - tf.gather(tf.cumsum(rows_of, exclusive=True), run)
-    part = (2 * before + light + 1) * tf.gather(buckets_of, run) // (2 * (tf.gather(rows_of, run) + 1))
-    place = tf.stack([tf.cast(heavy, tf.int32), run, tf.where(heavy, 0, part)], axis=1)
-    begins = tf.reduce_any(place[1:] != place[:-1], axis=1) | heavy[1:]
+    bucket_in_run = (2 * before + light + 1) * tf.gather(buckets_of, run) // (2 * (tf.gather(rows_of, run) + 1))
+    bucket = tf.stack([tf.cast(heavy, tf.int32), run, tf.where(heavy, 0, bucket_in_run)], axis=1)
+    begins = tf.reduce_any(bucket[1:] != bucket[:-1], axis=1) | heavy[1:]
     return tf.boolean_mask(values[1:], begins)
 
 

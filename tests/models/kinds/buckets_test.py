@@ -30,8 +30,7 @@ FEW = [0] * 32
     ],
 )
 def test_a_number_that_fills_a_bucket_has_one_to_itself(quantiles, boundaries):
-    given = tf.constant([*quantiles], tf.float32)
-    np.testing.assert_array_equal(bucket_boundaries(given, 4), boundaries)
+    np.testing.assert_array_equal(bucket_boundaries(tf.constant([*quantiles], tf.float32), 4), boundaries)
 
 
 @pytest.mark.parametrize("buckets", [2, 3, 10, 64])

@@ -58,6 +58,7 @@ VARIANTS: Mapping[str, Callable[[RankingSpec], RankingSpec]] = {
     "MMoE": lambda spec: spec.with_training(routing="mmoe"),
     "DIN": lambda spec: spec.with_training(bottom="din"),
     "DTRN": lambda spec: spec.with_training(bottom="dtrn"),
+    "products": lambda spec: spec.with_training(products=True),
     PAIRWISE: ranking_loss("pairwise"),
     JRC: ranking_loss("jrc"),
 }

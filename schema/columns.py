@@ -73,6 +73,11 @@ class ExampleColumn:
         return "age" if self.vocabulary is None else "id"
 
     @property
+    def is_embedded(self) -> bool:
+        """Returns whether each value selects a row of an embedding table."""
+        return self.vocabulary is not None or self.kind == "buckets"
+
+    @property
     def layout(self) -> tuple[str, str, bool, int | None]:
         """Returns what a model that reads the column relies on: its name, type, whether it is ragged, its width."""
         return self.name, self.dtype, self.ragged, self.width

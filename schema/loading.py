@@ -8,9 +8,9 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from schema.columns import example_columns
+from schema.columns import example_columns, model_columns
 from schema.files import SourceFiles
-from schema.modelling import ANONYMOUS, AUTO_ROUTING
+from schema.modelling import ANONYMOUS, AUTO_ROUTING, MOST_MULTIPLIED
 from schema.spec import RankingSpec
 
 
@@ -51,11 +51,22 @@ def _with_default_routing(spec: RankingSpec) -> RankingSpec:
 
 
 def _with_default_recipe(spec: RankingSpec) -> RankingSpec:
-    """Returns the spec with the recipe of a log that tells of no user or item again, where it declares no other."""
+    """Returns the spec with the recipe of a log that tells of no user or item again, where it declares no other.
+
+    The model's shape is part of it.
+    """
     if spec.model.embed_ids or spec.training.id_mask_features or spec.statistics or spec.behaviours:
         return spec
-    undeclared = {name: value for name, value in ANONYMOUS.items() if name not in spec.training.model_fields_set}
-    return spec.model_copy(update={"training": spec.training.model_copy(update=undeclared)})
+    sections = {"model": spec.model, "training": spec.training}
+    for name, section in sections.items():
+        undeclared = {key: value for key, value in ANONYMOUS[name].items() if key not in section.model_fields_set}
+        sections[name] = section.model_copy(update=undeclared)
+    if (
+        "products" not in spec.model.model_fields_set
+        and sum(column.is_embedded for column in model_columns(spec)) > MOST_MULTIPLIED
+    ):
+        sections["model"] = sections["model"].model_copy(update={"products": False})
+    return spec.model_copy(update=sections)
 
 
 class _SpecLoader(yaml.SafeLoader):

@@ -1,5 +1,6 @@
 """The sections `model` and `training` of a ranking spec: the ranker's shape, and how it is trained."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -98,6 +99,8 @@ class Model(Frozen):
     tower_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (32,)
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
     embed_ids: Annotated[tuple[Literal["user_id", "item_id"], ...], Field(strict=False)] = ("user_id", "item_id")
+    # Whether experts and gates also read the inner products of embeddings, pair by pair.
+    products: bool = False
     # Ids seen less often share the out-of-vocabulary buckets.
     min_frequency: Annotated[int, Field(ge=1)] = 5
     max_vocabulary: Annotated[int, Field(ge=1)] = 1_000_000
@@ -120,8 +123,13 @@ class RankingLoss(Frozen):
 
 
 # What differs by default where no id is embedded and there are neither statistics nor behaviours: little is learnt by
-# heart then, and training is too short at the other rate (docs/results.md, Census-Income).
-ANONYMOUS = {"learning_rate": 1e-2, "weight_decay": 0.0, "dropout": 0.0}
+# heart then, training is too short at the other rate, and what counts is how features go together (docs/results.md,
+# Census-Income); unless they are so many that their products are too many.
+MOST_MULTIPLIED = 64
+ANONYMOUS: Mapping[str, Mapping[str, Any]] = {
+    "model": {"products": True},
+    "training": {"learning_rate": 1e-2, "weight_decay": 0.0, "dropout": 0.0},
+}
 
 
 class Training(Frozen):

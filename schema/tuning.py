@@ -47,6 +47,7 @@ class Tuning(Frozen):
     task_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     shared_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     expert_units: Annotated[tuple[_Units, ...], *_Candidates] = ()
+    products: Annotated[tuple[bool, ...], *_Candidates] = ()
     batch_size: Annotated[tuple[BatchSize, ...], *_Candidates] = ()
     learning_rate: Annotated[tuple[Positive, ...], *_Candidates] = ()
     embedding_learning_rate: Annotated[tuple[Positive, ...], *_Candidates] = ()

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.bottoms.candidate_aware import CandidateAwareBottom
-from models.bottoms.plain import history
+from models.bottoms.plain import history, products_of
 from models.features import Features
 from models.layers import RepresentationRefinement, TaskInterest, UserItemRows
 from models.layers.arguments import named_in_files
@@ -127,6 +127,8 @@ class DtrnBottom(CandidateAwareBottom):
                 for name in self.sequences:
                     pooled = sum(size(column) for column in self.contents(name)) if name in self.pooling else 0
                     sizes[history(name)] = 2 + pooled
+            if count := self.product_count(side):
+                sizes[products_of(side)] = count
         return sizes | {f"{name} (interest)": self.spec.model.dtrn.units for name in self.read}
 
     def get_config(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from models.embeddings import Embeddings
 from models.features import Features
-from models.layers import MaskedPooling, UserItemRows
+from models.layers import MaskedPooling, UserItemRows, products_between, products_within
 from models.layers.arguments import TaskInputs, named_in_files
 from models.length_groups import cut, is_grouped, joined, masks
 from schema.columns import ExampleColumn, model_columns
@@ -23,6 +23,9 @@ class PlainBottom(tf.keras.layers.Layer):
     Ids are embedded, one table per vocabulary, shared by the candidate and the sequences (`Embeddings`). A multi-valued
     feature is the mean of its values' embeddings. A behaviour gives the pooled vectors of its positions (embeddings and
     numbers of the item at each), how many there are, and the newest's age.
+
+    With `model.products` there are also the inner products of the embeddings, pair by pair, those of multi-valued
+    features as they are pooled: of two of the user's in the user's part, all others in the candidate's.
 
     Args:
       spec: the ranking spec.
@@ -84,15 +87,42 @@ class PlainBottom(tf.keras.layers.Layer):
 
     def parts(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the fields of the output that are the user's, or the candidate's, by name."""
-        parts = {column.name: values[column.name] for column in self.single if column.side == side}
-        for column in self.multi:
-            if column.side == side:
-                pooled = self.pooling[column.name](values[column.name], features[column.name] >= 0)
-                parts[column.name] = pooled
+        columns = [column for column in (*self.single, *self.multi) if column.side == side]
+        parts = {column.name: self._value(column, features, values) for column in columns}
         if side == "user":
             for behaviour in self.sequences:
                 parts[history(behaviour)] = self._behaviour(behaviour, features, values)
+        if self.product_count(side):
+            parts[products_of(side)] = self._products(side, features, values)
         return parts
+
+    def product_count(self, side: str) -> int:
+        """Returns how many products of embeddings there are among the fields of the user, or of the candidate."""
+        if not self.spec.model.products:
+            return 0
+        counts = {of: len(self._embedded(of)) for of in ("user", "item")}
+        within = counts[side] * (counts[side] - 1) // 2
+        return within + (counts["user"] * counts["item"] if side == "item" else 0)
+
+    def _products(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        vectors = self._vectors(side, features, values)
+        products = [products_within(vectors)] if vectors.shape[1] > 1 else []
+        if side == "item" and self._embedded("user"):
+            products.append(products_between(vectors, self._vectors("user", features, values)))
+        return tf.concat(products, axis=-1)
+
+    def _embedded(self, side: str) -> list[ExampleColumn]:
+        columns = [*self.single, *self.multi]
+        return [column for column in columns if column.side == side and column.is_embedded]
+
+    def _vectors(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the embeddings that products are made of, `(batch, columns, embedding_dim)`."""
+        return tf.stack([self._value(column, features, values) for column in self._embedded(side)], axis=1)
+
+    def _value(self, column: ExampleColumn, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        if not column.ragged:
+            return values[column.name]
+        return self.pooling[column.name](values[column.name], features[column.name] >= 0)
 
     def positions(self, behaviour: str, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the contents of a sequence, `(batch, length, contents)`; in groups by length `(positions, …)`."""
@@ -132,6 +162,11 @@ def history(behaviour: str) -> str:
     It is not the behaviour's, which a feature may have.
     """
     return f"{behaviour} (history)"
+
+
+def products_of(side: str) -> str:
+    """Returns the name of the field of products; it is not a feature's."""
+    return f"{side} (products)"
 
 
 # The age of the newest of no events, on the scale of `models.kinds.ages.scaled_age`: 1 is a day, 1.5 is a year.

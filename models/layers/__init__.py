@@ -11,6 +11,7 @@ from models.layers.dtrn.refinement import RepresentationRefinement
 from models.layers.dtrn.task_interest import TaskInterest
 from models.layers.expert_bank import ExpertBank, Gate, fuse
 from models.layers.experts import Experts
+from models.layers.pair_products import products_between, products_within
 from models.layers.routings.adatt import AdaTT
 from models.layers.routings.base import FullyGatedRouting, LevelledRouting, Routing
 from models.layers.routings.cross_stitch import CrossStitch
@@ -52,4 +53,6 @@ __all__ = [
     "Towers",
     "UserItemRows",
     "fuse",
+    "products_between",
+    "products_within",
 ]

@@ -125,5 +125,6 @@ def _shape(spec: RankingSpec) -> dict[str, object]:
         "unbounded tasks": {task.name: task.transform for task in spec.tasks if task.task_kind == "unbounded"},
         "logits of each tower": towers_logits(spec.training),
         # What `auto` shares comes first among its weights, and goes on alone.
-        "model's settings": spec.model.model_copy(update={"routing": shared_routing(spec.model.routing)}),
+        **{f"`model.{name}`": value for name, value in spec.model},
+        "`model.routing`": shared_routing(spec.model.routing),
     }

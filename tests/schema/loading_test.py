@@ -498,7 +498,7 @@ def test_without_a_routing_a_file_means_auto_and_json_of_earlier_versions_ple(tm
 
 
 @pytest.mark.parametrize("tells", ["model", "statistics", "behaviours", "id_mask_features", "nothing"])
-def test_a_log_that_tells_of_no_one_again_is_trained_at_a_higher_rate(tmp_path, tells):
+def test_a_log_that_tells_of_no_one_again_has_a_recipe_of_its_own(tmp_path, tells):
     declared = yaml.safe_load(SHORTVIDEO.read_text())
     kept = {"model": {}, "statistics": declared.pop("statistics"), "behaviours": declared.pop("behaviours")}
     declared |= {"model": {"embed_ids": []}, "slices": [], "training": {"dropout": 0.2}}
@@ -507,7 +507,21 @@ def test_a_log_that_tells_of_no_one_again_is_trained_at_a_higher_rate(tmp_path, 
         declared["training"][tells] = ["author"]
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(declared))
-    training = load_spec(path).training
-    expected = (0.01, 0.0, 0.2) if tells == "nothing" else (0.001, 1.0, 0.2)
-    assert (training.learning_rate, training.weight_decay, training.dropout) == expected
-    assert RankingSpec.from_json(load_spec(path).to_json()).training == training
+    spec = load_spec(path)
+    expected = (0.01, 0.0, 0.2, True) if tells == "nothing" else (0.001, 1.0, 0.2, False)
+    training = spec.training
+    assert (training.learning_rate, training.weight_decay, training.dropout, spec.model.products) == expected
+    assert RankingSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(("categories", "products"), [(64, True), (65, False)])
+def test_too_many_embeddings_are_not_multiplied_by_default(tmp_path, categories, products):
+    declared = yaml.safe_load(SHORTVIDEO.read_text())
+    del declared["statistics"], declared["behaviours"]
+    columns = [{"name": f"f{i}", "source": "items", "kind": "categorical"} for i in range(categories)]
+    declared |= {"model": {"embed_ids": []}, "slices": [], "features": columns}
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(declared))
+    assert load_spec(path).model.products is products
+    path.write_text(yaml.safe_dump(declared | {"model": {"embed_ids": [], "products": True}}))
+    assert load_spec(path).model.products

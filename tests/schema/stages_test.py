@@ -74,7 +74,7 @@ READERS: list[tuple[set[str], str]] = [
     ({"transform", "training"}, "model.min_frequency model.max_vocabulary model.oov_buckets"),
     ({"training"}, "model.routing model.bottom model.dtrn model.din model.levels"),
     ({"training"}, "model.task_experts model.shared_experts"),
-    ({"training"}, "model.expert_units model.tower_units model.embedding_dim model.embed_ids"),
+    ({"training"}, "model.expert_units model.tower_units model.embedding_dim model.embed_ids model.products"),
     ({"training"}, "training.epochs training.batch_size training.learning_rate training.patience training.seed"),
     ({"training"}, "training.embedding_optimizer training.embedding_learning_rate training.loss_balancing"),
     ({"training"}, "training.precision training.distribution training.ratio_loss training.stop_by training.averaging"),

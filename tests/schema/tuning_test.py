@@ -53,6 +53,11 @@ def test_the_recipe_can_be_tuned():
     assert other.tuning.combination(3) == {"schedule": "cosine", "averaging": 0.99, "dropout": 0.1}
 
 
+def test_whether_embeddings_are_multiplied_can_be_tuned():
+    assert spec(products=[False, True]).tuned({"products": hyperparameter(True)}).model.products
+    assert not spec(products=[False, True]).tuned({"products": hyperparameter(False)}).model.products
+
+
 def test_the_weight_of_a_ranking_loss_can_be_tuned():
     declared = {"training": {"ranking_loss": {"kind": "jrc"}}, "tuning": {"ranking_loss_weight": [0.1, 0.5]}}
     tunable = RankingSpec.model_validate(SPEC | declared)

@@ -48,10 +48,13 @@ fuser:  ## Java's graph fuser, by which Flink and Spark plan Beam jobs (JDK 11 a
 		-Dmdep.outputFile=target/classpath >/dev/null || echo "Java's fuser can't be built here"
 
 prism:  ## Beam's portable runner and its start of a worker (Go 1.26, two minutes); without them their tests are skipped
-	@version=v$$(sed -n 's/^apache-beam==//p' requirements.lock); test -e build/bin/prism-$$version || \
-		(GOFLAGS= GOBIN=$(CURDIR)/build/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@$$version \
-		github.com/apache/beam/sdks/v2/python/container@$$version 2>/dev/null && touch build/bin/prism-$$version) || \
-		echo "Prism can't be built here"
+	@mkdir -p build; version=v$$(sed -n 's/^apache-beam==//p' requirements.lock); \
+	for attempt in 1 2 3; do \
+		test -e build/bin/prism-$$version && exit; \
+		GOFLAGS= GOBIN=$(CURDIR)/build/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@$$version \
+			github.com/apache/beam/sdks/v2/python/container@$$version 2>build/prism.log && touch build/bin/prism-$$version; \
+	done; \
+	test -e build/bin/prism-$$version || { tail -n 3 build/prism.log; echo "Prism can't be built here"; }
 
 redis:  ## redis-server, on which the tests run the online store too; without it they are skipped
 	@command -v redis-server >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

@@ -48,7 +48,8 @@ def test_one_users_sequence_serves_all_queries(layer, user):
     for queries in (QUERIES, QUERIES[:0]):
         repeated = [np.repeat(x[user : user + 1], len(queries), axis=0) for x in (KEYS, MASK)]
         served = layer(KEYS[user : user + 1], MASK[user : user + 1], queries)
-        np.testing.assert_allclose(served, layer(*repeated, queries), atol=1e-5)
+        # Outputs are up to 60, sums of larger ones.
+        np.testing.assert_allclose(served, layer(*repeated, queries), rtol=1e-5, atol=1e-4)
 
 
 def test_padded_positions_have_no_part_in_output_or_gradient(layer):

@@ -1,8 +1,9 @@
 """Reads a ranking spec from YAML and says what is wrong with one: where, what was given, what was expected."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -10,8 +11,10 @@ from pydantic_core import ErrorDetails
 
 from schema.columns import example_columns, model_columns
 from schema.files import SourceFiles
-from schema.modelling import ANONYMOUS, AUTO_ROUTING, MOST_MULTIPLIED
+from schema.modelling import ANONYMOUS, AUTO_ROUTING, MOST_MULTIPLIED, Model, Training
 from schema.spec import RankingSpec
+
+_Section = TypeVar("_Section", Model, Training)
 
 
 class SpecError(ValueError):
@@ -45,9 +48,7 @@ def load_spec(path: str | Path) -> RankingSpec:
 
 
 def _with_default_routing(spec: RankingSpec) -> RankingSpec:
-    if "routing" in spec.model.model_fields_set:
-        return spec
-    return spec.model_copy(update={"model": spec.model.model_copy(update={"routing": AUTO_ROUTING})})
+    return spec.model_copy(update={"model": _filled(spec.model, {"routing": AUTO_ROUTING})})
 
 
 def _with_default_recipe(spec: RankingSpec) -> RankingSpec:
@@ -57,16 +58,15 @@ def _with_default_recipe(spec: RankingSpec) -> RankingSpec:
     """
     if spec.model.embed_ids or spec.training.id_mask_features or spec.statistics or spec.behaviours:
         return spec
-    sections = {"model": spec.model, "training": spec.training}
-    for name, section in sections.items():
-        undeclared = {key: value for key, value in ANONYMOUS[name].items() if key not in section.model_fields_set}
-        sections[name] = section.model_copy(update=undeclared)
-    if (
-        "products" not in spec.model.model_fields_set
-        and sum(column.is_embedded for column in model_columns(spec)) > MOST_MULTIPLIED
-    ):
-        sections["model"] = sections["model"].model_copy(update={"products": False})
-    return spec.model_copy(update=sections)
+    products = sum(column.is_embedded for column in model_columns(spec)) <= MOST_MULTIPLIED
+    model, training = _filled(spec.model, {"products": products}), _filled(spec.training, ANONYMOUS)
+    return spec.model_copy(update={"model": model, "training": training})
+
+
+def _filled(section: _Section, defaults: Mapping[str, Any]) -> _Section:
+    """Returns the section with these values of the settings that it doesn't declare."""
+    undeclared = {name: value for name, value in defaults.items() if name not in section.model_fields_set}
+    return section.model_copy(update=undeclared)
 
 
 class _SpecLoader(yaml.SafeLoader):

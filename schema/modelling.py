@@ -1,6 +1,5 @@
 """The sections `model` and `training` of a ranking spec: the ranker's shape, and how it is trained."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -123,13 +122,10 @@ class RankingLoss(Frozen):
 
 
 # What differs by default where no id is embedded and there are neither statistics nor behaviours: little is learnt by
-# heart then, training is too short at the other rate, and what counts is how features go together (docs/results.md,
-# Census-Income); unless they are so many that their products are too many.
+# heart then, and training is too short at the other rate (docs/results.md, Census-Income).
+ANONYMOUS = {"learning_rate": 1e-2, "weight_decay": 0.0, "dropout": 0.0}
+# There the model multiplies up to so many embeddings, pair by pair: what counts is how features go together.
 MOST_MULTIPLIED = 64
-ANONYMOUS: Mapping[str, Mapping[str, Any]] = {
-    "model": {"products": True},
-    "training": {"learning_rate": 1e-2, "weight_decay": 0.0, "dropout": 0.0},
-}
 
 
 class Training(Frozen):

@@ -48,7 +48,7 @@ def test_one_users_sequence_serves_all_queries(layer, user):
     for queries in (QUERIES, QUERIES[:0]):
         repeated = [np.repeat(x[user : user + 1], len(queries), axis=0) for x in (KEYS, MASK)]
         served = layer(KEYS[user : user + 1], MASK[user : user + 1], queries)
-        # Outputs are up to 60, sums of larger ones.
+        # Outputs are up to 60; a small one is what terms as large leave, with their rounding.
         np.testing.assert_allclose(served, layer(*repeated, queries), rtol=1e-5, atol=1e-4)
 
 

@@ -57,8 +57,8 @@ class PlainBottom(tf.keras.layers.Layer):
 
     def combine(self, features: Features, values: Mapping[str, tf.Tensor]) -> TaskInputs:
         """Returns the output from what `embeddings` returned: all of the bottom but its tables."""
-        parts = self.parts("user", features, values) | self.parts("item", features, values)
-        return tf.concat(list(parts.values()), axis=-1)
+        user, item = self.fields(features, values)
+        return tf.concat([*user.values(), *item.values()], axis=-1)
 
     def combine_with_weights(
         self, features: Features, values: Mapping[str, tf.Tensor]
@@ -78,22 +78,33 @@ class PlainBottom(tf.keras.layers.Layer):
 
     def candidate_rows(self, features: Features, values: Mapping[str, tf.Tensor]) -> UserItemRows:
         """Returns what all tasks read of one user's candidates."""
-        user, items = (list(self.parts(side, features, values).values()) for side in ("user", "item"))
+        user, items = (list(fields.values()) for fields in self.fields(features, values))
         return UserItemRows(tf.concat(user, axis=-1) if user else tf.zeros([1, 0]), tf.concat(items, axis=-1))
 
     def contents(self, behaviour: str) -> list[ExampleColumn]:
         """Returns the columns at each position of a behaviour's sequence, beside its age."""
         return [column for column in self.sequences[behaviour] if column.vocabulary or column.feature]
 
-    def parts(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns the fields of the output that are the user's, or the candidate's, by name."""
-        columns = [column for column in (*self.single, *self.multi) if column.side == side]
-        parts = {column.name: self._value(column, features, values) for column in columns}
+    def fields(
+        self, features: Features, values: Mapping[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Returns the fields of the output that are the user's, and those that are the candidate's, by name."""
+        fields = {side: self._parts(side, features, values) for side in ("user", "item")}
+        if self.spec.model.products:
+            for side, products in self._products(fields).items():
+                fields[side][products_of(side)] = products
+        return fields["user"], fields["item"]
+
+    def _parts(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the fields of a side but its products."""
+        parts = {column.name: values[column.name] for column in self.single if column.side == side}
+        for column in self.multi:
+            if column.side == side:
+                pooled = self.pooling[column.name](values[column.name], features[column.name] >= 0)
+                parts[column.name] = pooled
         if side == "user":
             for behaviour in self.sequences:
                 parts[history(behaviour)] = self._behaviour(behaviour, features, values)
-        if self.product_count(side):
-            parts[products_of(side)] = self._products(side, features, values)
         return parts
 
     def product_count(self, side: str) -> int:
@@ -104,25 +115,22 @@ class PlainBottom(tf.keras.layers.Layer):
         within = counts[side] * (counts[side] - 1) // 2
         return within + (counts["user"] * counts["item"] if side == "item" else 0)
 
-    def _products(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        vectors = self._vectors(side, features, values)
-        products = [products_within(vectors)] if vectors.shape[1] > 1 else []
-        if side == "item" and self._embedded("user"):
-            products.append(products_between(vectors, self._vectors("user", features, values)))
-        return tf.concat(products, axis=-1)
+    def _products(self, fields: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+        """Returns the products of embeddings by side, of the fields by side; a side that has none is left out."""
+        vectors = {
+            side: tf.stack([fields[side][column.name] for column in embedded], axis=1)
+            for side in fields
+            if (embedded := self._embedded(side))
+        }
+        products = {side: products_within(vectors[side]) for side in vectors if self.product_count(side)}
+        if len(vectors) == 2:
+            between = products_between(vectors["item"], vectors["user"])
+            products["item"] = tf.concat([products["item"], between], axis=-1)
+        return products
 
     def _embedded(self, side: str) -> list[ExampleColumn]:
         columns = [*self.single, *self.multi]
         return [column for column in columns if column.side == side and column.is_embedded]
-
-    def _vectors(self, side: str, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns the embeddings that products are made of, `(batch, columns, embedding_dim)`."""
-        return tf.stack([self._value(column, features, values) for column in self._embedded(side)], axis=1)
-
-    def _value(self, column: ExampleColumn, features: Features, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        if not column.ragged:
-            return values[column.name]
-        return self.pooling[column.name](values[column.name], features[column.name] >= 0)
 
     def positions(self, behaviour: str, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the contents of a sequence, `(batch, length, contents)`; in groups by length `(positions, …)`."""

@@ -24,7 +24,7 @@ def test_the_users_own_are_the_users_and_all_others_the_candidates(build, distur
     vectors = {name: values[name] for name in USER + ITEM}
     vectors["tags"] = bottom.pooling["tags"](values["tags"], batch["tags"] >= 0)
     pairs = [*itertools.combinations(ITEM, 2), *itertools.product(ITEM, USER)]
-    parts = {side: bottom.parts(side, batch, values) for side in ("user", "item")}
+    parts = dict(zip(("user", "item"), bottom.fields(batch, values), strict=True))
     for side, expected in (("user", [tuple(USER)]), ("item", pairs)):
         products = [np.sum(vectors[left] * vectors[right], axis=1) for left, right in expected]
         assert len(products) == bottom.product_count(side)
@@ -34,7 +34,9 @@ def test_the_users_own_are_the_users_and_all_others_the_candidates(build, distur
 def test_without_them_there_is_no_such_field(build, batch):
     (bottom,) = build().encoders
     assert (bottom.product_count("user"), bottom.product_count("item")) == (0, 0)
-    assert not [name for name in bottom.parts("item", batch, bottom.embeddings(batch)) if "products" in name]
+    assert not [
+        name for fields in bottom.fields(batch, bottom.embeddings(batch)) for name in fields if "products" in name
+    ]
 
 
 @pytest.mark.parametrize(("ids", "products"), [(("user_id", "item_id"), 1), (("item_id",), 0)])

@@ -1,13 +1,11 @@
 """The scales of vectors that need no analysis; that which does is tested in preprocessing_test."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from models.features import dense, placeholders
-from models.kinds import KINDS, kind_of
-from schema.columns import example_columns, model_columns
-from schema.features import FEATURE_KINDS
+from models.features import placeholders
+from models.kinds import kind_of
+from schema.columns import model_columns
 from schema.spec import RankingSpec
 
 NAN = float("nan")
@@ -52,14 +50,3 @@ def test_padded_positions_change_nothing(spec, build, batch):
         np.testing.assert_array_equal(output, expected[task])
     moved = tf.where(padded[..., tf.newaxis], batch["watched_embedding"], 7.0)
     assert np.abs(ranker({**batch, "watched_embedding": moved})["click"] - expected["click"]).max() > 1e-4
-
-
-@pytest.mark.parametrize("kind", FEATURE_KINDS)
-def test_every_kind_of_feature_has_its_class(kind):
-    assert FEATURE_KINDS[kind].column_kind in KINDS
-
-
-def test_every_column_that_the_ranker_reads_has_its_class_and_its_dense_shape(spec, batch):
-    assert {column.kind for column in model_columns(spec)} <= KINDS.keys()
-    assert {column.kind for column in example_columns(spec)} - KINDS.keys() == {"timestamp", "target"}
-    assert dense(batch, spec)["watched_embedding"].shape == (64, 8, 4)

@@ -41,7 +41,7 @@ def test_at_first_each_task_reads_what_a_plain_transformer_gives(build, disturb,
         assert set(there.numpy().ravel()) == {True, False}
         expected.append(tf.where(there, read, interest.empty[j]))
     for representation in encoder(batch):
-        np.testing.assert_allclose(representation, tf.concat(expected, axis=-1), atol=2e-5)
+        np.testing.assert_allclose(representation, tf.concat(expected, axis=-1), rtol=1e-5, atol=1e-5)
 
 
 def test_behaviours_that_dtrn_is_not_given_are_pooled(build, spec, batch):

@@ -74,7 +74,7 @@ def test_reading_for_a_condition_is_attention_to_what_is_scaled_and_shifted(kera
     for positions in (X[tf.newaxis], tf.stack([X, 2.0 * X])):
         for c, read in enumerate(attention.read(X, positions, MASK, scale, shift)):
             conditioned = positions[min(c, len(positions) - 1)] * scale[c] + shift[c]
-            np.testing.assert_allclose(read, keras_attention(attention, X, conditioned, MASK), atol=2e-5)
+            np.testing.assert_allclose(read, keras_attention(attention, X, conditioned, MASK), rtol=1e-5, atol=1e-5)
 
 
 def test_heads_divide_the_size():
@@ -92,7 +92,7 @@ def test_with_neutral_conditions_it_is_the_plain_transformer(plain_transformer, 
     random = np.random.default_rng(1)
     transformer.set_weights([value + 0.1 * random.normal(size=value.shape) for value in transformer.get_weights()])
     for out in transformer(X, MASK, queries, ones, zeros):
-        np.testing.assert_allclose(out, plain_transformer(transformer, X, MASK, queries), atol=2e-5)
+        np.testing.assert_allclose(out, plain_transformer(transformer, X, MASK, queries), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("block", ["parallel", "sequential"])
@@ -104,7 +104,7 @@ def test_conditions_do_as_norms_of_their_own_would(plain_transformer, block):
     for c, out in enumerate(outputs):
         for position, norm in enumerate(transformer.layer_norms):
             norm.set_weights([scale[position, c], shift[position, c]])
-        np.testing.assert_allclose(out, plain_transformer(transformer, X, MASK, X[:, :2]), atol=2e-5)
+        np.testing.assert_allclose(out, plain_transformer(transformer, X, MASK, X[:, :2]), rtol=1e-5, atol=1e-5)
 
 
 def test_another_block_is_refused():

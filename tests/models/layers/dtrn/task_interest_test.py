@@ -44,6 +44,48 @@ def test_tasks_read_differently_once_their_conditions_differ():
     assert np.abs(first - second).max() > 0.1
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("block", ["parallel", "sequential"])
+def test_each_task_reads_as_a_plain_transformer_whose_norms_are_its_own_would(plain_transformer, block, compiled):
+    """Outputs, and gradients by sequences and queries, once conditions tell tasks and behaviours apart."""
+    interest = trained(built(heads=2, layers=2, block=block))
+    inputs = [*SEQUENCES, QUERY]
+    weights = [tf.random.stateless_normal([4, 1, 16], seed=(11, i)) for i in range(3)]
+
+    def differentiated(read):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            reads = read(inputs[:2], inputs[2])
+            loss = tf.add_n([tf.reduce_sum(of_task * weight) for of_task, weight in zip(reads, weights, strict=True)])
+        return reads, tape.gradient(loss, inputs)
+
+    def plain(sequences, query):
+        norms = interest.transformer.layer_norms
+        learned = [norm.get_weights() for norm in norms]
+        scale, shift = interest.hypernetwork(interest.task_embedding, interest.behaviour_embedding)
+        reads = []
+        for i in range(3):
+            of_task = []
+            for j in range(2):
+                for n, (norm, (gamma, beta)) in enumerate(zip(norms, learned, strict=True)):
+                    norm.set_weights([scale[n, i, j] * gamma, shift[n, i, j] + beta])
+                x, q = interest.projection(sequences[j]), interest.projection(query)
+                out = plain_transformer(interest.transformer, x, MASKS[j], q)
+                there = tf.reduce_any(MASKS[j], axis=1)[:, tf.newaxis, tf.newaxis]
+                of_task.append(tf.where(there, out, interest.empty[j]))
+            reads.append(tf.concat(of_task, axis=-1))
+        return reads
+
+    reads, gradients = differentiated(
+        tf.function(lambda sequences, query: interest(sequences, MASKS, query), jit_compile=compiled)
+    )
+    expected_reads, expected_gradients = differentiated(plain)
+    for read, expected in zip(reads, expected_reads, strict=True):
+        np.testing.assert_allclose(read, expected, rtol=1e-5, atol=1e-5)
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
 def test_an_empty_sequence_gives_the_learned_vector_of_its_behaviour():
     interest = built()
     interest.empty.assign([[1.0] * 8, [2.0] * 8])

@@ -33,7 +33,7 @@ PLAIN = {
     "weight_decay": 0.0,
     "stop_by": "loss",
 }
-# Every option of training that acts on a step.
+# What the recipe does in a step, and by what it chooses the epoch.
 RECIPE = {
     "schedule": "cosine",
     "warmup": 2,

@@ -24,6 +24,8 @@ from tests.models.conftest import RECIPE
 PROGRAM = """
 import json, sys, types
 from models.trainer import run_fn
+from models.training import optimizer
+optimizer.WORTH_COMPILING_STEPS = int(sys.argv[2])
 run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
 """
 
@@ -99,16 +101,21 @@ def variables(model: Path) -> dict[str, np.ndarray]:
     }
 
 
-def test_a_training_that_was_killed_goes_on_to_the_same_result(spec, trainer_arguments, tmp_path):
+@pytest.mark.parametrize(("embedding_optimizer", "worth_compiling"), [("lazy_adam", 1_000), ("adam", 1)])
+def test_a_training_that_was_killed_goes_on_to_the_same_result(
+    spec, trainer_arguments, tmp_path, embedding_optimizer, worth_compiling
+):
+    """Tables by rows, step by step as Python has it; and the whole step compiled by XLA."""
     # Fewer columns, for time's sake. Every option that has a state, or draws at random.
-    spec = with_training(spec, epochs=8, patience=8, batch_size=8, embedding_optimizer="lazy_adam", **RECIPE)
+    spec = with_training(spec, epochs=8, patience=8, batch_size=8, embedding_optimizer=embedding_optimizer, **RECIPE)
     spec = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
 
     def start(attempt: str, checkpoints: str) -> subprocess.Popen:
         # TFX gives every attempt directories of its own.
         arguments = trainer_arguments(spec, tmp_path / attempt, checkpoint_dir=str(tmp_path / checkpoints))
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(arguments)], env=environment)
+        command = [sys.executable, "-c", PROGRAM, json.dumps(arguments), str(worth_compiling)]
+        return subprocess.Popen(command, env=environment)
 
     uninterrupted = start("whole", "checkpoints-of-whole")
     killed = start("killed", "checkpoints")

@@ -1,5 +1,7 @@
 """Logs that the pipeline has made examples of, and rankers trained on them as the pipeline trains."""
 
+import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,15 @@ from models.export import signatures
 from models.ranker import Ranker
 from models.sharing import ChosenNetworks, choose_networks, with_choices
 from models.training import reading
+from models.training.progress import fingerprint
 from schema.loading import load_spec
 from schema.modelling import AUTO_ROUTING, SHARED_ROUTING, SINGLE_TASK
 from schema.spec import RankingSpec
+from schema.stages import transform_part
 
 SCORED_AT_ONCE = 1_000
+# Beside a run, says what it was made of.
+MADE_OF = "made_of.json"
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,17 @@ class Prepared:
 
 
 def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
-    """Runs the pipeline once, with one epoch, for its examples and its Transform; a finished run is taken."""
+    """Runs the pipeline once, with one epoch, for its examples and its Transform; a finished run is taken.
+
+    Where that was made of other logs or by a spec of other examples, this process ends and says so.
+    """
+    declared = load_spec(spec)
+    parts, record = made_of(declared, logs), output / MADE_OF
     if not list((output / "artifacts").glob("EvaluationReport/report/*")):
         fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
+        record.write_text(json.dumps(parts))
+    elif changed := " and ".join(part for part, was in _recorded(record).items() if parts[part] != was):
+        sys.exit(f"{output}: {changed} changed after its examples were made; keep others in another directory")
     (transformed,), (graph,), (examples,) = (
         list((output / "artifacts").glob(pattern))
         for pattern in (
@@ -56,7 +70,21 @@ def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
         transform_graph_path=str(graph),
     )
     test = reading.serialized_examples(reading.example_files([f"{examples}/Split-test/*"], "test"))
-    return Prepared(load_spec(spec), data, examples, np.array(list(test.as_numpy_iterator()), object))
+    return Prepared(declared, data, examples, np.array(list(test.as_numpy_iterator()), object))
+
+
+def made_of(spec: RankingSpec, logs: Path) -> dict[str, str]:
+    """Returns fingerprints of what examples and Transform depend on: the spec's part, and the logs' files."""
+    files = sorted(
+        (str(file.relative_to(logs)), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in logs.rglob("*")
+        if file.is_file()
+    )
+    return {"the spec": fingerprint(transform_part(spec).to_json()), "the logs": fingerprint(files)}
+
+
+def _recorded(record: Path) -> dict[str, str]:
+    return json.loads(record.read_text()) if record.exists() else {}
 
 
 def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.ndarray]:

@@ -37,8 +37,7 @@ def main() -> int:
     options = arguments()
 
     def score(prepared: Prepared, seed: int, files: ScoreFiles) -> Scores:
-        spec = prepared.spec if options.routing is None else prepared.spec.with_training(routing=options.routing)
-        return scored(prepared, spec, seed, files)
+        return scored(prepared, judged(prepared.spec, options), seed, files)
 
     logs_in = functools.partial(chosen_logs, options)
     return compare_on(logs_in, options.keep, options.seeds, score, table, shortfalls)
@@ -55,7 +54,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--spec", type=Path, help="a spec, instead of --data")
     parser.add_argument("--logs", type=Path, help="the logs of --spec")
-    parser.add_argument("--routing", default=AUTO_ROUTING, help="instead of auto")
+    parser.add_argument("--routing", help="instead of auto, or of what --spec says")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="a directory for runs and scores, which are taken if they are there")
     options = parser.parse_args()
@@ -72,6 +71,12 @@ def chosen_logs(options: argparse.Namespace, folder: Path) -> Iterator[Logs]:
         return
     for name in options.data:
         yield DATA_SETS[name](options.data_folder, folder)
+
+
+def judged(spec: RankingSpec, options: argparse.Namespace) -> RankingSpec:
+    """Returns the spec by the routing that is judged: the option's, else what `--spec` says, else `auto`."""
+    routing = options.routing or (spec.model.routing if options.spec else AUTO_ROUTING)
+    return spec.with_training(routing=routing)
 
 
 def scored(prepared: Prepared, spec: RankingSpec, seed: int, files: ScoreFiles) -> Scores:

@@ -1,12 +1,17 @@
 """What the benchmark against trees expects of the ranker."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from benchmarks import expectations
 from benchmarks.comparison import Compared, Gain, Row
-from benchmarks.data_sets import IMPRESSIONS, USERS
-from benchmarks.tabular import TREES, shortfalls
-from schema.modelling import SINGLE_TASK
+from benchmarks.data_sets import IMPRESSIONS, USERS, Logs
+from benchmarks.interests import SHORTVIDEO
+from benchmarks.tabular import TREES, arguments, chosen_logs, judged, shortfalls
+from schema.loading import load_spec
+from schema.modelling import AUTO_ROUTING, SINGLE_TASK
 
 
 def row(task: str, over_trees: Gain, metric: str = "auc", over_single_task: Gain | None = None, positives: int = 1_000):
@@ -53,3 +58,30 @@ def test_on_all_logs_no_task_may_be_behind_trees_or_single_task_beyond_its_inter
 
 def test_the_logs_that_gains_are_expected_on_are_those_of_the_default_sizes():
     assert expectations.load("tabular")["ahead_on"] == [f"simulated_{USERS}_{IMPRESSIONS}", "kuairand"]
+
+
+def parsed(monkeypatch, *options: str):
+    monkeypatch.setattr("sys.argv", ["tabular", *options])
+    return arguments()
+
+
+def test_logs_of_the_users_are_judged_by_what_their_spec_says(monkeypatch, tmp_path):
+    options = parsed(monkeypatch, "--spec", "my.yaml", "--logs", "days")
+    assert list(chosen_logs(options, tmp_path)) == [Logs("my", Path("my.yaml"), Path("days"))]
+    mmoe = load_spec(SHORTVIDEO).with_training(routing="mmoe")
+    assert judged(mmoe, options) == mmoe
+    assert judged(mmoe, parsed(monkeypatch)).model.routing == AUTO_ROUTING
+    assert judged(mmoe, parsed(monkeypatch, "--routing", "cgc")).model.routing == "cgc"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--spec", "my.yaml"], "--spec and --logs go together"),
+        (["--data", "kuairand,movies"], "--data: expected some of simulated, .*, got movies"),
+    ],
+)
+def test_wrong_options_are_refused(monkeypatch, capsys, options, message):
+    with pytest.raises(SystemExit):
+        parsed(monkeypatch, *options)
+    assert re.search(message, capsys.readouterr().err)

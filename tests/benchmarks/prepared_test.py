@@ -1,0 +1,49 @@
+"""When a benchmark takes the examples that an earlier one has kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.interests import SHORTVIDEO
+from benchmarks.prepared import MADE_OF, made_of, prepare
+from schema.loading import load_spec
+
+
+@pytest.fixture
+def kept(tmp_path) -> tuple[Path, Path, Path]:
+    """A spec, logs and what tells that a run of them was finished."""
+    spec, logs, output = tmp_path / "spec.yaml", tmp_path / "logs", tmp_path / "kept"
+    spec.write_text(SHORTVIDEO.read_text())
+    logs.mkdir()
+    (logs / "day.csv").write_text("a,b\n1,2\n")
+    (output / "artifacts" / "EvaluationReport" / "report" / "9").mkdir(parents=True)
+    (output / MADE_OF).write_text(json.dumps(made_of(load_spec(spec), logs)))
+    return spec, logs, output
+
+
+def change(spec: Path, **sections) -> None:
+    spec.write_text(yaml.safe_dump({**yaml.safe_load(spec.read_text()), **sections}))
+
+
+def test_examples_of_other_logs_are_refused(kept):
+    _, logs, output = kept
+    (logs / "day.csv").write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(SystemExit, match=f"{output}: the logs changed after its examples were made"):
+        prepare(*kept)
+
+
+def test_examples_by_another_spec_are_refused(kept):
+    spec, logs, output = kept
+    change(spec, split={"by": "time", "eval": 0.2, "test": 0.1})
+    (logs / "day.csv").unlink()
+    with pytest.raises(SystemExit, match=f"{output}: the spec and the logs changed after its examples were made"):
+        prepare(*kept)
+
+
+def test_another_model_and_training_take_the_same_examples(kept):
+    spec, logs, _ = kept
+    before = made_of(load_spec(spec), logs)
+    change(spec, training={"epochs": 7}, model={"routing": "mmoe"}, gates={})
+    assert made_of(load_spec(spec), logs) == before

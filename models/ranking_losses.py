@@ -1,6 +1,7 @@
 """Losses on the order of a group's examples, its request's or its user's, beside the cross-entropy of binary tasks.
 
-Both leave to cross-entropy what the outputs are on the mean; they act on their order. An example that counts for 2
+Neither changes when all logits of a group rise together: what the outputs are on the mean of what is trained on is
+left to cross-entropy. An example that counts for 2
 (`space`) is as one that is there twice. A group is what of it stands in
 one batch, with several devices in one replica's part of it.
 """

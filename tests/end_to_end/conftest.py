@@ -95,8 +95,8 @@ def deskdrop_run(tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="session")
 def kuairand_run(tmp_path_factory) -> Run:
-    """The real log that ships with the tests, by the shipped spec; its gates are for the whole log."""
+    """The real log that ships with the tests, by the shipped spec and so by `auto`; its gates are for the whole log."""
     spec, output = PROJECT / "schema" / "specs" / "kuairand.yaml", tmp_path_factory.mktemp("kuairand")
-    finished = fulcrum("run", spec, "--logs", KUAIRAND, "--output", output, "--epochs", 2, "--routing", "shared_bottom")
+    finished = fulcrum("run", spec, "--logs", KUAIRAND, "--output", output, "--epochs", 2)
     assert finished.code == 0, finished.out + finished.err
     return Run(spec, KUAIRAND, output, finished)

@@ -1,5 +1,6 @@
 """A real log that ships with the tests: KuaiRand's excerpt to a pushed model, each example against pandas."""
 
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tfx.utils import path_utils
 from whole_runs import KUAIRAND, Run, read_examples
 
 from report.summary import load_summary
+from report.transfer import task_transfers
 from schema.loading import load_spec
 from serving.local_server.warmup import warm_up
 from serving.model.predict import Limits
@@ -121,6 +123,19 @@ def test_the_model_is_evaluated_on_each_task_and_pushed_if_it_is_blessed(kuairan
     ]
     assert all(summary.evaluation.result(task).metrics["auc"]["candidate"].value > 0.55 for task in ("click", "like"))
     assert ("pushed model" in summary.places) == summary.blessed
+
+
+def test_the_default_chooses_by_task_and_says_so_and_how_tasks_fare_by_sharing(kuairand_run: Run):
+    artifacts = kuairand_run.output / "artifacts"
+    evaluation = load_summary(kuairand_run.output).evaluation
+    (diagnostics,) = artifacts.glob("Trainer/model_run/*/diagnostics.json")
+    choices = json.loads(diagnostics.read_text())["choices"]
+    assert list(choices) == [task.name for task in evaluation.tasks]
+    assert list(artifacts.glob("ReferenceTrainer/model/*"))
+    assert {transfer.task for transfer in task_transfers(evaluation)} == set(choices)
+    (page,) = artifacts.glob("EvaluationReport/report/*/index.html")
+    for text in (kuairand_run.finished.out, page.read_text()):
+        assert "Of 8 tasks against their single-task models: " in text
 
 
 def test_what_would_be_pushed_serves_requests_made_of_the_log(kuairand_run: Run):

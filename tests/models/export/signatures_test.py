@@ -11,8 +11,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
 from models.export import signatures
+from models.ranker import Ranker
+from models.sharing import ChosenNetworks
 from schema import served as served_contract
 from serving.model.saved_model import TensorSpec
+from tests.models.conftest import with_model
 
 # A process without this project, Transform or TFX: what stands in for TensorFlow Serving's loader.
 PLAIN = """
@@ -86,11 +89,22 @@ def test_the_graph_holds_stock_operations_and_no_xla(saved):
     assert not any(function.attr["_XlaMustCompile"].b for function in graph.library.function)
 
 
-def test_dtrn_is_served_by_stock_operations_as_it_was_trained(
-    spec, transformed, disturb, examples, rank_request, written_out, tmp_path
+def of_dtrn(spec, transformed, disturb) -> Ranker:
+    return as_if_trained(with_model(spec, bottom="dtrn"), transformed, disturb)
+
+
+def of_auto(spec, transformed, disturb) -> ChosenNetworks:
+    shared, own = (
+        as_if_trained(with_model(spec, routing=name), transformed, disturb) for name in ("ple", "single_task")
+    )
+    return ChosenNetworks(shared, own, {"click": "shared", "completion": "own", "like": "both"})
+
+
+@pytest.mark.parametrize("made", [of_dtrn, of_auto])
+def test_what_is_more_than_plain_is_served_by_stock_operations_as_it_was_trained(
+    spec, transformed, disturb, examples, rank_request, written_out, tmp_path, made
 ):
-    model = spec.model.model_copy(update={"bottom": "dtrn"})
-    ranker = as_if_trained(spec.model_copy(update={"model": model}), transformed, disturb)
+    ranker = made(spec, transformed, disturb)
     signatures.save(ranker, transformed.output, str(tmp_path))
     test_the_graph_holds_stock_operations_and_no_xla(str(tmp_path))
     served = tf.saved_model.load(str(tmp_path)).signatures

@@ -182,13 +182,13 @@ def _bottom_problems(spec: RankingSpec, bottom: Literal["dtrn", "din"]) -> Itera
             yield f"{where}: got {name!r}, which has no sequence, expected of `behaviours`: {declared}"
         if name in read[:i]:
             yield f"model.{bottom}.behaviours[{i}]: got {name!r} twice"
-    tried = spec.tuning.bottom if spec.tuning else ()
+    tried, tried_ids = (spec.tuning.bottom, spec.tuning.embed_ids) if spec.tuning else ((), ())
     if bottom != spec.model.bottom and bottom not in tried:
         return
     where = "model.bottom" if bottom == spec.model.bottom else f"tuning.bottom[{tried.index(bottom)}]"
     if not behaviours:
         yield f"{where}: got {bottom!r}, which reads behaviour sequences, expected at least one of `behaviours`"
-    if "item_id" not in spec.model.embed_ids and not any(
+    if any("item_id" not in ids for ids in tried_ids or (spec.model.embed_ids,)) and not any(
         feature.source == "items" and not feature.traits.ragged for feature in spec.features
     ):
         yield (

@@ -54,13 +54,20 @@ def test_the_recipe_can_be_tuned():
 
 
 def test_which_ids_are_embedded_can_be_tuned():
-    tunable = spec(embed_ids=[["user_id", "item_id"], []])
+    candidates = {"tuning": {"embed_ids": [["user_id", "item_id"], []]}}
+    tunable = RankingSpec.model_validate(
+        SPEC | candidates | {"features": [{"name": "hour", "source": "log", "derive": "hour_of_day"}]}
+    )
     for ids, text in ((("user_id", "item_id"), "user_id+item_id"), ((), "none")):
         assert hyperparameter(ids) == text
         assert tunable.tuned({"embed_ids": text}).model.embed_ids == ids
     behaviour = {"behaviours": [{"name": "bought", "column": "bought"}], "model": {"bottom": "din"}}
     with pytest.raises(ValidationError, match=r"model\.bottom: got 'din', whose sequences would hold nothing but ages"):
         RankingSpec.model_validate(SPEC | behaviour | {"tuning": {"embed_ids": [["item_id"], []]}})
+    with pytest.raises(ValidationError, match=r"tuning\.embed_ids\[1\]: got \[\], .* the model would read nothing"):
+        RankingSpec.model_validate(SPEC | candidates)
+    with pytest.raises(ValidationError, match=r"model\.embed_ids: got \[\], .* the model would read nothing"):
+        RankingSpec.model_validate(SPEC | {"model": {"embed_ids": []}})
 
 
 def test_whether_embeddings_are_multiplied_can_be_tuned():

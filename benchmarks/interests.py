@@ -163,7 +163,7 @@ def write_spec(path: Path, options: argparse.Namespace) -> Path:
 
 
 def examples_of(spec: Path, interests: float, seed: int, options: argparse.Namespace, folder: Path) -> Prepared:
-    name = f"{interests:g}_{seed}"
+    name = f"{options.users}_{options.impressions}_{interests:g}_{seed}"
     logs, output = folder / f"logs_{name}", folder / name
     if not output.exists():
         sizes = ("--users", options.users, "--impressions", options.impressions)

@@ -13,6 +13,8 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from benchmarks.command import fulcrum
 from benchmarks.ranker_training import train_ranker
+from ingest import sources
+from ingest.errors import IngestError
 from models.export import signatures
 from models.ranker import Ranker
 from models.sharing import ChosenNetworks, choose_networks, with_choices
@@ -45,17 +47,24 @@ class Prepared:
 
 
 def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
-    """Runs the pipeline once, with one epoch, for its examples and its Transform; a finished run is taken.
+    """Runs the pipeline once, with one epoch, for its examples and its Transform; a finished run of the same is taken.
 
-    Where that was made of other logs or by a spec of other examples, this process ends and says so.
+    Where the finished run is one of other logs, or by a spec of other examples, this process ends and says so.
     """
     declared = load_spec(spec)
-    parts, record = made_of(declared, logs), output / MADE_OF
-    if not list((output / "artifacts").glob("EvaluationReport/report/*")):
-        fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
+    try:
+        parts, record = made_of(declared, logs), output / MADE_OF
+    except IngestError as error:
+        sys.exit(str(error))
+    if list((output / "artifacts").glob("EvaluationReport/report/*")):
+        recorded = json.loads(record.read_text()) if record.exists() else {}
+        changed = " and ".join(part for part, now in parts.items() if recorded.get(part) != now)
+        if changed:
+            sys.exit(f"{output}: {changed} changed since its examples were made; keep others in another directory")
+    else:
+        output.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(parts))
-    elif changed := " and ".join(part for part, was in _recorded(record).items() if parts[part] != was):
-        sys.exit(f"{output}: {changed} changed after its examples were made; keep others in another directory")
+        fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
     (transformed,), (graph,), (examples,) = (
         list((output / "artifacts").glob(pattern))
         for pattern in (
@@ -74,17 +83,8 @@ def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
 
 
 def made_of(spec: RankingSpec, logs: Path) -> dict[str, str]:
-    """Returns fingerprints of what examples and Transform depend on: the spec's part, and the logs' files."""
-    files = sorted(
-        (str(file.relative_to(logs)), file.stat().st_size, file.stat().st_mtime_ns)
-        for file in logs.rglob("*")
-        if file.is_file()
-    )
-    return {"the spec": fingerprint(transform_part(spec).to_json()), "the logs": fingerprint(files)}
-
-
-def _recorded(record: Path) -> dict[str, str]:
-    return json.loads(record.read_text()) if record.exists() else {}
+    """Returns fingerprints of what examples and Transform depend on: the spec's part, and the files that it matches."""
+    return {"the spec": fingerprint(transform_part(spec).to_json()), "the logs": sources.fingerprint(spec, str(logs))}
 
 
 def trained(prepared: Prepared, spec: RankingSpec) -> Callable[[np.ndarray], np.ndarray]:

@@ -33,7 +33,7 @@ def compare_on(
         folder = keep or Path(scratch)
         for logs in logs_in(folder):
             prepared = prepare(logs.spec, logs.folder, folder / logs.name)
-            files = ScoreFiles(folder / f"{logs.name}_scores")
+            files = ScoreFiles(folder / logs.name / "scores")
             compared = compare(prepared, [score(prepared, seed, files) for seed in range(1, seeds + 1)])
             lines = [*table(logs.name, compared.rows), *calibration_table(compared.calibrations)]
             print("\n".join(lines), flush=True)

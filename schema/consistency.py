@@ -167,22 +167,15 @@ def _model_problems(spec: RankingSpec) -> Iterator[str]:
                 yield f"model.task_experts: no expert for task {name!r}, expected a count for each task"
     elif isinstance(experts, tuple) and len(experts) != len(names):
         yield f"model.task_experts: got {len(experts)} counts, expected {len(names)}, one per task: {', '.join(names)}"
-    if not (spec.features or spec.behaviours or spec.statistics):
-        for where, ids in _embedded_ids(spec).items():
-            if not ids:
-                yield (
-                    f"{where}: got [], and there are no features, behaviours or statistics: the model would read "
-                    "nothing; expected `user_id` or `item_id`"
-                )
+    # Of maps only what is derived of them is read.
+    features = any(feature.kind != "map" for feature in spec.features)
+    if not (features or spec.behaviours or spec.statistics or spec.model.embed_ids):
+        yield (
+            "model.embed_ids: got [], and there are no features, behaviours or statistics: the model would read "
+            "nothing; expected `user_id` or `item_id`"
+        )
     yield from _bottom_problems(spec, "dtrn")
     yield from _bottom_problems(spec, "din")
-
-
-def _embedded_ids(spec: RankingSpec) -> dict[str, tuple[str, ...]]:
-    """Returns which ids the model may embed, by where the spec says so: all that tuning tries, or the model's."""
-    if spec.tuning and spec.tuning.embed_ids:
-        return {f"tuning.embed_ids[{i}]": ids for i, ids in enumerate(spec.tuning.embed_ids)}
-    return {"model.embed_ids": spec.model.embed_ids}
 
 
 def _bottom_problems(spec: RankingSpec, bottom: Literal["dtrn", "din"]) -> Iterator[str]:
@@ -202,7 +195,7 @@ def _bottom_problems(spec: RankingSpec, bottom: Literal["dtrn", "din"]) -> Itera
     where = "model.bottom" if bottom == spec.model.bottom else f"tuning.bottom[{tried.index(bottom)}]"
     if not behaviours:
         yield f"{where}: got {bottom!r}, which reads behaviour sequences, expected at least one of `behaviours`"
-    if any("item_id" not in ids for ids in _embedded_ids(spec).values()) and not any(
+    if "item_id" not in spec.model.embed_ids and not any(
         feature.source == "items" and not feature.traits.ragged for feature in spec.features
     ):
         yield (

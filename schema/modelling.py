@@ -14,7 +14,6 @@ Schedule = Literal["constant", "cosine", "linear"]
 Strength = Annotated[float, Field(ge=0)]
 BatchSize = Annotated[int, Field(ge=1)]
 RatioLoss = Literal["squared", "cross_entropy"]
-EmbeddedIds = Annotated[tuple[Literal["user_id", "item_id"], ...], Field(strict=False)]
 
 # Where a spec doesn't say how often the train split is seen: often enough for so many examples in all, within bounds.
 SEEN_EXAMPLES = 500_000
@@ -98,7 +97,7 @@ class Model(Frozen):
     expert_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (64,)
     tower_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (32,)
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 16
-    embed_ids: EmbeddedIds = ("user_id", "item_id")
+    embed_ids: Annotated[tuple[Literal["user_id", "item_id"], ...], Field(strict=False)] = ("user_id", "item_id")
     # Whether experts and gates also read the inner products of embeddings, pair by pair.
     products: bool = False
     # Ids seen less often share the out-of-vocabulary buckets.

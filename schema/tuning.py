@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, model_validator
 from schema.modelling import (
     BatchSize,
     Bottom,
-    EmbeddedIds,
     Experts,
     Positive,
     Probability,
@@ -48,7 +47,6 @@ class Tuning(Frozen):
     task_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     shared_experts: Annotated[tuple[Experts, ...], *_Candidates] = ()
     expert_units: Annotated[tuple[_Units, ...], *_Candidates] = ()
-    embed_ids: Annotated[tuple[EmbeddedIds, ...], *_Candidates] = ()
     products: Annotated[tuple[bool, ...], *_Candidates] = ()
     batch_size: Annotated[tuple[BatchSize, ...], *_Candidates] = ()
     learning_rate: Annotated[tuple[Positive, ...], *_Candidates] = ()
@@ -105,8 +103,5 @@ class Tuning(Frozen):
 
 
 def hyperparameter(value: Any) -> int | float | str:
-    """Returns a candidate as KerasTuner takes it: layer widths as text, `64x32`, ids as `user_id+item_id` or `none`."""
-    if not isinstance(value, tuple):
-        return value
-    separator = "+" if value and isinstance(value[0], str) else "x"
-    return separator.join(map(str, value)) or "none"
+    """Returns a candidate as KerasTuner takes it: layer widths as text, `64x32`."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.interests import SHORTVIDEO
 from benchmarks.prepared import MADE_OF, made_of, prepare
 from schema.loading import load_spec
+
+SPEC = {
+    "name": "shop",
+    "log": {"layout": "impressions", "files": "*.csv", "user": "u", "item": "i", "timestamp": {"column": "t"}},
+    "tasks": [{"name": "buy", "column": "bought"}],
+}
 
 
 @pytest.fixture
 def kept(tmp_path) -> tuple[Path, Path, Path]:
     """A spec, logs and what tells that a run of them was finished."""
     spec, logs, output = tmp_path / "spec.yaml", tmp_path / "logs", tmp_path / "kept"
-    spec.write_text(SHORTVIDEO.read_text())
+    spec.write_text(yaml.safe_dump(SPEC))
     logs.mkdir()
     (logs / "day.csv").write_text("a,b\n1,2\n")
     (output / "artifacts" / "EvaluationReport" / "report" / "9").mkdir(parents=True)
@@ -24,26 +29,36 @@ def kept(tmp_path) -> tuple[Path, Path, Path]:
 
 
 def change(spec: Path, **sections) -> None:
-    spec.write_text(yaml.safe_dump({**yaml.safe_load(spec.read_text()), **sections}))
+    spec.write_text(yaml.safe_dump({**SPEC, **sections}))
 
 
 def test_examples_of_other_logs_are_refused(kept):
     _, logs, output = kept
     (logs / "day.csv").write_text("a,b\n1,2\n3,4\n")
-    with pytest.raises(SystemExit, match=f"{output}: the logs changed after its examples were made"):
+    with pytest.raises(SystemExit, match=f"{output}: the logs changed since its examples were made"):
         prepare(*kept)
 
 
-def test_examples_by_another_spec_are_refused(kept):
-    spec, logs, output = kept
+def test_examples_by_another_spec_are_refused_and_those_of_which_nothing_is_known(kept):
+    spec, _, output = kept
     change(spec, split={"by": "time", "eval": 0.2, "test": 0.1})
-    (logs / "day.csv").unlink()
-    with pytest.raises(SystemExit, match=f"{output}: the spec and the logs changed after its examples were made"):
+    with pytest.raises(SystemExit, match=f"{output}: the spec changed since its examples were made"):
+        prepare(*kept)
+    (output / MADE_OF).unlink()
+    with pytest.raises(SystemExit, match=f"{output}: the spec and the logs changed since"):
         prepare(*kept)
 
 
-def test_another_model_and_training_take_the_same_examples(kept):
+def test_logs_that_are_gone_are_named(kept):
+    (kept[1] / "day.csv").unlink()
+    with pytest.raises(SystemExit, match=r"log\.files: the pattern '\*\.csv' matches no file"):
+        prepare(*kept)
+
+
+def test_the_same_rows_and_another_model_take_the_same_examples(kept):
     spec, logs, _ = kept
     before = made_of(load_spec(spec), logs)
-    change(spec, training={"epochs": 7}, model={"routing": "mmoe"}, gates={})
+    change(spec, training={"epochs": 7}, model={"routing": "mmoe"})
+    (logs / "day.csv").write_text((logs / "day.csv").read_text())
+    (logs / "notes.txt").write_text("of another use")
     assert made_of(load_spec(spec), logs) == before

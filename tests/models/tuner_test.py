@@ -84,20 +84,17 @@ def test_a_search_that_was_killed_goes_on_to_the_same_scores(whole, lean, argume
     assert not any(Path(fn_args.custom_config["checkpoint_dir"]).iterdir())
 
 
-def test_trials_differ_by_the_recipe_and_by_which_ids_are_embedded(spec, lean, arguments):
-    recipe = {"dropout": [0.2], "averaging": [0.9], "clip_norm": [1.0], "schedule": ["linear"]}
-    tuning = {"trials": 2, "epochs": 1, "embed_ids": [["user_id", "item_id"], []], **recipe}
-    read = lean.model_copy(update={"features": spec.features})
-    tuner = searched(arguments(read, tuning))
+def test_trials_differ_by_the_recipe_and_the_best_is_trained_by_it(lean, arguments):
+    recipe = {"dropout": [0.0, 0.5], "averaging": [0.9], "clip_norm": [1.0], "schedule": ["linear"]}
+    tuning = {"trials": 2, "epochs": 1, **recipe}
+    tuner = searched(arguments(lean, tuning))
     assert len({round(score, 6) for score in scores(tuner).values()}) == 2
     best = tuner.get_best_hyperparameters()[0]
-    fn_args = arguments(read, tuning, hyperparameters=best.get_config())
+    fn_args = arguments(lean, tuning, hyperparameters=best.get_config())
     run_fn(fn_args)
-    saved = json.loads(Path(fn_args.serving_model_dir, "assets.extra", "ranking_spec.json").read_text())
-    assert saved["model"].get("embed_ids", ["user_id", "item_id"]) == [
-        name for name in best["embed_ids"].split("+") if name != "none"
-    ]
-    assert {name: saved["training"][name] for name in recipe} == {name: values[0] for name, values in recipe.items()}
+    saved = json.loads(Path(fn_args.serving_model_dir, "assets.extra", "ranking_spec.json").read_text())["training"]
+    expected = {"dropout": best["dropout"], "averaging": 0.9, "clip_norm": 1.0, "schedule": "linear"}
+    assert {name: saved[name] for name in recipe} == expected
 
 
 def test_a_rate_that_does_not_train_is_not_chosen(lean, arguments):

@@ -83,6 +83,16 @@ def test_what_is_left_out_has_the_documented_defaults():
     assert spec.log.max_bad_rows == 0.05
 
 
+def test_a_model_that_would_read_nothing_is_refused():
+    unread, tastes = {"embed_ids": []}, {"name": "tastes", "source": "log", "kind": "map"}
+    for features in ([], [tastes]):
+        with pytest.raises(ValidationError, match=r"model\.embed_ids: got \[\], .* the model would read nothing"):
+            events_spec(model=unread, features=features)
+    hour = {"name": "hour", "source": "log", "derive": "hour_of_day"}
+    for read in ({"features": [hour]}, {"behaviours": [{"name": "bought", "event": "BOUGHT"}]}, {"model": {}}):
+        assert events_spec(**{"model": unread, **read})
+
+
 def test_a_feature_reads_the_column_of_its_name_unless_told():
     assert Feature(name="tab", source="log", kind="categorical").source_column == "tab"
     assert Feature(name="tab", source="log", kind="categorical", column="page").source_column == "page"

@@ -53,23 +53,6 @@ def test_the_recipe_can_be_tuned():
     assert other.tuning.combination(3) == {"schedule": "cosine", "averaging": 0.99, "dropout": 0.1}
 
 
-def test_which_ids_are_embedded_can_be_tuned():
-    candidates = {"tuning": {"embed_ids": [["user_id", "item_id"], []]}}
-    tunable = RankingSpec.model_validate(
-        SPEC | candidates | {"features": [{"name": "hour", "source": "log", "derive": "hour_of_day"}]}
-    )
-    for ids, text in ((("user_id", "item_id"), "user_id+item_id"), ((), "none")):
-        assert hyperparameter(ids) == text
-        assert tunable.tuned({"embed_ids": text}).model.embed_ids == ids
-    behaviour = {"behaviours": [{"name": "bought", "column": "bought"}], "model": {"bottom": "din"}}
-    with pytest.raises(ValidationError, match=r"model\.bottom: got 'din', whose sequences would hold nothing but ages"):
-        RankingSpec.model_validate(SPEC | behaviour | {"tuning": {"embed_ids": [["item_id"], []]}})
-    with pytest.raises(ValidationError, match=r"tuning\.embed_ids\[1\]: got \[\], .* the model would read nothing"):
-        RankingSpec.model_validate(SPEC | candidates)
-    with pytest.raises(ValidationError, match=r"model\.embed_ids: got \[\], .* the model would read nothing"):
-        RankingSpec.model_validate(SPEC | {"model": {"embed_ids": []}})
-
-
 def test_whether_embeddings_are_multiplied_can_be_tuned():
     assert spec(products=[False, True]).tuned({"products": hyperparameter(True)}).model.products
     assert not spec(products=[False, True]).tuned({"products": hyperparameter(False)}).model.products

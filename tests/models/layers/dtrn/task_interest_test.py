@@ -12,6 +12,7 @@ QUERY = tf.random.stateless_normal([4, 1, 3], seed=(7, 8))
 
 
 def built(**more) -> TaskInterest:
+    tf.keras.utils.set_random_seed(1)
     interest = TaskInterest(tasks=3, behaviours=2, units=8, feed_forward=16, **more)
     interest(SEQUENCES, MASKS, QUERY)
     return interest

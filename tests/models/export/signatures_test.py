@@ -94,10 +94,10 @@ def of_dtrn(spec, transformed, disturb) -> Ranker:
 
 
 def of_auto(spec, transformed, disturb) -> ChosenNetworks:
-    shared, own = (
+    shared, single_task = (
         as_if_trained(with_model(spec, routing=name), transformed, disturb) for name in ("ple", "single_task")
     )
-    return ChosenNetworks(shared, own, {"click": "shared", "completion": "own", "like": "both"})
+    return ChosenNetworks(shared, single_task, {"click": "shared", "completion": "own", "like": "both"})
 
 
 @pytest.mark.parametrize("made", [of_dtrn, of_auto])

@@ -13,8 +13,9 @@ from schema.spec import RankingSpec
 PADDING = -1
 # Transform writes the values of a ragged output under its name with this ending.
 RAGGED_VALUES = "$ragged_values"
-# Multi-valued features have no declared length; their widths are powers of two, so that XLA compiles few shapes.
-MIN_WIDTH = 4
+# Multi-valued features have no declared length; their widths are powers of two, and seldom above this one, so that XLA,
+# which takes twenty seconds or more a shape, compiles one.
+MIN_WIDTH = 16
 
 Features = Mapping[str, tf.Tensor]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.features import dense, table_sizes, transformed_feature_spec
+from models.features import MIN_WIDTH, dense, table_sizes, transformed_feature_spec
 from models.kinds import kind_of
 from schema.columns import example_columns, model_columns
 from schema.spec import RankingSpec
@@ -187,15 +187,18 @@ def test_dense_pads_on_the_right_with_what_no_id_and_no_age_is(spec):
     padded = dense(features, spec)
     np.testing.assert_array_equal(padded["liked_item_id"], [[3, -1, -1, -1], [-1] * 4])
     assert padded["watched_age_s"].shape == (2, 8)
-    np.testing.assert_array_equal(padded["tags"], [[3, -1, -1, -1], [-1] * 4])
+    np.testing.assert_array_equal(padded["tags"], [[3, *[-1] * (MIN_WIDTH - 1)], [-1] * MIN_WIDTH])
     assert padded["item_id"].dtype == tf.int32
 
 
-def test_multi_valued_features_are_padded_to_a_power_of_two(spec):
+@pytest.mark.parametrize(("longest", "width"), [(0, 16), (5, 16), (16, 16), (17, 32), (33, 64)])
+def test_multi_valued_features_are_padded_to_a_power_of_two(spec, longest, width):
     features = {
-        column.name: tf.zeros([1], tf.int64)
-        if not column.ragged
-        else tf.ragged.constant([[1] * 5 * (column.model_width or 1)], tf.int64)
+        column.name: tf.ragged.constant([[1] * longest * (column.model_width or 1)], tf.int64)
+        if column.ragged and not column.behaviour
+        else tf.ragged.constant([[]], tf.int64)
+        if column.ragged
+        else tf.zeros([1], tf.int64)
         for column in model_columns(spec)
     }
-    assert dense(features, spec)["tags"].shape == (1, 8)
+    assert dense(features, spec)["tags"].shape == (1, width)

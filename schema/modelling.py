@@ -18,6 +18,8 @@ RatioLoss = Literal["squared", "cross_entropy"]
 # Where a spec doesn't say how often the train split is seen: often enough for so many examples in all, within bounds.
 SEEN_EXAMPLES = 500_000
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 10
+# Up to so many steps kernels decay by the whole of the rate; half a million examples in batches of 512 take fewer.
+DECAYED_STEPS = 1_300
 # The routing that shares nothing (`models.routing`): the reference.
 SINGLE_TASK = "single_task"
 # PLE, of which each task keeps what it gains by: `models.sharing`.
@@ -158,8 +160,8 @@ class Training(Frozen):
     id_mask_features: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     # Times the squares of the rows that a step reads of the embedding tables.
     embedding_l2: Strength = 0.0
-    # What a step takes of the network's kernels, times the rate (AdamW).
-    weight_decay: Strength = 1.0
+    # What a step takes of the network's kernels, times the rate (AdamW); None: by the steps (`weight_decay_for`).
+    weight_decay: Strength | None = None
     # The largest norm of all gradients together.
     clip_norm: Positive | None = None
     # What a ratio is trained by.
@@ -188,3 +190,15 @@ class Training(Frozen):
         if self.epochs:
             return self.epochs
         return min(max(-(-SEEN_EXAMPLES // examples), FEWEST_EPOCHS), MOST_EPOCHS)
+
+    def weight_decay_for(self, steps: int) -> float:
+        """Returns what a step takes of kernels, times the rate, in so many steps: `weight_decay`; or, if that is None,
+        `min(1, DECAYED_STEPS / steps)`.
+
+        Over longer trainings a decay of 1 would hold weights down that the examples have earned (docs/results.md).
+
+        Reference: Wang and Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", 2024.
+        """
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return min(1.0, DECAYED_STEPS / max(steps, 1))

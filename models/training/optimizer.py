@@ -68,7 +68,7 @@ def compile_for_training(model: Ranker, steps: int = 0) -> None:
     the rows that a batch has read, and has one number beside each of a table where Adam has two.
 
     Args:
-      steps: how many steps it will be trained for, over which the rates fall.
+      steps: how many steps it will be trained for, over which the rates fall, and by which weights may decay less.
     """
     training = model.spec.training
     rate = training.embedding_learning_rate or training.learning_rate
@@ -78,7 +78,7 @@ def compile_for_training(model: Ranker, steps: int = 0) -> None:
         table_optimizer = LazyAdam(rate_of(training, rate, steps))
     else:
         table_optimizer = None
-    optimizer = LazyAdam(rate_of(training, training.learning_rate, steps), training.weight_decay)
+    optimizer = LazyAdam(rate_of(training, training.learning_rate, steps), training.weight_decay_for(steps))
     updates = [(optimizer, model.trainable_variables)]
     if table_optimizer:
         updates = [(optimizer, model.network_variables()), (table_optimizer, model.embedding_tables())]

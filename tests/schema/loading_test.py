@@ -508,7 +508,7 @@ def test_a_log_that_tells_of_no_one_again_has_a_recipe_of_its_own(tmp_path, tell
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(declared))
     spec = load_spec(path)
-    expected = (0.01, 0.0, 0.2, True) if tells == "nothing" else (0.001, 1.0, 0.2, False)
+    expected = (0.01, 0.0, 0.2, True) if tells == "nothing" else (0.001, None, 0.2, False)
     training = spec.training
     assert (training.learning_rate, training.weight_decay, training.dropout, spec.model.products) == expected
     assert RankingSpec.from_json(spec.to_json()) == spec

@@ -201,4 +201,4 @@ class Training(Frozen):
         """
         if self.weight_decay is not None:
             return self.weight_decay
-        return min(1.0, DECAYED_STEPS / max(steps, 1))
+        return DECAYED_STEPS / max(steps, DECAYED_STEPS)

@@ -195,8 +195,6 @@ def test_dense_pads_on_the_right_with_what_no_id_and_no_age_is(spec):
 def test_multi_valued_features_are_padded_to_a_power_of_two(spec, longest, width):
     features = {
         column.name: tf.ragged.constant([[1] * longest * (column.model_width or 1)], tf.int64)
-        if column.ragged and not column.behaviour
-        else tf.ragged.constant([[]], tf.int64)
         if column.ragged
         else tf.zeros([1], tf.int64)
         for column in model_columns(spec)

@@ -10,6 +10,7 @@ moves such a task's calibration by more than `expected.yaml` allows.
 """
 
 import argparse
+import dataclasses
 import functools
 import os
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+import yaml
 
 from benchmarks import expectations
 from benchmarks.comparison import LIST_METRIC, Calibration, Compared, Row, ScoreFiles, Scores
@@ -68,7 +70,7 @@ def main() -> int:
     options = arguments()
 
     def logs_in(folder: Path) -> Iterator[Logs]:
-        return (DATA_SETS[name](options.data_folder, folder) for name in options.data)
+        return (with_groups(DATA_SETS[name](options.data_folder, folder), folder) for name in options.data)
 
     score = functools.partial(scored, options.variants)
     return compare_on(logs_in, options.keep, options.seeds, score, table, shortfalls)
@@ -90,9 +92,24 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def with_groups(logs: Logs, folder: Path) -> Logs:
+    """Returns the logs by a spec with a ranking loss, written to the folder, so that examples know their groups."""
+    declared = yaml.safe_load(logs.spec.read_text())
+    declared["training"] = {**declared.get("training", {}), "ranking_loss": {"kind": "pairwise"}}
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = folder / f"{logs.name}.yaml"
+    spec.write_text(yaml.safe_dump(declared, sort_keys=False))
+    return dataclasses.replace(logs, spec=spec)
+
+
+def without_ranking_loss(spec: RankingSpec) -> RankingSpec:
+    """Returns the spec by cross-entropy alone."""
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"ranking_loss": None})})
+
+
 def scored(variants: Sequence[str], prepared: Prepared, seed: int, files: ScoreFiles) -> Scores:
     """Trains PLE as the spec has it and each variant with the seed, and returns their outputs on the test examples."""
-    shipped = prepared.spec.with_training(routing=SHARED_ROUTING, seed=seed)
+    shipped = without_ranking_loss(prepared.spec).with_training(routing=SHARED_ROUTING, seed=seed)
     scores: dict[str, np.ndarray] = {}
     for name in (AS_SHIPPED, *variants):
         spec = VARIANTS[name](shipped)

@@ -259,6 +259,20 @@ def check_labels(summaries: dict[str, LabelSummary], split: str) -> list[str]:
     return problems
 
 
+def check_groups(train: tf.data.Dataset) -> None:
+    """Raises where the first of the examples says nothing of the group that a ranking loss orders it within.
+
+    Raises:
+      TrainingDataError: the examples were transformed by a spec without a ranking loss.
+    """
+    (first,) = train.take(1).as_numpy_iterator()
+    if not tf.train.Example.FromString(first).features.feature[RANKING_GROUP].int64_list.value:
+        raise TrainingDataError(
+            f"training.ranking_loss: expected {RANKING_GROUP!r} in each example of the train split, and there is none: "
+            "they were transformed by a spec without a ranking loss; transform them anew"
+        )
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """Serialised examples of both splits, the number of train examples and their labels by task, and where from."""
@@ -278,11 +292,14 @@ def read_training_data(fn_args: "FnArgs", spec: RankingSpec) -> TrainingData:
     """Reads what is trained and stopped on, and checks its labels.
 
     Raises:
-      TrainingDataError: an empty split, or a task whose train labels are all the same.
+      TrainingDataError: an empty split, a task whose train labels are all the same, or examples without the groups that
+        the spec's ranking loss orders within.
     """
     train_files, eval_files = example_files(fn_args.train_files, "train"), example_files(fn_args.eval_files, "eval")
     train, evaluation = serialized_examples(train_files), serialized_examples(eval_files)
     examples, labels = _checked_labels(train, evaluation, spec)
+    if spec.training.ranking_loss:
+        check_groups(train)
     _progress.info("%s examples to train on", f"{examples:,}")
     return TrainingData(train, evaluation, examples, labels, (train_files, eval_files, fn_args.transform_graph_path))
 

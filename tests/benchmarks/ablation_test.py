@@ -2,11 +2,21 @@
 
 import pytest
 
-from benchmarks.ablation import AS_SHIPPED, JRC, PAIRWISE, VARIANTS, shortfalls, table
+from benchmarks.ablation import (
+    AS_SHIPPED,
+    JRC,
+    PAIRWISE,
+    VARIANTS,
+    shortfalls,
+    table,
+    with_groups,
+    without_ranking_loss,
+)
 from benchmarks.comparison import Calibration, Compared, Gain, Row
-from benchmarks.data_sets import SPECS
+from benchmarks.data_sets import SPECS, Logs
 from schema.loading import load_spec
 from schema.spec import RankingSpec
+from schema.stages import transform_part
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +41,15 @@ def test_a_variant_changes_what_it_names_alone(spec):
     assert VARIANTS["no statistics"](spec).training == spec.training
     assert VARIANTS["no recipe"](spec).model == spec.model
     assert VARIANTS["JRC"](spec).training.ranking_loss.kind == "jrc"
+
+
+def test_examples_know_the_groups_that_a_ranking_loss_orders_and_nothing_else_changes(tmp_path):
+    logs = Logs("short", SPECS / "shortvideo.yaml", tmp_path / "logs")
+    grouped = with_groups(logs, tmp_path / "kept")
+    declared = load_spec(grouped.spec)
+    assert (grouped.name, grouped.folder) == (logs.name, logs.folder)
+    assert transform_part(declared) == transform_part(VARIANTS[JRC](declared))
+    assert without_ranking_loss(declared).to_json() == load_spec(logs.spec).to_json()
 
 
 def test_a_change_is_shown_as_what_the_variant_gains():

@@ -80,7 +80,7 @@ def test_windows_are_shuffled_one_after_the_other_and_each_in_an_order_of_its_ow
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 4))
-def test_parts_hold_every_example_once_and_groups_that_fit_stay_whole(groups, replicas):
+def test_parts_hold_every_example_once(groups, replicas):
     groups = np.repeat(groups, replicas)
     places = parts_of_groups(groups, replicas)
     assert sorted(places.tolist()) == list(range(len(groups)))
@@ -112,6 +112,12 @@ def ranked_spec(spec):
     training = spec.training.model_copy(update={"ranking_loss": RankingLoss(kind="pairwise")})
     bare = {"features": (), "behaviours": (), "training": training}
     return spec.model_copy(update={**bare, "model": spec.model.model_copy(update={"embed_ids": ("user_id",)})})
+
+
+def test_examples_without_groups_are_refused():
+    reading.check_groups(tf.data.Dataset.from_tensor_slices(RECORDS))
+    with pytest.raises(reading.TrainingDataError, match=r"training.ranking_loss: expected 'ranking.group' in each"):
+        reading.check_groups(tf.data.Dataset.from_tensors(tf.train.Example().SerializeToString()))
 
 
 def test_a_batch_says_which_examples_are_of_one_group(ranked_spec):

@@ -1,9 +1,8 @@
 """Losses on the order of a group's examples, its request's or its user's, beside the cross-entropy of binary tasks.
 
 Neither changes when all logits of a group rise together: what the outputs are on the mean of what is trained on is
-left to cross-entropy. An example that counts for 2
-(`space`) is as one that is there twice. A group is what of it stands in
-one batch, with several devices in one replica's part of it.
+left to cross-entropy. An example that counts for 2 (`space`) is as if it were there twice. A group is what of it stands
+in one batch, with several devices in one replica's part of it.
 """
 
 from collections.abc import Callable
@@ -20,29 +19,30 @@ def towers_logits(training: Training) -> int:
 
 
 def pairwise_logistic(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
-    """Returns the mean of `log(1 + exp(z_j - z_i))` over all pairs of a positive i and a negative j of one group.
+    """Returns how far each positive stands above the negatives of its group, a mean over the sample space of
 
-    0 where there is no pair. It takes the time of as many passes over the batch as the longest group has examples.
+        mean_j log(1 + exp(z_j - z_i))      j the negatives of i's group, for a positive i; else 0
 
-    Reference: Burges et al., "Learning to Rank using Gradient Descent" (RankNet), ICML 2005, eq. 3.
+    So a positive that has negatives counts as much as it does in cross-entropy, in a rare task and in a large group too:
+    a mean over pairs would let the few of a rare task weigh far more than its examples. It takes as many passes over
+    the batch as the longest group has examples.
 
-    A pair counts for the product of its examples' weights.
+    Reference: Burges et al., "Learning to Rank using Gradient Descent" (RankNet), ICML 2005, eq. 3, of a pair.
 
     Args:
       labels: 0s and 1s, `(batch,)`.
-      space: what each example counts for, `(batch,)`; those outside the space, of 0, are in no pair.
       logits: `(batch, 1)` or more, of which the first is read.
+      space: what each example counts for, `(batch,)`; those outside the space, of 0, are in no pair.
       groups: equal for examples of one group, `(batch,)`.
     """
     by_group = tf.argsort(groups, stable=True)
     labels, z, space, groups = (tf.gather(column, by_group) for column in (labels, logits[:, 0], space, groups))
-    # The weight of a positive, minus that of a negative, 0 outside.
-    sides = tf.where(space > 0, tf.where(labels > 0.5, space, -space), 0.0)
-    positives, negatives = (
-        tf.math.unsorted_segment_sum(tf.maximum(side, 0.0), groups, tf.size(groups)) for side in (sides, -sides)
-    )
-    pairs = tf.reduce_sum(positives * negatives)
-    return tf.math.divide_no_nan(*all_reduce_sum(_pair_losses(z, sides, groups), pairs))
+    is_positive = labels > 0.5
+    negatives = tf.math.unsorted_segment_sum(tf.where(is_positive, 0.0, space), groups, tf.size(groups))
+    # What a pair counts for is the product of its two sides: a positive's weight, and a negative's share of those.
+    shares = tf.math.divide_no_nan(space, tf.gather(negatives, groups))
+    sides = tf.where(is_positive, space, -shares)
+    return tf.math.divide_no_nan(*all_reduce_sum(_pair_losses(z, sides, groups), tf.reduce_sum(space)))
 
 
 @tf.custom_gradient
@@ -85,16 +85,18 @@ def contrast(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, groups: tf.
       labels, space, groups: as of `pairwise_logistic`.
       logits: `(batch, 2)`.
     """
-    half, mean = logits[:, 0] / 2.0, logits[:, 1]
-    is_inside = space > 0
-    label_logits = tf.where(labels > 0.5, mean + half, mean - half)
+    # Nothing is read more than twice: TensorFlow adds up more gradients of a tensor in an order that changes.
+    difference, mean = tf.unstack(logits, axis=1)
+    half = difference / 2.0
+    of_positive, of_negative = mean + half, mean - half
+    label_logits = tf.where(labels > 0.5, of_positive, of_negative)
     # What positives are compared with, and what negatives are.
     total = tf.where(
         labels > 0.5,
-        _group_logsumexp(mean + half, space, groups),
-        _group_logsumexp(mean - half, space, groups),
+        _group_logsumexp(of_positive, space, groups),
+        _group_logsumexp(of_negative, space, groups),
     )
-    losses = space * tf.where(is_inside, total - label_logits, 0.0)
+    losses = space * tf.where(space > 0, total - label_logits, 0.0)
     return tf.math.divide_no_nan(*all_reduce_sum(tf.reduce_sum(losses), tf.reduce_sum(space)))
 
 
@@ -113,7 +115,7 @@ def _group_logsumexp(values: tf.Tensor, space: tf.Tensor, groups: tf.Tensor) -> 
 _LOSSES = {"pairwise": pairwise_logistic, "jrc": contrast}
 
 
-def ranking_loss(training: Training):
+def ranking_loss(training: Training) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the function of the spec's `training.ranking_loss`, which there must be."""
     assert training.ranking_loss
     return _LOSSES[training.ranking_loss.kind]

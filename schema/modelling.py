@@ -113,7 +113,7 @@ class RankingLoss(Frozen):
 
     kind: Literal["pairwise", "jrc"]
     # What it counts for, beside a cross-entropy of 1.
-    weight: Positive = 0.1
+    weight: Positive = 1.0
     # What is ordered: None is the request where the log tells it, else the user.
     within: Literal["request", "user"] | None = None
     # Weights of single tasks; 0 leaves one out.

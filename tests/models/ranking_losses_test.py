@@ -22,13 +22,15 @@ LOGITS = RANDOM.normal(scale=2.0, size=(ROWS, 2)).astype(np.float32)
 
 
 def pairwise_by_hand(labels, logits, space, groups) -> float:
-    losses = [
-        math.log1p(math.exp(logits[j][0] - logits[i][0]))
-        for i in range(len(labels))
-        for j in range(len(labels))
-        if space[i] and space[j] and groups[i] == groups[j] and labels[i] == 1 and labels[j] == 0
-    ]
-    return sum(losses) / len(losses) if losses else 0.0
+    total = 0.0
+    for i in range(len(labels)):
+        losses = [
+            math.log1p(math.exp(logits[j][0] - logits[i][0]))
+            for j in range(len(labels))
+            if space[i] and space[j] and groups[i] == groups[j] and labels[i] == 1 and labels[j] == 0
+        ]
+        total += sum(losses) / len(losses) if losses else 0.0
+    return total / float(sum(space)) if any(space) else 0.0
 
 
 def contrast_by_hand(labels, logits, space, groups) -> float:

@@ -211,14 +211,18 @@ def transform_examples():
 
 @pytest.fixture(scope="session")
 def transformed_for(spec, transformed, tmp_path_factory):
-    """What Transform makes of the same examples for a spec of fewer columns, once for each set of columns.
+    """What Transform makes of the same examples for a spec of other columns, once for each set of columns.
 
     A graph transforms all columns of a kind at once, so that it gives none of them where some are absent.
     """
-    by_columns = {tuple(example_columns(spec)): transformed}
+
+    def columns_of(declared: RankingSpec) -> tuple:
+        return (*example_columns(declared), declared.training.ranking_loss is not None)
+
+    by_columns = {columns_of(spec): transformed}
 
     def transformed_as(lean: RankingSpec) -> Transformed:
-        columns = tuple(example_columns(lean))
+        columns = columns_of(lean)
         if columns not in by_columns:
             by_columns[columns] = run_transform(lean, transformed.raw, tmp_path_factory.mktemp("lean"))
         return by_columns[columns]

@@ -17,6 +17,7 @@ from models.trainer import run_fn
 from models.training import reading
 from models.training.build import build_ranker
 from models.training.worker import check_role
+from schema.modelling import RankingLoss
 from schema.spec import RankingSpec
 from schema.tasks import Task
 from schema.tuning import Tuning
@@ -67,7 +68,9 @@ def on_two_devices(
 ) -> tuple[Path, dict]:
     """Trained on two logical CPU devices, and how far each kind of step then is from one device's."""
     directory = tmp_path_factory.mktemp("mirrored")
-    transformed = transformed_for(lean(spec))
+    ranked = {kind: lean(spec, ranking_loss=RankingLoss(kind=kind, weight=1.0)) for kind in ("pairwise", "jrc")}
+    # Has the users within which they order as well.
+    transformed = transformed_for(ranked["pairwise"])
     arguments = {
         "graph": transformed.graph,
         "examples": transformed.examples["train"],
@@ -79,7 +82,8 @@ def on_two_devices(
                 ("adagrad, uncertainty, compiled", "adagrad", "uncertainty", 1),
                 ("lazy_adam, pcgrad", "lazy_adam", "pcgrad", 0),
             )
-        },
+        }
+        | {"pairwise, compiled": (ranked["pairwise"].to_json(), 1), "jrc": (ranked["jrc"].to_json(), 0)},
         "run_fn": [trainer_arguments(lean(spec, distribution="mirrored"), directory), watching_started_from],
     }
     program = Path(__file__).with_name("on_two_devices.py")

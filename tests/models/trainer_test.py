@@ -19,6 +19,7 @@ from models.training.progress import ProgressStore
 from models.training.reading import TrainingDataError
 from models.training.step import training_function
 from models.training.warm_start import warm_start
+from schema.modelling import RankingLoss
 from tests.models.conftest import RECIPE
 
 PROGRAM = """
@@ -103,14 +104,16 @@ def variables(model: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("embedding_optimizer", "worth_compiling", "compiled"), [("lazy_adam", 1_000, "nothing"), ("adam", 1, "step")]
+    ("embedding_optimizer", "ranking_loss", "worth_compiling", "compiled"),
+    [("lazy_adam", "jrc", 1_000, "nothing"), ("adam", "pairwise", 1, "step")],
 )
 def test_a_training_that_was_killed_goes_on_to_the_same_result(
-    spec, trainer_arguments, tmp_path, embedding_optimizer, worth_compiling, compiled
+    spec, trainer_arguments, tmp_path, embedding_optimizer, ranking_loss, worth_compiling, compiled
 ):
     """Tables by rows, step by step as Python has it; and the whole step compiled by XLA."""
     # Fewer columns, for time's sake. Every option that has a state, or draws at random.
     spec = with_training(spec, epochs=8, patience=8, batch_size=8, embedding_optimizer=embedding_optimizer, **RECIPE)
+    spec = with_training(spec, ranking_loss=RankingLoss(kind=ranking_loss))
     spec = spec.model_copy(update={"features": (), "behaviours": spec.behaviours[:1]})
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
 

@@ -203,5 +203,7 @@ class ScoreFiles:
         file = self.folder / f"{name}-{fingerprint(settings)[:12]}.npz"
         if not file.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(file, allow_pickle=False, **dict(score()))
+            partial = file.with_suffix(".partial.npz")
+            np.savez(partial, allow_pickle=False, **dict(score()))
+            partial.replace(file)
         return dict(np.load(file))

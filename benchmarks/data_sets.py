@@ -1,7 +1,8 @@
 """The logs that rankers are compared on, by name."""
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import schema
 from benchmarks import census_data
 from benchmarks.command import fulcrum
+from simulation.logs import PARAMETERS
 
 SPECS = Path(schema.__file__).parent / "specs"
 CENSUS_SPEC = Path(__file__).with_name("census.yaml")
@@ -30,10 +32,10 @@ class Logs:
 
 
 def simulated(data: Path, folder: Path, users: int = USERS, impressions: int = IMPRESSIONS) -> Logs:
-    """Simulates short videos in a folder of `folder`, and returns them; what is there is taken."""
+    """Simulates short videos in a folder of `folder`, and returns them; what is there whole is taken."""
     name = f"simulated_{users}_{impressions}"
     logs = folder / f"{name}_logs"
-    if not logs.exists():
+    if not (logs / PARAMETERS).exists():
         fulcrum("simulate", "--out", logs, "--users", users, "--impressions", impressions, "--seed", 1)
     return Logs(name, SPECS / "shortvideo.yaml", logs)
 
@@ -53,11 +55,11 @@ def active_users_of_kuairand(data: Path, folder: Path) -> Logs:
             [("user_id_count", "descending"), ("user_id", "ascending")]
         )
         active = by_activity["user_id"].slice(0, ACTIVE_USERS)
-        logs.mkdir(parents=True)
-        for name, table in tables.items():
-            pq.write_table(table.filter(pc.is_in(table["user_id"], active)), logs / name)
-        for file in (data / "kuairand").glob("*.csv*"):
-            shutil.copy(file, logs)
+        with _whole(logs) as partial:
+            for name, table in tables.items():
+                pq.write_table(table.filter(pc.is_in(table["user_id"], active)), partial / name)
+            for file in (data / "kuairand").glob("*.csv*"):
+                shutil.copy(file, partial)
     return Logs("kuairand700", SPECS / "kuairand.yaml", logs)
 
 
@@ -69,9 +71,19 @@ def census_income(data: Path, folder: Path) -> Logs:
     """Writes Census-Income's persons to the folder `census_income_logs`, and returns them; what is there is taken."""
     logs = folder / "census_income_logs"
     if not logs.exists():
-        logs.mkdir(parents=True)
-        census_data.write_log(data / "census_income", logs / "people.parquet")
+        with _whole(logs) as partial:
+            census_data.write_log(data / "census_income", partial / "people.parquet")
     return Logs("census_income", CENSUS_SPEC, logs)
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Yields a folder to write into, which becomes `folder` at the end: what was killed before isn't taken for it."""
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    partial.rename(folder)
 
 
 # By name, `logs(data, folder)`: `data` has the folders of real logs; what has to be made is kept in `folder`.

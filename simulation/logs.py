@@ -99,6 +99,8 @@ def simulate(
         raise ValueError(f"task interests: expected a number from 0 to 1, got {task_interests}")
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    # Written last: a folder without parameters has no whole logs.
+    (folder / PARAMETERS).unlink(missing_ok=True)
     for stale in (*folder.glob("impressions-*.csv.gz"), *folder.glob("????-??-??/impressions-*.csv.gz")):
         stale.unlink()
     world = make_world(seed, users, items, days, task_interests)

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from schema.loading import load_spec
 from schema.spec import RankingSpec
 from simulation import logs
-from simulation.logs import simulate
+from simulation.logs import PARAMETERS, simulate
 
 SPEC = Path(__file__).parents[2] / "schema" / "specs" / "shortvideo.yaml"
 BINARY = ("view_through", "like", "share", "comment")
@@ -90,6 +90,16 @@ def test_a_folder_keeps_no_log_of_an_earlier_simulation(tmp_path):
         "truth.parquet",
         "users.csv",
     ]
+
+
+def test_a_simulation_that_is_killed_leaves_no_parameters(tmp_path):
+    def kill(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    simulate(tmp_path, users=10, impressions=100, seed=1, days=2)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path, users=10, impressions=100, seed=2, days=2, progress=kill)
+    assert not (tmp_path / PARAMETERS).exists()
 
 
 def test_daily_logs_are_the_same_files_each_in_the_folder_of_its_day(tmp_path):

@@ -194,9 +194,15 @@ def gain(result: SliceResult, metric: str, against: ModelName = "reference") -> 
     None where the two were not compared.
     """
     difference = result.differences.get(metric, {}).get(against)
-    if difference is None or metric_named(metric).higher_is_better is not False:
+    return difference and turned(difference, metric)
+
+
+def turned(difference: Estimate, metric: str) -> Estimate:
+    """Returns the difference of a metric with its sign such that more is better."""
+    if metric_named(metric).higher_is_better is not False:
         return difference
-    return Estimate(_negated(difference.value), _negated(difference.high), _negated(difference.low))
+    value, low, high = (None if end is None else -end for end in (difference.value, difference.high, difference.low))
+    return Estimate(value, low, high)
 
 
 # How a task stands to its single-task model; `unjudged` where there are too few users to say.
@@ -222,10 +228,6 @@ def transfer(result: SliceResult, metric: str) -> Transfer | None:
 def _has_few_users(counts: Counts) -> bool:
     classes = [users for users in (counts.positive_users, counts.negative_users) if users is not None]
     return min(classes or [counts.users]) < MIN_USERS
-
-
-def _negated(value: float | None) -> float | None:
-    return None if value is None else -value
 
 
 def slice_text(key: SliceKey) -> str:

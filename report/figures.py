@@ -1,6 +1,5 @@
 """How numbers are written: four digits, `–` for what is undefined, an interval in brackets below its value."""
 
-from evaluation.metrics import metric_named
 from evaluation.result import Estimate
 from report.elements import Cell, Tone
 
@@ -50,11 +49,3 @@ def tone_of(gain: Estimate | None) -> Tone:
 def count_cell(count: int | None) -> Cell:
     """Returns a whole number, with commas."""
     return Cell(NONE if count is None else f"{count:,}", count)
-
-
-def turned(estimate: Estimate, metric: str) -> Estimate:
-    """Returns the difference with its sign such that more is better."""
-    if metric_named(metric).higher_is_better is not False:
-        return estimate
-    value, low, high = (None if end is None else -end for end in (estimate.value, estimate.high, estimate.low))
-    return Estimate(value, low, high)

@@ -5,10 +5,9 @@ from itertools import combinations
 from typing import Any
 
 from evaluation.metrics import metric_named
-from evaluation.result import Estimate, Evaluation, ModelName, Task, gain
+from evaluation.result import Estimate, Evaluation, ModelName, Task, gain, turned
 from report import charts
 from report.elements import Chart, Figure, Section
-from report.figures import turned
 from report.material import Material
 from report.sections.tasks import MODEL_LABELS
 

@@ -13,10 +13,11 @@ from evaluation.result import (
     Task,
     gain,
     slice_text,
+    turned,
 )
 from report import charts
 from report.elements import Block, Cell, Chart, Figure, Section, Table
-from report.figures import count_cell, estimate_cell, gain_cell, signed, tone_of, turned
+from report.figures import count_cell, estimate_cell, gain_cell, signed, tone_of
 from report.material import Material
 
 # A page with more rows than this helps nobody; the evaluation itself has them all.

@@ -2,10 +2,10 @@
 
 from evaluation.gate import GROUPED
 from evaluation.metrics import metric_named
-from evaluation.result import Check, CheckKind, Evaluation, slice_text
+from evaluation.result import Check, CheckKind, Evaluation, slice_text, turned
 from report import charts
 from report.elements import Block, Cell, Figure, Section, Table, Tone, Verdict
-from report.figures import estimate_cell, number, signed, tone_of, turned
+from report.figures import estimate_cell, number, signed, tone_of
 from report.material import Material
 from report.transfer import TONES, task_transfers, transfer_sentence
 
@@ -91,7 +91,7 @@ def _compared(evaluation: Evaluation) -> str:
     baseline = evaluation.model("baseline")
     examples = f"{evaluation.examples:,} examples of the split “{evaluation.split}”"
     if baseline is None:
-        return f"Judged on {examples}. There is no blessed model to compare with yet: only bounds on this one apply."
+        return f"Judged on {examples}. There is no blessed model to compare with yet."
     left_out = "".join(f" {task}: {why}." for task, why in baseline.not_compared.items())
     return f"Judged on {examples}, and compared with the latest blessed model on the same users.{left_out}"
 

@@ -19,6 +19,7 @@ from models.training.build import build_ranker
 from models.training.loop import train_epochs
 from models.training.progress import Progress, ProgressStore, fingerprint
 from models.training.reading import TrainingData, read_training_data
+from models.training.schedule import warmup_steps
 from models.training.stopping import mean_loss
 from models.training.warm_start import copy_units, restore, warm_start
 from schema.modelling import SINGLE_TASK, Training
@@ -70,8 +71,13 @@ def train(fn_args: "FnArgs", strategy: tf.distribute.Strategy) -> None:
     check_batch_size(spec.training, strategy)
     _announce(spec.training, strategy)
     data = read_training_data(fn_args, spec)
+    steps = data.steps(spec)
+    if (warmup := warmup_steps(spec.training, steps)) >= steps:
+        _progress.warning(
+            "training.warmup: expected fewer steps than training takes, %d, got %d: the rates only rise", steps, warmup
+        )
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    model = build_ranker(spec, transform, data.labels, data.steps(spec), strategy)
+    model = build_ranker(spec, transform, data.labels, steps, strategy)
     base_model = getattr(fn_args, "base_model", None)
     if base_model:
         warm_start(model, transform, base_model)

@@ -46,5 +46,9 @@ def rate_of(training: Training, rate: float, steps: int) -> float | RateSchedule
     """Returns what an optimiser takes for `rate`: itself, or how it goes over so many steps of training."""
     if training.schedule == "constant" and not training.warmup:
         return rate
-    warmup = training.warmup * steps if training.warmup < 1 else training.warmup
-    return RateSchedule(rate, training.schedule, round(warmup), steps)
+    return RateSchedule(rate, training.schedule, warmup_steps(training, steps), steps)
+
+
+def warmup_steps(training: Training, steps: int) -> int:
+    """Returns in how many of so many steps of training the rates rise."""
+    return round(training.warmup * steps if training.warmup < 1 else training.warmup)

@@ -72,7 +72,7 @@ def entries(values) -> dict[str, list[bytes]]:
 
 
 @pytest.fixture(scope="module")
-def found(entries, rows):
+def measured(entries, rows):
     return importances(entries, rows, PLAN, INPUTS, score, "eval")
 
 
@@ -80,23 +80,23 @@ def of(all_importances, name: str) -> Importance:
     return next(importance for importance in all_importances.inputs if importance.name == name)
 
 
-def test_an_input_helps_the_tasks_that_go_by_it_and_hurts_one_that_is_misled_by_it(found):
-    assert {name: (of(found, name).helps(), of(found, name).hurts()) for name in COLUMNS} == {
+def test_an_input_helps_the_tasks_that_go_by_it_and_hurts_one_that_is_misled_by_it(measured):
+    assert {name: (of(measured, name).helps(), of(measured, name).hurts()) for name in COLUMNS} == {
         "taste": (["like"], []),
         "mood": (["share"], ["like"]),
         "unread": ([], []),
         "age": (["finish"], []),
     }
-    assert (found.split, found.examples, found.users) == ("eval", ROWS, USERS)
-    assert found.metrics == {"like": "auc", "share": "auc", "finish": "mean_squared_error"}
+    assert (measured.split, measured.examples, measured.users) == ("eval", ROWS, USERS)
+    assert measured.metrics == {"like": "auc", "share": "auc", "finish": "mean_squared_error"}
 
 
-def test_an_input_that_is_not_read_is_worth_exactly_nothing(found):
-    for loss in of(found, "unread").losses.values():
+def test_an_input_that_is_not_read_is_worth_exactly_nothing(measured):
+    for loss in of(measured, "unread").losses.values():
         assert (loss.value, loss.low, loss.high) == (0.0, 0.0, 0.0)
 
 
-def test_a_loss_is_that_of_the_metric_on_the_sample_space(found, entries, rows):
+def test_a_loss_is_that_of_the_metric_on_the_sample_space(measured, entries, rows):
     for number, permuted in enumerate(INPUTS):
         users = rows.users.astype(int)
         sources = other_rows(users, permuted.of_user, np.random.default_rng([ROWS, number]))
@@ -106,7 +106,7 @@ def test_a_loss_is_that_of_the_metric_on_the_sample_space(found, entries, rows):
             measure = mean_squared_error if task.regression else roc_auc_score
             values = [measure(label, outputs[task.name][inside]) for outputs in (before, after)]
             expected = (values[1] - values[0]) if task.regression else (values[0] - values[1])
-            loss = of(found, permuted.name).losses[task.name]
+            loss = of(measured, permuted.name).losses[task.name]
             assert loss.value == pytest.approx(expected, abs=1e-4)
             assert loss.low <= loss.value <= loss.high
 
@@ -135,7 +135,8 @@ def test_all_else_is_permuted_over_all_rows():
     users = np.array([2, 0, 0, 1, 2, 2, 1, 0, 3])
     sources = other_rows(users, False, np.random.default_rng(1))
     assert sorted(sources.tolist()) == list(range(9))
-    assert other_rows(np.zeros(3, int), True, np.random.default_rng(1)).tolist() != []
+    of_the_only_user = other_rows(np.zeros(3, int), True, np.random.default_rng(1))
+    assert sorted(of_the_only_user.tolist()) == [0, 1, 2]
 
 
 def test_columns_of_examples_are_exchanged_and_the_others_stay():
@@ -188,18 +189,18 @@ def test_the_inputs_are_what_the_model_reads():
     ]
 
 
-def test_importances_are_read_as_they_were_written(found, tmp_path):
+def test_importances_are_read_as_they_were_written(measured, tmp_path):
     assert read(str(tmp_path)) is None
-    write(found, str(tmp_path))
-    assert read(str(tmp_path)) == found
+    write(measured, str(tmp_path))
+    assert read(str(tmp_path)) == measured
 
 
-def test_importances_that_an_earlier_version_wrote_tell_no_seconds(found, tmp_path):
-    write(found, str(tmp_path))
+def test_importances_that_an_earlier_version_wrote_tell_no_seconds(measured, tmp_path):
+    write(measured, str(tmp_path))
     file = tmp_path / FILE
     earlier = {name: value for name, value in json.loads(file.read_text()).items() if name != "seconds"}
     file.write_text(json.dumps(earlier))
-    assert read(str(tmp_path)) == found
+    assert read(str(tmp_path)) == measured
 
 
 def test_what_has_no_interval_neither_helps_nor_hurts():

@@ -47,11 +47,6 @@ from schema.training_records import (
 )
 
 BALANCINGS = ("none", "uncertainty", "pcgrad")
-# Each routing on each bottom, each with each balancing: every pair of the three, in a third of their product.
-RANKERS = [
-    (routing, bottom, BALANCINGS[(index + turn) % 3])
-    for (index, routing), (turn, bottom) in itertools.product(enumerate(ROUTINGS), enumerate(BOTTOMS, start=1))
-]
 GATED = {"mmoe", "ml_mmoe", "cgc", "ple", "adatt", "stem"}
 
 
@@ -87,13 +82,6 @@ def captions(material: Material) -> list[str]:
     return [block.caption for block in sharing.section(material).blocks if isinstance(block, Figure)]
 
 
-def test_every_two_of_routing_bottom_and_balancing_are_in_a_ranker():
-    assert {(routing, bottom) for routing, bottom, _ in RANKERS} == {*itertools.product(ROUTINGS, BOTTOMS)}
-    assert {(bottom, balancing) for _, bottom, balancing in RANKERS} == {*itertools.product(BOTTOMS, BALANCINGS)}
-    assert {(routing, balancing) for routing, _, balancing in RANKERS} == {*itertools.product(ROUTINGS, BALANCINGS)}
-    assert ("single_task", "dtrn", "pcgrad") in RANKERS
-
-
 def diagnosed(ranker: Ranker, batch: dict[str, tf.Tensor]) -> Diagnostics:
     """Returns the trainer's records of an epoch that is this batch."""
     weights = MeanWeights()
@@ -103,7 +91,7 @@ def diagnosed(ranker: Ranker, batch: dict[str, tf.Tensor]) -> Diagnostics:
     return Diagnostics(diagnostics["gate_weights"], diagnostics["refinement_weights"], epochs[:1], epochs[1:])
 
 
-@pytest.mark.parametrize(("routing", "bottom", "balancing"), RANKERS)
+@pytest.mark.parametrize(("routing", "bottom", "balancing"), itertools.product(ROUTINGS, BOTTOMS, BALANCINGS))
 def test_every_ranker_has_a_report(build, batch, reference_scores, routing, bottom, balancing):
     ranker = build(lean=True, routing=routing, bottom=bottom, balancing=balancing)
     train_step(ranker, batch)
@@ -138,6 +126,7 @@ def test_what_auto_chose_of_every_bottom_has_a_report(build, batch, bottom, bala
     for ranker in (shared, own):
         train_step(ranker, batch)
     choices = choose_networks(shared, own, [batch])
+    choices["like"] = dataclasses.replace(choices["like"], network="own")
     served = with_choices(shared, own, choices)
     scores = {"candidate": scores_of(served, batch), "reference": scores_of(own, batch)}
     records = dataclasses.replace(diagnosed(shared, batch), choices=choices)
@@ -152,7 +141,8 @@ def test_what_auto_chose_of_every_bottom_has_a_report(build, batch, bottom, bala
     rows = next(table.rows for table in tables if "routing: auto" in table.caption)
     assert {row[0].text: row[1].text for row in rows} == {task: choice.network for task, choice in choices.items()}
     gains = [of_task.gain.value for of_task in task_transfers(evaluation) if choices[of_task.task].network == "own"]
-    assert gains == [0.0] * len(gains)
+    assert gains
+    assert set(gains) == {0.0}
 
 
 def test_what_each_task_chose_is_a_table():

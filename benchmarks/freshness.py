@@ -55,7 +55,7 @@ def main() -> int:
         scores: dict[str, np.ndarray] = {}
         for delay, examples in prepared.items():
             score = trained(examples, examples.spec.with_training(seed=options.seed))
-            for served in {served for of, served in SERVED if of == delay}:
+            for served in (served for of, served in SERVED if of == delay):
                 scores[named((delay, served))] = score(prepared[served].test)
     first = named(AS_TRAINED)
     rows = compare(prepared[STALE], [{first: scores.pop(first), **scores}]).rows

@@ -112,13 +112,7 @@ def configured(spec: RankingSpec, model: str, seed: int) -> RankingSpec:
     routing, *more = model.split("+")
     bottom = next((name for name in BOTTOMS if name in more), "plain")
     balancing = next((name for name in BALANCINGS if name in more), "none")
-    changed = {
-        "model": {"routing": routing, "bottom": bottom},
-        "training": {"seed": seed, "loss_balancing": balancing},
-    }
-    return spec.model_copy(
-        update={section: getattr(spec, section).model_copy(update=values) for section, values in changed.items()}
-    )
+    return spec.with_training(routing=routing, bottom=bottom, seed=seed, loss_balancing=balancing)
 
 
 def train(prepared: Prepared, model_name: str, seed: int) -> list[float]:

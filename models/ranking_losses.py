@@ -23,9 +23,9 @@ def pairwise_logistic(labels: tf.Tensor, logits: tf.Tensor, space: tf.Tensor, gr
 
         mean_j log(1 + exp(z_j - z_i))      j the negatives of i's group, for a positive i; else 0
 
-    So a positive that has negatives counts as much as it does in cross-entropy, in a rare task and in a large group too:
-    a mean over pairs would let the few of a rare task weigh far more than its examples. It takes as many passes over
-    the batch as the longest group has examples.
+    So a positive that has negatives counts as much as in cross-entropy, in a rare task and in a large group too: a mean
+    over pairs would let the few of a rare task weigh far more than its examples. It takes as many passes over the batch
+    as the longest group has examples.
 
     Reference: Burges et al., "Learning to Rank using Gradient Descent" (RankNet), ICML 2005, eq. 3, of a pair.
 

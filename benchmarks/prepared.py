@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
+import yaml
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from benchmarks.command import fulcrum
@@ -64,7 +65,7 @@ def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
     else:
         output.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(parts))
-        fulcrum("run", spec, "--logs", logs, "--output", output, "--epochs", 1)
+        fulcrum("run", with_groups(spec, output), "--logs", logs, "--output", output, "--epochs", 1)
     (transformed,), (graph,), (examples,) = (
         list((output / "artifacts").glob(pattern))
         for pattern in (
@@ -80,6 +81,15 @@ def prepare(spec: Path, logs: Path, output: Path) -> Prepared:
     )
     test = reading.serialized_examples(reading.example_files([f"{examples}/Split-test/*"], "test"))
     return Prepared(declared, data, examples, np.array(list(test.as_numpy_iterator()), object))
+
+
+def with_groups(spec: Path, folder: Path) -> Path:
+    """Writes the spec with a ranking loss, if it has none, and returns where: examples then have groups to order."""
+    declared = yaml.safe_load(spec.read_text())
+    declared["training"] = {"ranking_loss": {"kind": "pairwise"}} | declared.get("training", {})
+    path = folder / spec.name
+    path.write_text(yaml.safe_dump(declared, sort_keys=False))
+    return path
 
 
 def made_of(spec: RankingSpec, logs: Path) -> dict[str, str]:

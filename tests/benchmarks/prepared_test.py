@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.prepared import MADE_OF, made_of, prepare
+from benchmarks.prepared import MADE_OF, made_of, prepare, with_groups
 from schema.loading import load_spec
+from schema.modelling import RankingLoss
+from schema.stages import transform_part
 
 SPEC = {
     "name": "shop",
@@ -47,6 +49,16 @@ def test_examples_by_another_spec_are_refused_and_those_of_which_nothing_is_know
     (output / MADE_OF).unlink()
     with pytest.raises(SystemExit, match=f"{output}: the spec and the logs changed since"):
         prepare(*kept)
+
+
+def test_examples_have_groups_whether_or_not_the_spec_orders_them(kept):
+    spec, _, output = kept
+    declared = load_spec(with_groups(spec, output))
+    ordering = load_spec(spec).with_training(ranking_loss=RankingLoss(kind="jrc"))
+    assert transform_part(declared) == transform_part(ordering)
+    ordered = {"kind": "jrc", "weight": 2.0, "within": "user"}
+    change(spec, training={"ranking_loss": ordered, "epochs": 3})
+    assert load_spec(with_groups(spec, output)).to_json() == load_spec(spec).to_json()
 
 
 def test_logs_that_are_gone_are_named(kept):

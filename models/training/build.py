@@ -1,5 +1,6 @@
 """The ranker of a spec, with its weights and its optimiser, ready to be trained."""
 
+import logging
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -9,9 +10,11 @@ from models.features import table_sizes
 from models.ranker import Ranker
 from models.tasks import LabelSummary, kind_of
 from models.training import reading
-from models.training.optimizer import choose_jit, compile_for_training, uses_sparse_updates
+from models.training.optimizer import can_compile, choose_jit, compile_for_training, uses_sparse_updates
 from schema.columns import model_columns
 from schema.spec import RankingSpec
+
+_progress = logging.getLogger("fulcrum.progress")
 
 
 def build_ranker(
@@ -38,6 +41,9 @@ def build_ranker(
     sparse = uses_sparse_updates(spec.training, sizes, spec.model.embedding_dim)
     with strategy.scope():
         compiled = choose_jit(sparse, steps, strategy.num_replicas_in_sync)
+        if compiled != "nothing" and not can_compile():
+            _progress.warning("XLA compiles no more: this process has too much memory mapped; steps take longer")
+            compiled = "nothing"
         model = Ranker(spec, sizes, bias, compiled, sparse, deviations)
         # Creates the weights.
         model(reading.blank_batch(spec))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -14,6 +15,8 @@ from schema.modelling import Training
 DENSE_TABLES_MAX = 8_000_000
 # XLA takes twenty seconds or more to compile a step, and saves some 25 ms a step.
 WORTH_COMPILING_STEPS = 800
+# A step's code is 2,000 to 5,000 memory mappings, and by default Linux gives a process 65,530.
+MAPPINGS_TO_COMPILE = 16_000
 
 # The names of kernels: not those of biases, norms' scales, embeddings.
 _KERNEL = re.compile(r"(^|[/_])kernel(_\d+)?(/replica_\d+)?:\d+$")
@@ -106,3 +109,15 @@ def choose_jit(sparse_tables: bool, steps: int, replicas: int = 1) -> Compiled:
     if steps < WORTH_COMPILING_STEPS:
         return "nothing"
     return "head" if sparse_tables or replicas > 1 else "step"
+
+
+def can_compile() -> bool:
+    """Returns whether the process may map the code of one more step; true where the system has no such limit.
+
+    XLA's code stays mapped until the process ends, and beyond the limit the process ends with a segmentation fault: a
+    search of many trials trains them all in one process.
+    """
+    limit, mappings = Path("/proc/sys/vm/max_map_count"), Path("/proc/self/maps")
+    if not limit.exists():
+        return True
+    return mappings.read_bytes().count(b"\n") + MAPPINGS_TO_COMPILE <= int(limit.read_text())

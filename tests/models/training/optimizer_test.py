@@ -4,6 +4,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.ranker import Ranker
+from models.training import optimizer
 from models.training.build import build_ranker
 from models.training.optimizer import LazyAdam, choose_jit, is_kernel, uses_sparse_updates
 from models.training.progress import Progress, ProgressStore
@@ -66,6 +67,15 @@ def test_what_xla_cant_do_stays_out_of_it_and_short_trainings_are_not_compiled()
     assert choose_jit(sparse_tables=False, steps=10) == "nothing"
     assert choose_jit(sparse_tables=True, steps=10_000) == "head"
     assert choose_jit(sparse_tables=False, steps=10_000, replicas=2) == "head"
+
+
+def test_a_process_that_may_map_no_more_code_trains_uncompiled_and_says_so(spec, transformed, monkeypatch, caplog):
+    monkeypatch.setattr(optimizer, "MAPPINGS_TO_COMPILE", 0)
+    assert build_ranker(spec, transformed.output, steps=10_000).compiled == "step"
+    assert "XLA" not in caplog.text
+    monkeypatch.setattr(optimizer, "MAPPINGS_TO_COMPILE", 10**9)
+    assert build_ranker(spec, transformed.output, steps=10_000).compiled == "nothing"
+    assert "XLA compiles no more" in caplog.text
 
 
 def test_a_step_that_is_compiled_whole_has_no_sparse_tables(spec):

@@ -2,10 +2,10 @@
 
 `python -m benchmarks.sequence_speed --peers-python PYTHON`: KuaiRand's training examples as the pipeline makes them.
 The peers get the same columns (ids, statistics, three behaviours of what is known of each item) as padded arrays in
-memory, the same sizes of embeddings, experts and towers, the same batch; they pool by the mean and train by Adam at a
-constant rate. Fulcrum trains by the product's loop: examples parsed in each epoch, ages at positions, masked ids,
-dropout, decay, metrics and averaged weights are in it. All take turns; each round has a ratio of its own, and the
-median counts. Expected: twice the faster peer's examples/s.
+memory, the same sizes of embeddings, experts and towers, the same batch and losses, without the spec's ranking loss;
+they pool by the mean and train by Adam at a constant rate. Fulcrum trains by the product's loop: examples parsed in
+each epoch, ages at positions, masked ids, dropout, decay, metrics and averaged weights are in it. All take turns; each
+round has a ratio of its own, and the median counts. Expected: twice the faster peer's examples/s.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from benchmarks import expectations, peers
+from benchmarks.ablation import without_ranking_loss
 from benchmarks.data_sets import DATA, kuairand
 from benchmarks.prepared import prepare
 from models.kinds import kind_of
@@ -55,7 +56,7 @@ def main() -> int:
         folder = options.keep or Path(scratch)
         logs = kuairand(options.data_folder, folder)
         prepared = prepare(logs.spec, logs.folder, folder / logs.name)
-        spec = prepared.spec.with_training(routing=SHARED_ROUTING)
+        spec = without_ranking_loss(prepared.spec.with_training(routing=SHARED_ROUTING))
         data = reading.read_training_data(prepared.data, spec)
         transform = tft.TFTransformOutput(prepared.data.transform_graph_path)
         serialized = np.array(list(data.train.take(options.examples).as_numpy_iterator()), object)

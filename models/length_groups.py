@@ -21,11 +21,23 @@ from schema.spec import RankingSpec
 GROUPS = 4
 # Groups begin at multiples of this share of the batch.
 _CELLS = 32
-# How many standard deviations more long sequences than expected a batch may have.
-_SLACK = 5.0
+# A batch exceeds a width with a probability of about e to minus this, at most.
+_TAIL = 10.0
 
-# By behaviour, how many examples have sequences of length 0, 1, …
-Lengths = tuple[tuple[str, tuple[int, ...]], ...]
+
+class SequenceLengths(NamedTuple):
+    """How many examples have a behaviour's sequences of length 0, 1, …, and what comes into a batch with them.
+
+    Those of a group that come together (`models.training.grouping`), an example and each that comes with it, itself
+    too, are pairs: as many as examples, if each comes alone.
+    """
+
+    behaviour: str
+    examples: tuple[float, ...]
+    pairs: tuple[float, ...]
+
+
+Lengths = tuple[SequenceLengths, ...]
 
 
 class Group(NamedTuple):
@@ -35,15 +47,15 @@ class Group(NamedTuple):
     width: int
 
 
-def length_groups(counts: Sequence[int], batch: int) -> tuple[Group, ...]:
+def length_groups(lengths: SequenceLengths, batch: int) -> tuple[Group, ...]:
     """Returns the groups, `GROUPS` at most, that cover a batch with the fewest positions.
 
     Args:
-      counts: how many examples have a sequence of length 0, 1, …; batches are drawn from them.
+      lengths: of what batches are drawn from.
       batch: the examples of a batch.
     """
     starts = sorted({round(batch * cell / _CELLS) for cell in range(_CELLS + 1)})
-    widths = [_width(counts, batch, start) for start in starts[:-1]]
+    widths = [_width(lengths, batch, start) for start in starts[:-1]]
     # The best cover of the first examples, by where it ends: its positions and its groups.
     best: dict[int, tuple[int, tuple[Group, ...]]] = {0: (0, ())}
     for _ in range(GROUPS):
@@ -58,15 +70,24 @@ def length_groups(counts: Sequence[int], batch: int) -> tuple[Group, ...]:
     return best[len(starts) - 1][1]
 
 
-def _width(counts: Sequence[int], batch: int, rank: int) -> int:
-    """Returns the length, 1 at least, that hardly any batch exceeds with its sequence of this rank by length."""
-    longer, total = sum(counts), max(sum(counts), 1)
-    for length, count in enumerate(counts):
-        longer -= count
+def _width(lengths: SequenceLengths, batch: int, rank: int) -> int:
+    """Returns the length, 1 at least, that hardly any batch exceeds with its sequence of this rank by length.
+
+    Of longer ones a batch has `n` in the mean. If `g` of them come at a time, it has, with a probability of `exp(-t)`
+    at most, more than
+
+        n + sqrt(2 t n g) + t g / 3      t = `_TAIL`
+
+    which is Bernstein's inequality. Groups differ in size: their mean over the examples is taken for `g`.
+    """
+    total = max(sum(lengths.examples), 1)
+    for length in range(1, len(lengths.examples)):
+        longer = sum(lengths.examples[length + 1 :])
         expected = batch * longer / total
-        if expected + _SLACK * math.sqrt(expected) <= rank and length:
+        together = sum(lengths.pairs[length + 1 :]) / max(longer, 1)
+        if expected + math.sqrt(2.0 * _TAIL * expected * together) + _TAIL * together / 3.0 <= rank:
             return length
-    return len(counts) - 1
+    return len(lengths.examples) - 1
 
 
 def grouped(
@@ -80,7 +101,7 @@ def grouped(
     if not lengths:
         return {}
     longest = {behaviour.name: behaviour.max_length for behaviour in spec.behaviours}
-    groups = {behaviour: length_groups(counts, batch) for behaviour, counts in lengths}
+    groups = {of.behaviour: length_groups(of, batch) for of in lengths}
     splits = {behaviour: features[f"{behaviour}_age_s"].row_splits for behaviour in groups}
     sizes = {behaviour: rows[1:] - rows[:-1] for behaviour, rows in splits.items()}
     order = {behaviour: tf.argsort(size, direction="DESCENDING", stable=True) for behaviour, size in sizes.items()}

@@ -39,6 +39,18 @@ def _pieces(groups: tf.Tensor) -> tf.Tensor:
     return tf.cumsum(tf.cast(place_in_group % LARGEST == 0, tf.int32)) - 1
 
 
+def sizes_together(serialized: tf.Tensor) -> tf.Tensor:
+    """Returns of a window's examples with how many of its group each comes, itself counted: float64 `(examples,)`.
+
+    In a group of several pieces it is the mean over its examples.
+    """
+    group = tf.unique(groups_of(serialized)).idx
+    sizes = tf.math.bincount(group)
+    rest = sizes % LARGEST
+    pairs = (sizes - rest) * LARGEST + rest * rest
+    return tf.gather(pairs / sizes, group)
+
+
 def groups_of(serialized: tf.Tensor) -> tf.Tensor:
     """Returns the groups of serialised examples, int64 `(examples,)`; 0 of those that hold nothing."""
     column = {RANKING_GROUP: tf.io.FixedLenFeature([], tf.int64, default_value=0)}

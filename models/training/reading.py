@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from models.features import dense, transformed_feature_spec
-from models.length_groups import Lengths, grouped
+from models.length_groups import Lengths, SequenceLengths, grouped
 from models.tasks import LabelSummary, kind_of
-from models.training.grouping import shuffled_by_group, whole_groups
+from models.training.grouping import WINDOW, shuffled_by_group, sizes_together, whole_groups
 from schema.columns import RANKING_GROUP, label_name, space_name
 from schema.spec import RankingSpec
 
@@ -145,24 +145,29 @@ def _parts(
 
 
 def sequence_lengths(records: tf.data.Dataset, spec: RankingSpec) -> Lengths:
-    """Returns how many examples have sequences of each length, by behaviour."""
+    """Counts, by behaviour, how many examples have sequences of each length, and what comes into a batch with them."""
     columns = {f"{behaviour.name}_age_s": behaviour.max_length for behaviour in spec.behaviours}
     if not columns:
         return ()
     parsed_spec = transformed_feature_spec(spec)
+    in_groups = spec.training.ranking_loss is not None
 
     def add(state: tuple[tf.Tensor, ...], serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
         parsed = tf.io.parse_example(serialized, {column: parsed_spec[column] for column in columns})
+        alone = tf.ones(tf.shape(serialized), tf.float64)
+        counted = tf.stack([alone, sizes_together(serialized) if in_groups else alone], axis=1)
         counts = [
-            tf.math.bincount(tf.cast(parsed[column].row_lengths(), tf.int32), minlength=size + 1, dtype=tf.int64)
+            tf.math.unsorted_segment_sum(counted, parsed[column].row_lengths(), size + 1)
             for column, size in columns.items()
         ]
         return tuple(total + count for total, count in zip(state, counts, strict=True))
 
-    start = tuple(tf.zeros([size + 1], tf.int64) for size in columns.values())
-    totals = records.batch(SCANNED).prefetch(2).reduce(start, add)
-    names = [behaviour.name for behaviour in spec.behaviours]
-    return tuple((name, tuple(total.numpy().tolist())) for name, total in zip(names, totals, strict=True))
+    start = tuple(tf.zeros([size + 1, 2], tf.float64) for size in columns.values())
+    totals = records.batch(WINDOW if in_groups else SCANNED).prefetch(1).reduce(start, add)
+    return tuple(
+        SequenceLengths(behaviour.name, *(tuple(column) for column in total.numpy().T.tolist()))
+        for behaviour, total in zip(spec.behaviours, totals, strict=True)
+    )
 
 
 @functools.lru_cache(maxsize=4)

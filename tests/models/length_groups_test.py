@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from models.features import PADDING
-from models.length_groups import GROUPS, cut, examples_by_group, joined, length_groups, masks
+from models.length_groups import GROUPS, SequenceLengths, cut, examples_by_group, joined, length_groups, masks
 from models.training import reading
 from models.training.build import build_ranker
+from schema.modelling import RankingLoss
 
 BATCH = 50
 
@@ -19,27 +20,50 @@ def records(transformed):
     return reading.serialized_examples(reading.example_files([transformed.examples["train"]], "train"))
 
 
+def drawn_fit(groups, counts, together):
+    """Returns whether each of 200 batches of 1024, whose examples come in so many of one length, fits into groups."""
+    random = np.random.default_rng(1)
+    firsts = list(itertools.accumulate((group.rows for group in groups[:-1]), initial=0))
+    widths = [group.width for group in groups]
+    drawn = random.choice(len(counts), (200, 1024 // together), p=np.array(counts) / sum(counts))
+    descending = -np.sort(-np.repeat(drawn, together, axis=1))
+    return np.all(descending[:, firsts] <= widths, axis=1)
+
+
+# Half are empty, a few long.
+COUNTS = (500, 300, 100, 50, 30, *[1] * 20)
+
+
 def test_groups_cover_the_batch_and_hold_what_is_drawn():
-    # Half are empty, a few long.
-    counts = [500, 300, 100, 50, 30, *[1] * 20]
-    groups = length_groups(counts, 1024)
+    groups = length_groups(SequenceLengths("watched", COUNTS, COUNTS), 1024)
     assert sum(group.rows for group in groups) == 1024
     assert 1 < len(groups) <= GROUPS
     widths = [group.width for group in groups]
     assert widths == sorted(widths, reverse=True)
     assert (widths[0], widths[-1]) == (24, 1)
     assert sum(group.rows * group.width for group in groups) < 0.15 * 1024 * 24
-    random = np.random.default_rng(1)
-    for _ in range(20):
-        lengths = np.sort(random.choice(len(counts), 1024, p=np.array(counts) / sum(counts)))[::-1]
-        firsts = itertools.accumulate((group.rows for group in groups[:-1]), initial=0)
-        assert all(lengths[first] <= group.width for first, group in zip(firsts, groups, strict=True))
+    assert all(drawn_fit(groups, COUNTS, 1))
+    assert not all(drawn_fit(groups, COUNTS, 8))
 
 
-@pytest.mark.parametrize("counts", [[9], [0, 9], [0, 0, 0, 9]], ids=["empty", "of one", "of three"])
+@pytest.mark.parametrize("together", [8, 32])
+def test_groups_hold_examples_that_come_together(together):
+    groups = length_groups(SequenceLengths("watched", COUNTS, tuple(together * count for count in COUNTS)), 1024)
+    assert all(drawn_fit(groups, COUNTS, together))
+    assert sum(group.rows * group.width for group in groups) < 0.4 * 1024 * 24
+
+
+def test_widths_are_bernsteins():
+    # 1 of 16 is of 2, the others of 1; of 32 at a time n = 2 are longer than 1, which come 3 together:
+    # 2 + sqrt(2 * 10 * 2 * 3) + 10 * 3 / 3 = 22.95, so the first 23 are 2 wide.
+    groups = length_groups(SequenceLengths("watched", (0, 15, 1), (0, 15, 3)), 32)
+    assert groups == ((23, 2), (9, 1))
+
+
+@pytest.mark.parametrize("counts", [(9,), (0, 9), (0, 0, 0, 9)], ids=["empty", "of one", "of three"])
 @pytest.mark.parametrize("batch", [1, 7, 100])
 def test_sequences_of_one_length_are_one_group(counts, batch):
-    assert length_groups(counts, batch) == ((batch, max(len(counts) - 1, 0)),)
+    assert length_groups(SequenceLengths("watched", counts, counts), batch) == ((batch, max(len(counts) - 1, 0)),)
 
 
 # As the examples are; as if all were empty, so that no batch fits in.
@@ -47,7 +71,8 @@ def test_sequences_of_one_length_are_one_group(counts, batch):
 def test_grouped_batches_hold_the_positions_of_padded_ones(spec, records, expected):
     lengths = reading.sequence_lengths(records, spec)
     if not expected:
-        lengths = tuple((name, (300, *[0] * (len(counts) - 1))) for name, counts in lengths)
+        empty = [(300.0, *[0.0] * (len(of.examples) - 1)) for of in lengths]
+        lengths = tuple(of._replace(examples=none, pairs=none) for of, none in zip(lengths, empty, strict=True))
     padded_batches = reading.batches(records, spec, BATCH, 3)
     grouped_batches = reading.batches(records, spec, BATCH, 3, lengths=lengths)
     for padded, grouped in zip(padded_batches, grouped_batches, strict=True):
@@ -63,11 +88,17 @@ def test_grouped_batches_hold_the_positions_of_padded_ones(spec, records, expect
                     np.testing.assert_array_equal(mask, padded[f"{name}_age_s"].numpy()[rows, : mask.shape[1]] >= 0)
 
 
-def test_lengths_are_counted(spec, records):
+@pytest.mark.parametrize("ranking_loss", [None, RankingLoss(kind="pairwise", weight=1.0)], ids=["alone", "in a group"])
+def test_lengths_are_counted(spec, records, ranking_loss):
+    spec = spec.with_training(ranking_loss=ranking_loss)
     (batch,) = reading.batches(records, spec, 300)
-    for name, counts in reading.sequence_lengths(records, spec):
+    # Without a group of their own all 300 are of one, which comes in 9 pieces of 32 and one of 12.
+    together = (9 * 32**2 + 12**2) / 300 if ranking_loss else 1.0
+    for name, examples, pairs in reading.sequence_lengths(records, spec):
         sizes = np.sum(batch[f"{name}_age_s"].numpy() >= 0, axis=1)
-        np.testing.assert_array_equal(counts, np.bincount(sizes, minlength=batch[f"{name}_age_s"].shape[1] + 1))
+        counts = np.bincount(sizes, minlength=batch[f"{name}_age_s"].shape[1] + 1)
+        np.testing.assert_array_equal(examples, counts)
+        np.testing.assert_allclose(pairs, together * counts)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,13 @@ def test_a_large_group_comes_in_pieces_of_any_of_its_examples(monkeypatch):
     assert of_largest != sorted(of_largest)
 
 
+def test_sizes_together_are_those_of_pieces(monkeypatch):
+    monkeypatch.setattr(grouping, "LARGEST", 3)
+    # The four of group 1 come as 3 and 1: three of them with three, one alone.
+    sizes = {7: 3.0, 3: 3.0, 9: 1.0, 1: 10 / 4, 4: 1.0}
+    np.testing.assert_array_equal(grouping.sizes_together(tf.constant(RECORDS)), [sizes[group] for group in GROUPS])
+
+
 def test_the_order_of_groups_depends_on_the_seed_alone():
     assert order(1) == order(1)
     assert len({tuple(order(seed)) for seed in range(8)}) > 4
